@@ -1,0 +1,1 @@
+//! The agent without I/O: admission list, probe answers, state machine.

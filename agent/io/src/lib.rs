@@ -1,0 +1,1 @@
+//! Sockets of the agent: the probe responder over post-quantum TLS.

@@ -1,0 +1,1 @@
+//! Network definitions: JSON to genesis, with errors that name the field.

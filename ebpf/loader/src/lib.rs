@@ -1,0 +1,1 @@
+//! Loads and reads the BPF programs.

@@ -1,0 +1,1 @@
+//! Map layouts that BPF programs and the loader share.

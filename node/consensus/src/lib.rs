@@ -1,0 +1,1 @@
+//! The Malachite host: context, signer guard, block host, pacing.

@@ -1,0 +1,1 @@
+//! Executes the runtime natively: build, replay, validate, call.

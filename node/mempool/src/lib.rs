@@ -1,0 +1,1 @@
+//! Admission, ordering and expiry of transactions.

@@ -1,0 +1,1 @@
+//! Off-chain workers: probing agents and reporting verdicts.

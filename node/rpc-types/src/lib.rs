@@ -1,0 +1,1 @@
+//! JSON shapes of the product's own RPC namespaces.

@@ -1,0 +1,1 @@
+//! Blocks, state, certificates and undecided proposals in RocksDB.

@@ -1,0 +1,1 @@
+//! Decentralised identities: roles, keys, rotation, revocation.

@@ -1,0 +1,1 @@
+//! Holds per deal, cumulative accrual and the pay-out function.

@@ -1,0 +1,1 @@
+//! The block-indexed queue that ends deals without anybody asking.

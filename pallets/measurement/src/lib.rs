@@ -1,0 +1,1 @@
+//! Slot reports, verdicts and exceptions-only bookkeeping.

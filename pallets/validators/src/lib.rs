@@ -1,0 +1,1 @@
+//! The permissioned validator set by height.

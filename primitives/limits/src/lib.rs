@@ -1,0 +1,149 @@
+//! Every limit of the product as a named constant, with its unit and its reason.
+//!
+//! A limit that two crates must agree on lives here and nowhere else. Relations between limits are
+//! checked at compile time at the end of this file.
+#![cfg_attr(not(test), no_std)]
+
+// ---- transactions and calls
+
+/// Deepest nesting of a call that any entry of the node decodes. Decoding recurses, and a recursion
+/// without a bound ends the process, so each entry checks this before anything else reads the bytes.
+pub const CALL_DEPTH_MAX: u32 = 64;
+/// Largest encoded extrinsic, bytes.
+pub const EXTRINSIC_BYTES_MAX: usize = 256 * 1024;
+/// Largest block body, bytes.
+pub const BLOCK_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most extrinsics in one block, the timestamp included.
+pub const BLOCK_EXTRINSICS_MAX: usize = 20_000;
+/// Blocks for which the chain keeps hashes, which bounds the era of a transaction.
+pub const BLOCK_HASH_COUNT: u32 = 65_536;
+/// Smallest distance between the timestamps of two blocks, milliseconds.
+pub const TIMESTAMP_STEP_MS_MIN: u64 = 1;
+/// How far a proposed timestamp may lie ahead of a voter's clock, milliseconds.
+pub const TIMESTAMP_DRIFT_MS_MAX: u64 = 30_000;
+
+// ---- mempool
+
+/// Most transactions that wait at one node.
+pub const MEMPOOL_TRANSACTIONS_MAX: usize = 65_536;
+/// Most bytes of waiting transactions at one node.
+pub const MEMPOOL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most transactions of one account that wait at one node.
+pub const MEMPOOL_PER_ACCOUNT_MAX: usize = 8_192;
+/// Most submissions that wait for their signature check at one node.
+pub const ADMISSION_QUEUE_MAX: usize = 16_384;
+/// Most hashes of included transactions that the node remembers for an honest "already included".
+pub const MEMPOOL_RECENT_MAX: usize = 131_072;
+
+// ---- consensus
+
+/// Most validators in a set.
+pub const VALIDATORS_MAX: u32 = 100;
+/// Heights between the block that changes the validator set and the first block of the new set.
+pub const VALIDATOR_SET_DELAY_BLOCKS: u32 = 2;
+/// Largest voting power of one validator; the sum over a set stays far below 2^63.
+pub const VALIDATOR_POWER_MAX: u64 = 1 << 40;
+/// Size of one part of a proposal, bytes.
+pub const PROPOSAL_PART_BYTES: usize = 128 * 1024;
+/// Most parts of one proposal: the whole body in full parts, one short part and the opening part.
+pub const PROPOSAL_PARTS_MAX: usize = BLOCK_BYTES_MAX / PROPOSAL_PART_BYTES + 2;
+/// Most unfinished proposal streams that a node keeps for one publisher.
+pub const PROPOSAL_STREAMS_PER_PEER_MAX: usize = 4;
+/// Most undecided blocks that a node stores for one height.
+pub const UNDECIDED_BLOCKS_PER_HEIGHT_MAX: usize = 32;
+/// Heights whose commit certificates a node keeps (certificates at set changes stay for ever).
+pub const CERTIFICATES_KEPT: u64 = 10_000;
+/// Distance between two blocks while there is work, milliseconds.
+pub const BLOCK_INTERVAL_BUSY_MS: u64 = 150;
+/// Longest wait for work before an empty block, milliseconds.
+pub const BLOCK_INTERVAL_IDLE_MS: u64 = 6_000;
+/// The same on development chains, milliseconds.
+pub const BLOCK_INTERVAL_IDLE_DEV_MS: u64 = 2_000;
+
+// ---- storage
+
+/// Recent blocks whose state a pruning node keeps.
+pub const STATES_KEPT: u32 = 4_096;
+/// Shared trie cache, bytes.
+pub const TRIE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+// ---- measuring
+
+/// Length of a measuring slot on production chains, milliseconds.
+pub const SLOT_MS: u64 = 6_000;
+/// Length of a measuring slot on development chains, milliseconds.
+pub const SLOT_MS_DEV: u64 = 1_000;
+/// Slots after the end of a slot in which its reports are still accepted.
+pub const REPORT_GRACE_SLOTS: u64 = 1;
+/// Consecutive DOWN slots after which a deal fails.
+pub const FAIL_RUN_SLOTS: u32 = 3;
+/// Most nodes that are measured.
+pub const MEASURED_NODES_MAX: u32 = 4_096;
+/// Bytes of a report's packed observations: 2 bits for each node index.
+pub const OBSERVATION_BYTES_MAX: u32 = MEASURED_NODES_MAX / 4;
+/// Most slots (or single deal endings) that one block closes; the rest waits for the next block.
+pub const SLOT_WORK_PER_BLOCK_MAX: u32 = 256;
+/// How long a probe may take, milliseconds.
+pub const PROBE_TIMEOUT_MS: u64 = 400;
+/// Probes that one validator keeps in flight.
+pub const PROBES_IN_FLIGHT_MAX: usize = 256;
+/// Largest message on the probe channel, bytes.
+pub const PROBE_FRAME_BYTES_MAX: usize = 16 * 1024;
+
+// ---- market
+
+/// Most live deals on one node.
+pub const DEALS_PER_NODE_MAX: u32 = 32;
+/// Most live listings of one provider.
+pub const LISTINGS_PER_PROVIDER_MAX: u32 = 64;
+/// Most agents that one deal's manifest names.
+pub const MANIFEST_AGENTS_MAX: u32 = 16;
+/// Longest region name, bytes.
+pub const REGION_BYTES_MAX: u32 = 32;
+/// Longest network endpoint in text, bytes.
+pub const ENDPOINT_BYTES_MAX: u32 = 128;
+/// Queue entries that the janitor works off in one block.
+pub const JANITOR_CAP: u32 = 100;
+/// Attempts before an entry that fails is reported as stuck (it stays in the queue).
+pub const JANITOR_ATTEMPTS_MAX: u8 = 3;
+/// Slots in which a provider confirms a funded deal.
+pub const CONFIRM_DEADLINE_SLOTS: u64 = 100;
+/// Shortest and longest term of a deal, slots.
+pub const DEAL_TERM_SLOTS_MIN: u64 = 10;
+/// Longest term of a deal, slots (about 720 hours of 6 s slots).
+pub const DEAL_TERM_SLOTS_MAX: u64 = 432_000;
+
+// ---- identities
+
+/// Keys that one subject may hold at once, over all roles.
+pub const KEYS_PER_SUBJECT_MAX: u32 = 16;
+/// Longest life of a proof of possession, milliseconds.
+pub const POSSESSION_LIFE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+
+// ---- RPC
+
+/// Largest JSON-RPC request, bytes. A block-sized batch does not fit on purpose.
+pub const RPC_REQUEST_BYTES_MAX: u32 = 2 * 1024 * 1024;
+/// Largest JSON-RPC response, bytes.
+pub const RPC_RESPONSE_BYTES_MAX: u32 = 32 * 1024 * 1024;
+/// Open connections of one listener.
+pub const RPC_CONNECTIONS_MAX: u32 = 256;
+/// Subscriptions on one connection.
+pub const RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 128;
+/// Requests in one JSON-RPC batch.
+pub const RPC_BATCH_MAX: u32 = 64;
+/// Keys in one page of `state_getKeysPaged`.
+pub const RPC_KEYS_PAGE_MAX: u32 = 1_000;
+/// Requests per second that one connection may make over a longer time.
+pub const RPC_REQUESTS_PER_SECOND_MAX: u32 = 10_000;
+
+// ---- relations
+
+const _: () = assert!(EXTRINSIC_BYTES_MAX < BLOCK_BYTES_MAX);
+const _: () = assert!(EXTRINSIC_BYTES_MAX * 2 < RPC_REQUEST_BYTES_MAX as usize, "hex doubles the bytes");
+const _: () = assert!(MEMPOOL_BYTES_MAX > 2 * BLOCK_BYTES_MAX);
+const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX);
+const _: () = assert!(PROBE_TIMEOUT_MS * 2 < SLOT_MS_DEV);
+const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);
+const _: () = assert!(OBSERVATION_BYTES_MAX as usize * 4 == MEASURED_NODES_MAX as usize);
+const _: () = assert!(TIMESTAMP_STEP_MS_MIN < BLOCK_INTERVAL_BUSY_MS);

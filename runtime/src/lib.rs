@@ -1,0 +1,1 @@
+//! Composes the pallets into the chain's state transition function, executed natively.

@@ -1,0 +1,1 @@
+//! Unmodified subxt against the live node.

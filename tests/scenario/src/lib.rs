@@ -1,0 +1,1 @@
+//! Scenario tests over real processes, sockets, signatures and disk; the demo.
