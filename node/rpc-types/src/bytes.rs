@@ -1,0 +1,129 @@
+//! Bytes as `0x` hex text.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// Bytes that stand in JSON as lower-case hex with a `0x` in front.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HexBytes(pub Vec<u8>);
+
+/// Why a text is not hex bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HexError {
+    /// The text does not start with `0x`.
+    NoPrefix,
+    /// The number of digits is odd.
+    OddDigits(usize),
+    /// A character is not a hex digit; its place after the prefix.
+    NotHex(usize),
+}
+
+impl core::fmt::Display for HexError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoPrefix => f.write_str("hex text must start with 0x"),
+            Self::OddDigits(digits) => write!(f, "hex text has an odd number of digits ({digits})"),
+            Self::NotHex(place) => write!(f, "character {place} after 0x is not a hex digit"),
+        }
+    }
+}
+
+impl std::error::Error for HexError {}
+
+impl HexBytes {
+    /// Reads `0x` hex text.
+    ///
+    /// # Errors
+    /// [`HexError`] names the broken rule.
+    pub fn parse(text: &str) -> Result<Self, HexError> {
+        let digits = text.strip_prefix("0x").ok_or(HexError::NoPrefix)?.as_bytes();
+        if digits.len() % 2 != 0 {
+            return Err(HexError::OddDigits(digits.len()));
+        }
+        let mut bytes = Vec::with_capacity(digits.len() / 2);
+        for (place, pair) in digits.chunks_exact(2).enumerate() {
+            let [high, low] = [pair[0], pair[1]].map(nibble);
+            match (high, low) {
+                (Some(high), Some(low)) => bytes.push(high << 4 | low),
+                (None, _) => return Err(HexError::NotHex(2 * place)),
+                (_, None) => return Err(HexError::NotHex(2 * place + 1)),
+            }
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The value of one hex digit.
+const fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+impl core::fmt::Display for HexBytes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&to_hex(&self.0))
+    }
+}
+
+/// Bytes as `0x` hex text.
+#[must_use]
+pub fn to_hex(bytes: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let mut text = String::with_capacity(2 + 2 * bytes.len());
+    text.push_str("0x");
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
+}
+
+impl From<Vec<u8>> for HexBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl AsRef<[u8]> for HexBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Serialize for HexBytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&to_hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for HexBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_round_trip() {
+        let all: Vec<u8> = (0..=255).collect();
+        let text = serde_json::to_string(&HexBytes(all.clone())).unwrap();
+        assert_eq!(serde_json::from_str::<HexBytes>(&text).unwrap().0, all);
+        assert_eq!(HexBytes::parse("0x").unwrap().0, Vec::<u8>::new());
+        assert_eq!(HexBytes::parse("0xAbCd").unwrap().0, [0xab, 0xcd]);
+    }
+
+    #[test]
+    fn errors_name_the_rule() {
+        assert_eq!(HexBytes::parse("ab"), Err(HexError::NoPrefix));
+        assert_eq!(HexBytes::parse("0xabc"), Err(HexError::OddDigits(3)));
+        assert_eq!(HexBytes::parse("0xabcg"), Err(HexError::NotHex(3)));
+        assert_eq!(HexBytes::parse("0x\u{e9}a"), Err(HexError::OddDigits(3)));
+    }
+}
