@@ -1,0 +1,44 @@
+# Commands of this repository; `make` alone lists them. Each does its own set-up.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+export CARGO_TARGET_DIR ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/x0tta6bl4/target
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+NEXTEST_PROFILE ?= default
+BIN := $(CARGO_TARGET_DIR)/debug
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check bench docs soak weights
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: ## Install what building and testing need (quick when nothing is missing)
+	@scripts/setup
+
+build: setup ## Build node, agent, wallet and the demo (development profile)
+	@echo "building into $(CARGO_TARGET_DIR)"
+	cargo build --locked -p x0-service -p x0-agent -p x0-wallet -p x0-scenario --bins
+
+demo: build ## Run the main job from end to end and print its ledger
+	$(BIN)/x0-demo --bin-dir $(BIN)
+
+test: setup ## Run the whole suite
+	cargo build --locked --workspace --bins
+	cargo nextest run --locked --workspace --profile $(NEXTEST_PROFILE)
+	scripts/test-clients
+
+check: setup ## Tidy, lints, licences (what a change must pass besides the tests)
+	cargo xtask tidy
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	scripts/deny
+
+bench: setup ## Measure speed and size in the release profile; writes docs/qa/
+	cargo build --locked --release -p x0-service -p x0-load --bins
+	$(CARGO_TARGET_DIR)/release/x0-load report --bin-dir $(CARGO_TARGET_DIR)/release --output docs/qa
+
+docs: setup ## Build the API documentation of our own crates
+	cargo doc --locked --workspace --no-deps
+
+soak: build ## Long runs: many validator kills under load (SOAK_KILLS=1000)
+	$(BIN)/x0-soak --bin-dir $(BIN) --kills $${SOAK_KILLS:-1000}
