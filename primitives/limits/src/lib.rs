@@ -60,12 +60,55 @@ pub const BLOCK_INTERVAL_IDLE_MS: u64 = 6_000;
 /// The same on development chains, milliseconds.
 pub const BLOCK_INTERVAL_IDLE_DEV_MS: u64 = 2_000;
 
+/// Signatures of one (height, round) that the last-signed guard keeps in one slot file before it
+/// moves to the other slot. The rule "only forward" protects everything older.
+pub const GUARD_RECORDS_PER_SLOT_MAX: usize = 512;
+/// Verified signatures that a node remembers, so that a vote is checked once although the engine asks three times.
+pub const VERIFIED_SIGNATURES_KEPT: usize = 16_384;
+/// Heights above the last committed one of which a node takes in messages: their validator sets are known.
+pub const FUTURE_HEIGHTS_MAX: u64 = VALIDATOR_SET_DELAY_BLOCKS as u64;
+/// Decided blocks in one answer to a node that catches up.
+pub const SYNC_BATCH_BLOCKS_MAX: usize = 8;
+/// Largest answer to a node that catches up, bytes: one full block and its certificate fit.
+pub const SYNC_RESPONSE_BYTES_MAX: usize = BLOCK_BYTES_MAX + 4 * 1024 * 1024;
+/// Largest liveness message, bytes: a round certificate with two votes of every validator.
+pub const LIVENESS_FRAME_BYTES_MAX: usize = 2 * VALIDATORS_MAX as usize * 3_456 + 1_024;
+/// Largest vote or proposal on the wire, bytes.
+pub const CONSENSUS_FRAME_BYTES_MAX: usize = 4 * 1024;
+/// Largest proposal part on the wire, bytes.
+pub const PART_FRAME_BYTES_MAX: usize = PROPOSAL_PART_BYTES + 4 * 1024;
+/// Largest status, wake-up or sync request on the wire, bytes.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 256;
+/// Frames of votes, liveness or control messages that wait for one peer; the oldest gives way.
+pub const LINK_QUEUE_FRAMES_MAX: usize = 2_048;
+/// Proposal parts that wait for one peer: two whole blocks.
+pub const LINK_QUEUE_PARTS_MAX: usize = 2 * PROPOSAL_PARTS_MAX;
+/// Sync answers that wait for one peer.
+pub const LINK_QUEUE_SYNC_MAX: usize = 4;
+/// Events of the network that wait for the node.
+pub const CARRIER_EVENTS_MAX: usize = 1_024;
+
 // ---- storage
 
 /// Recent blocks whose state a pruning node keeps.
 pub const STATES_KEPT: u32 = 4_096;
 /// Shared trie cache, bytes.
 pub const TRIE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Cache of the database's blocks, indexes and filters, bytes.
+pub const STORAGE_BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Unflushed writes that the database keeps in memory over all columns, bytes.
+pub const STORAGE_WRITE_BUFFERS_BYTES: usize = 64 * 1024 * 1024;
+/// Write-ahead log that the database keeps before it flushes, bytes: bounds the replay at start.
+pub const STORAGE_LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Files that the database keeps open.
+pub const STORAGE_OPEN_FILES_MAX: i32 = 512;
+/// Smallest block body that is stored in a separate blob file, bytes.
+pub const STORAGE_BLOB_BYTES_MIN: u64 = 4 * 1024;
+/// Journals of deleted state nodes that one block commit works off. More than one, so that a
+/// backlog that a long read held up shrinks again.
+pub const PRUNE_JOURNALS_PER_COMMIT: usize = 3;
+/// Entries in one page of an account's history.
+pub const ACCOUNT_HISTORY_PAGE_MAX: usize = 1_000;
 
 // ---- measuring
 
@@ -106,6 +149,20 @@ pub const ENDPOINT_BYTES_MAX: u32 = 128;
 pub const JANITOR_CAP: u32 = 100;
 /// Attempts before an entry that fails is reported as stuck (it stays in the queue).
 pub const JANITOR_ATTEMPTS_MAX: u8 = 3;
+/// Slots after which an entry that is reported as stuck is tried again by itself.
+pub const JANITOR_STUCK_RETRY_SLOTS: u64 = 100;
+/// Ended deals whose records stay in state; with one more, the oldest goes.
+pub const CLOSED_DEALS_KEPT: u64 = 10_000;
+/// The treasury's share of a provider's earnings, parts per million.
+pub const FEE_PPM: u32 = 25_000;
+/// The renter's share of a slashed bond, parts per million. Less than the whole, so that renting a
+/// node and attacking it does not pay.
+pub const COMPENSATION_PPM: u32 = 800_000;
+/// Shares of the bond slashed at a provider's first, second and each further failure within
+/// [`SLASH_WINDOW_MS`], parts per million.
+pub const SLASH_LADDER_PPM: [u32; 3] = [50_000, 200_000, 1_000_000];
+/// How long a failure counts on the slash ladder, milliseconds (90 days).
+pub const SLASH_WINDOW_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
 /// Slots in which a provider confirms a funded deal.
 pub const CONFIRM_DEADLINE_SLOTS: u64 = 100;
 /// Shortest and longest term of a deal, slots.
@@ -136,6 +193,26 @@ pub const RPC_BATCH_MAX: u32 = 64;
 pub const RPC_KEYS_PAGE_MAX: u32 = 1_000;
 /// Requests per second that one connection may make over a longer time.
 pub const RPC_REQUESTS_PER_SECOND_MAX: u32 = 10_000;
+/// Seconds of unused request budget that a connection may save up for a burst.
+pub const RPC_BURST_SECONDS: u32 = 2;
+/// RPC requests that execute or read at the same time, over all connections.
+pub const RPC_EXECUTIONS_MAX: usize = 8;
+/// RPC requests that wait for their turn to execute; the next one is told that the node is busy.
+pub const RPC_WAITING_MAX: usize = 4_096;
+/// Longest wait for the head of an HTTP request, and for a TLS handshake, milliseconds.
+pub const RPC_HEAD_TIMEOUT_MS: u64 = 15_000;
+/// Longest time from the head of an HTTP request to its answer, milliseconds.
+pub const RPC_REQUEST_TIMEOUT_MS: u64 = 60_000;
+/// Longest wait for open connections to end when the node stops, milliseconds.
+pub const RPC_STOP_TIMEOUT_MS: u64 = 3_000;
+/// Distance between WebSocket pings, milliseconds.
+pub const RPC_PING_MS: u64 = 30_000;
+/// Messages that wait for a slow reader on one connection before the node stops producing them.
+pub const RPC_SEND_QUEUE_MAX: u32 = 256;
+/// Keys that one storage subscription, query or proof may name.
+pub const RPC_KEYS_PER_QUERY_MAX: usize = 1_024;
+/// Block hashes that one `chain_getBlockHash` may ask for.
+pub const RPC_BLOCK_HASHES_MAX: usize = 1_024;
 
 // ---- relations
 
@@ -147,3 +224,5 @@ const _: () = assert!(PROBE_TIMEOUT_MS * 2 < SLOT_MS_DEV);
 const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);
 const _: () = assert!(OBSERVATION_BYTES_MAX as usize * 4 == MEASURED_NODES_MAX as usize);
 const _: () = assert!(TIMESTAMP_STEP_MS_MIN < BLOCK_INTERVAL_BUSY_MS);
+const _: () = assert!(SYNC_RESPONSE_BYTES_MAX > BLOCK_BYTES_MAX + VALIDATORS_MAX as usize * 3_456);
+const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);
