@@ -124,6 +124,16 @@ pub const FAIL_RUN_SLOTS: u32 = 3;
 pub const MEASURED_NODES_MAX: u32 = 4_096;
 /// Bytes of a report's packed observations: 2 bits for each node index.
 pub const OBSERVATION_BYTES_MAX: u32 = MEASURED_NODES_MAX / 4;
+/// Slots after the dismissal of a node for which its index rests before another node gets it. All
+/// slots up to the last of them must be closed, so that no report about the old node, not even
+/// one by a validator that had not heard of the dismissal yet, is read as one about the new node.
+pub const NODE_INDEX_REST_SLOTS: u64 = 2;
+/// Closed slots whose verdicts the chain remembers for each node, for display only.
+pub const VERDICT_HISTORY_SLOTS: u64 = 128;
+/// Most slots with reports that wait for their closing; more only come together when closing lags.
+pub const REPORTED_SLOTS_MAX: u32 = 1_024;
+/// Nodes without an exception whose evaluation counts as one unit of slot work.
+pub const NODES_PER_SLOT_WORK_UNIT: u32 = 64;
 /// Most slots (or single deal endings) that one block closes; the rest waits for the next block.
 pub const SLOT_WORK_PER_BLOCK_MAX: u32 = 256;
 /// How long a probe may take, milliseconds.
@@ -223,6 +233,7 @@ const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX
 const _: () = assert!(PROBE_TIMEOUT_MS * 2 < SLOT_MS_DEV);
 const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);
 const _: () = assert!(OBSERVATION_BYTES_MAX as usize * 4 == MEASURED_NODES_MAX as usize);
+const _: () = assert!(VERDICT_HISTORY_SLOTS % 8 == 0 && MEASURED_NODES_MAX % NODES_PER_SLOT_WORK_UNIT == 0);
 const _: () = assert!(TIMESTAMP_STEP_MS_MIN < BLOCK_INTERVAL_BUSY_MS);
 const _: () = assert!(SYNC_RESPONSE_BYTES_MAX > BLOCK_BYTES_MAX + VALIDATORS_MAX as usize * 3_456);
 const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);

@@ -1,0 +1,426 @@
+//! Opening the data directory, and reading blocks and indexes.
+
+use crate::{
+    StateStore, StorageError,
+    columns::{self, Column, META_GENESIS, META_HEAD, META_OLDEST_STATE},
+    error::FatalError,
+    format,
+    lock::ProcessLock,
+    options::{FatalHandler, OpenOptions},
+    state::{Pins, StatePin},
+};
+use bytes::Bytes;
+use codec::{Decode, DecodeAll, Encode};
+use parking_lot::{Mutex, RwLock};
+use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use x0_types::{AccountId, BlockNumber, Hash, Moment};
+
+/// The last committed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Head {
+    /// Its height.
+    pub number: BlockNumber,
+    /// BLAKE2b-256 of its header.
+    pub hash: Hash,
+    /// Root of the state after it.
+    pub state_root: Hash,
+    /// Its timestamp, milliseconds since the Unix epoch; 0 for the genesis block.
+    pub timestamp_ms: Moment,
+}
+
+/// The node's database. Clones share one open database; the last one closes it and frees the lock.
+#[derive(Clone)]
+pub struct Database(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    // Field order is drop order: the database closes before the lock is released.
+    pub(crate) db: DB,
+    pub(crate) path: PathBuf,
+    pub(crate) fatal: FatalHandler,
+    pub(crate) states_kept: u32,
+    pub(crate) genesis: RwLock<Option<Hash>>,
+    pub(crate) head: RwLock<Option<Head>>,
+    /// The oldest block whose state is whole, and the readers that hold states.
+    pub(crate) pins: Mutex<Pins>,
+    /// Serialises writers of blocks.
+    pub(crate) writer: Mutex<()>,
+    _lock: ProcessLock,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("path", &self.0.path).field("head", &self.head()).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens the data directory at `path`, and creates it when it does not exist.
+    ///
+    /// # Errors
+    /// [`StorageError::AlreadyRunning`], [`StorageError::NewerFormat`], [`StorageError::OtherChain`],
+    /// [`StorageError::Damaged`] naming the file, and input/output errors naming theirs.
+    pub fn open(path: &Path, options: OpenOptions) -> Result<Self, StorageError> {
+        std::fs::create_dir_all(path)
+            .map_err(|source| StorageError::Io { action: "create", path: path.to_owned(), source })?;
+        let lock = ProcessLock::acquire(path)?;
+        let rocks = path.join("db");
+        format::check_or_create(path, &rocks)?;
+        let db = DB::open_cf_descriptors(&columns::database_options(&options), &rocks, columns::descriptors(&options))
+            .map_err(|error| open_error(&rocks, error))?;
+        let inner = Inner {
+            db,
+            path: path.to_owned(),
+            fatal: options.fatal,
+            states_kept: options.states_kept.max(1),
+            genesis: RwLock::new(None),
+            head: RwLock::new(None),
+            pins: Mutex::new(Pins::default()),
+            writer: Mutex::new(()),
+            _lock: lock,
+        };
+        inner.load(options.genesis)?;
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The trie nodes of all kept states.
+    #[must_use]
+    pub fn state(&self) -> StateStore {
+        StateStore::new(self.clone())
+    }
+
+    /// Keeps the state of block `number` from being pruned until the pin is dropped. Whoever reads
+    /// a state other than the head's takes a pin first: pruning would otherwise pull nodes away in
+    /// mid-read, which looks like damage and ends the process.
+    ///
+    /// # Errors
+    /// [`StorageError::StateUnavailable`] when the state is pruned already or does not exist yet.
+    pub fn pin_state(&self, number: BlockNumber) -> Result<StatePin, StorageError> {
+        StatePin::take(self, number)
+    }
+
+    /// Number of the oldest block whose state is whole.
+    #[must_use]
+    pub fn oldest_state(&self) -> BlockNumber {
+        self.0.pins.lock().oldest
+    }
+
+    /// The hash of the chain's first block; `None` while the database is empty.
+    #[must_use]
+    pub fn genesis_hash(&self) -> Option<Hash> {
+        *self.0.genesis.read()
+    }
+
+    /// The last committed block; `None` while the database is empty.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        *self.0.head.read()
+    }
+
+    /// The SCALE header of a block.
+    #[must_use]
+    pub fn header(&self, number: BlockNumber) -> Option<Vec<u8>> {
+        self.0.header_record(number).map(|record| record[32..].to_vec())
+    }
+
+    /// The SCALE header of a block.
+    #[must_use]
+    pub fn header_by_hash(&self, hash: &Hash) -> Option<Vec<u8>> {
+        self.header(self.number_of(hash)?)
+    }
+
+    /// The hash of the block at a height.
+    #[must_use]
+    pub fn hash_of(&self, number: BlockNumber) -> Option<Hash> {
+        self.0.header_record(number).map(|record| Hash::from_slice(&record[..32]))
+    }
+
+    /// The height of a block.
+    #[must_use]
+    pub fn number_of(&self, hash: &Hash) -> Option<BlockNumber> {
+        self.0.read(Column::NumberByHash, hash.as_bytes(), |bytes| bytes.try_into().ok().map(u32::from_be_bytes))
+    }
+
+    /// The encoded extrinsics of a block, in order.
+    #[must_use]
+    pub fn body(&self, number: BlockNumber) -> Option<Vec<Bytes>> {
+        self.0.read(Column::Bodies, &columns::number_key(number), |bytes| {
+            // One copy out of the database; the extrinsics are slices of it.
+            codec::decode_from_bytes::<Vec<Bytes>>(Bytes::copy_from_slice(bytes)).ok()
+        })
+    }
+
+    /// Block and index of an extrinsic, by its hash. The latest one, should the same bytes have
+    /// been included twice (a reaped account's nonce starts over).
+    #[must_use]
+    pub fn extrinsic_location(&self, hash: &Hash) -> Option<(BlockNumber, u32)> {
+        self.0.read(Column::TransactionIndex, hash.as_bytes(), columns::read_location)
+    }
+
+    /// The commit certificate of a block, unless trimmed away.
+    #[must_use]
+    pub fn certificate(&self, number: BlockNumber) -> Option<Vec<u8>> {
+        self.0.read(Column::Certificates, &columns::number_key(number), |bytes| Some(bytes.to_vec()))
+    }
+
+    /// Block and index of the extrinsics that an account signed or that touched it, newest first.
+    ///
+    /// `before` starts below that place, for the next page. At most
+    /// [`x0_limits::ACCOUNT_HISTORY_PAGE_MAX`] entries whatever `limit` says.
+    #[must_use]
+    pub fn account_history(
+        &self,
+        account: &AccountId,
+        before: Option<(BlockNumber, u32)>,
+        limit: usize,
+    ) -> Vec<(BlockNumber, u32)> {
+        let prefix: &[u8; 32] = account.as_ref();
+        let key = |place: [u8; 8]| [prefix.as_slice(), place.as_slice()].concat();
+        let mut read = ReadOptions::default();
+        read.set_iterate_lower_bound(prefix.to_vec());
+        // The upper bound is exclusive, as `before` is; the highest place itself cannot occur.
+        read.set_iterate_upper_bound(key(before.map_or([0xff; 8], |(number, index)| columns::location(number, index))));
+        let limit = limit.min(x0_limits::ACCOUNT_HISTORY_PAGE_MAX);
+        let mut places = Vec::new();
+        for (key, _) in self.0.iterate(Column::AccountIndex, read, IteratorMode::End).take(limit) {
+            match key.get(32..).and_then(columns::read_location) {
+                Some(place) => places.push(place),
+                None => self.0.bad_record(Column::AccountIndex, &key, "the key has a wrong length"),
+            }
+        }
+        places
+    }
+
+    /// Stores the certificate of a committed block that was committed without one.
+    ///
+    /// # Errors
+    /// When the database cannot write.
+    pub fn put_certificate(&self, number: BlockNumber, certificate: &[u8]) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::new();
+        batch.put_cf(self.0.cf(Column::Certificates)?, columns::number_key(number), certificate);
+        self.0.write(batch, "store a certificate")
+    }
+
+    /// Deletes the certificates of blocks below `below` for which `keep` says no (those of set
+    /// changes are kept for ever). Looks at no more than `limit` of them, oldest first, starting at
+    /// `from`, and returns the number at which the next call goes on.
+    ///
+    /// # Errors
+    /// When the database cannot write.
+    pub fn prune_certificates(
+        &self,
+        from: BlockNumber,
+        below: BlockNumber,
+        limit: u32,
+        keep: impl Fn(BlockNumber) -> bool,
+    ) -> Result<BlockNumber, StorageError> {
+        let end = below.min(from.saturating_add(limit));
+        let mut batch = WriteBatch::new();
+        for number in (from..end).filter(|number| !keep(*number)) {
+            batch.delete_cf(self.0.cf(Column::Certificates)?, columns::number_key(number));
+        }
+        if !batch.is_empty() {
+            self.0.write(batch, "prune certificates")?;
+        }
+        Ok(end.max(from))
+    }
+
+    /// Writes what is still in memory to table files, which shortens the next start. Commits are
+    /// durable without it.
+    ///
+    /// # Errors
+    /// When the database cannot write.
+    pub fn flush(&self) -> Result<(), StorageError> {
+        for column in Column::ALL {
+            self.0.db.flush_cf(self.0.cf(column)?).map_err(|error| self.0.write_error("flush", error))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a directory that belongs to another chain; an empty one belongs to none.
+    ///
+    /// # Errors
+    /// [`StorageError::OtherChain`].
+    pub fn check_genesis(&self, expected: Hash) -> Result<(), StorageError> {
+        match self.genesis_hash() {
+            Some(found) if found != expected => Err(StorageError::OtherChain { expected, found }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Inner {
+    /// Reads the single values and checks that the head's own records are there.
+    fn load(&self, expected: Option<Hash>) -> Result<(), StorageError> {
+        let genesis = self.meta(META_GENESIS, columns::read_hash)?;
+        if let (Some(expected), Some(found)) = (expected, genesis)
+            && expected != found
+        {
+            return Err(StorageError::OtherChain { expected, found });
+        }
+        let head = self.meta(META_HEAD, |mut bytes| Head::decode_all(&mut bytes).ok())?;
+        let oldest = self.meta(META_OLDEST_STATE, |bytes| bytes.try_into().ok().map(u32::from_be_bytes))?;
+        if let Some(head) = head {
+            let stored = self
+                .get(Column::Headers, &columns::number_key(head.number))
+                .map_err(|error| open_error(&self.path.join("db"), error))?;
+            if stored.as_deref().and_then(|record| record.get(..32)) != Some(head.hash.as_bytes()) {
+                return Err(StorageError::DamagedRecord {
+                    column: Column::Headers.name(),
+                    key: hex(&columns::number_key(head.number)),
+                    detail: "it is not the head's header".to_owned(),
+                });
+            }
+        }
+        *self.genesis.write() = genesis;
+        *self.head.write() = head;
+        self.pins.lock().oldest = oldest.unwrap_or(0);
+        Ok(())
+    }
+
+    fn meta<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> Option<T>) -> Result<Option<T>, StorageError> {
+        let bytes = self.get(Column::Meta, key).map_err(|error| open_error(&self.path.join("db"), error))?;
+        bytes
+            .map(|bytes| {
+                read(&bytes).ok_or_else(|| StorageError::DamagedRecord {
+                    column: Column::Meta.name(),
+                    key: String::from_utf8_lossy(key).into_owned(),
+                    detail: format!("{} bytes that do not decode", bytes.len()),
+                })
+            })
+            .transpose()
+    }
+
+    pub(crate) fn cf(&self, column: Column) -> Result<&ColumnFamily, StorageError> {
+        self.db.cf_handle(column.name()).ok_or_else(|| StorageError::Database {
+            action: "find a column",
+            detail: format!("{} was not opened", column.name()),
+        })
+    }
+
+    fn get(&self, column: Column, key: &[u8]) -> Result<Option<rocksdb::DBPinnableSlice<'_>>, rocksdb::Error> {
+        match self.db.cf_handle(column.name()) {
+            Some(cf) => self.db.get_pinned_cf(cf, key),
+            // Every column is opened at start, so this is the same as a key that is not there.
+            None => Ok(None),
+        }
+    }
+
+    /// Reads one record. A failed read or a record that `decode` refuses is fatal.
+    pub(crate) fn read<T>(&self, column: Column, key: &[u8], decode: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+        match self.get(column, key) {
+            Ok(None) => None,
+            Ok(Some(bytes)) => {
+                let value = decode(&bytes);
+                if value.is_none() {
+                    self.bad_record(column, key, "it does not decode");
+                }
+                value
+            }
+            Err(error) => {
+                self.fatal.raise(&FatalError::Read { column: column.name(), detail: error.into_string() });
+                None
+            }
+        }
+    }
+
+    fn header_record(&self, number: BlockNumber) -> Option<Vec<u8>> {
+        self.read(Column::Headers, &columns::number_key(number), |bytes| (bytes.len() > 32).then(|| bytes.to_vec()))
+    }
+
+    /// Iterates over a column. A failed read is fatal and ends the iteration.
+    pub(crate) fn iterate<'a>(
+        &'a self,
+        column: Column,
+        options: ReadOptions,
+        mode: IteratorMode<'_>,
+    ) -> impl Iterator<Item = (Box<[u8]>, Box<[u8]>)> + use<'a> {
+        let iterator = self.db.cf_handle(column.name()).map(|cf| self.db.iterator_cf_opt(cf, options, mode));
+        iterator.into_iter().flatten().map_while(move |item| {
+            item.inspect_err(|error| {
+                self.fatal.raise(&FatalError::Read { column: column.name(), detail: error.to_string() });
+            })
+            .ok()
+        })
+    }
+
+    /// Iterates over the keys from `lower` (inclusive) to `upper` (exclusive), ascending.
+    pub(crate) fn range<'a>(
+        &'a self,
+        column: Column,
+        lower: Vec<u8>,
+        upper: Vec<u8>,
+    ) -> impl Iterator<Item = (Box<[u8]>, Box<[u8]>)> + use<'a> {
+        let mut read = ReadOptions::default();
+        read.set_iterate_upper_bound(upper);
+        self.iterate(column, read, IteratorMode::From(&lower, Direction::Forward))
+    }
+
+    pub(crate) fn bad_record(&self, column: Column, key: &[u8], detail: &str) {
+        self.fatal.raise(&FatalError::BadRecord { column: column.name(), key: hex(key), detail: detail.to_owned() });
+    }
+
+    /// Writes a batch and waits until it is on the disk.
+    pub(crate) fn write(&self, batch: WriteBatch, action: &'static str) -> Result<(), StorageError> {
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch, &options).map_err(|error| self.write_error(action, error))
+    }
+
+    pub(crate) fn write_error(&self, action: &'static str, error: rocksdb::Error) -> StorageError {
+        let detail = error.into_string();
+        if detail.contains("No space left on device") {
+            StorageError::DiskFull { path: self.path.clone(), detail }
+        } else {
+            StorageError::Database { action, detail }
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Turns an error of opening into one that names the damaged file.
+fn open_error(directory: &Path, error: rocksdb::Error) -> StorageError {
+    let kind = error.kind();
+    let detail = error.into_string();
+    if detail.contains("No space left on device") {
+        return StorageError::DiskFull { path: directory.to_owned(), detail };
+    }
+    let missing = kind == ErrorKind::IOError && detail.contains("No such file");
+    match kind {
+        ErrorKind::Corruption | ErrorKind::NotFound => {}
+        ErrorKind::IOError if missing => {}
+        ErrorKind::InvalidArgument if detail.contains("CURRENT") || detail.contains("MANIFEST") => {}
+        _ => return StorageError::Database { action: "open the database", detail },
+    }
+    StorageError::Damaged { file: named_file(directory, &detail), detail }
+}
+
+/// The file that RocksDB's message names, or the directory when it names none.
+fn named_file(directory: &Path, detail: &str) -> PathBuf {
+    let is_file = |word: &&str| {
+        let name = word.rsplit('/').next().unwrap_or(word);
+        [".sst", ".log", ".blob"].iter().any(|end| name.ends_with(end)) || name.starts_with("MANIFEST-") || name == "CURRENT"
+    };
+    detail
+        .split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '\'' | '"' | '(' | ')'))
+        .map(|word| word.trim_end_matches('.'))
+        .find(is_file)
+        .map_or_else(|| directory.to_owned(), |word| if word.starts_with('/') { word.into() } else { directory.join(word) })
+}
