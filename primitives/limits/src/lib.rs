@@ -224,6 +224,23 @@ pub const RPC_KEYS_PER_QUERY_MAX: usize = 1_024;
 /// Block hashes that one `chain_getBlockHash` may ask for.
 pub const RPC_BLOCK_HASHES_MAX: usize = 1_024;
 
+// ---- keystore files
+
+/// Largest keystore file that is read, bytes.
+pub const KEYSTORE_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Longest password, bytes.
+pub const KEYSTORE_PASSWORD_BYTES_MAX: usize = 1_024;
+/// Longest name of a key's role, bytes.
+pub const KEYSTORE_ROLE_BYTES_MAX: usize = 32;
+/// Least memory of argon2id, KiB. Files for keys with value use 64 MiB.
+pub const KEYSTORE_ARGON2_MEMORY_KIB_MIN: u32 = 1_024;
+/// Most memory of argon2id, KiB: a planted file cannot make a reader allocate more.
+pub const KEYSTORE_ARGON2_MEMORY_KIB_MAX: u32 = 1_024 * 1_024;
+/// Most passes of argon2id.
+pub const KEYSTORE_ARGON2_PASSES_MAX: u32 = 16;
+/// Most lanes of argon2id.
+pub const KEYSTORE_ARGON2_LANES_MAX: u32 = 8;
+
 // ---- relations
 
 const _: () = assert!(EXTRINSIC_BYTES_MAX < BLOCK_BYTES_MAX);
