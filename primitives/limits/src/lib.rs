@@ -140,8 +140,32 @@ pub const SLOT_WORK_PER_BLOCK_MAX: u32 = 256;
 pub const PROBE_TIMEOUT_MS: u64 = 400;
 /// Probes that one validator keeps in flight.
 pub const PROBES_IN_FLIGHT_MAX: usize = 256;
-/// Largest message on the probe channel, bytes.
-pub const PROBE_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Largest message on the probe channel, bytes: the admission list of a node with all its deals.
+pub const PROBE_FRAME_BYTES_MAX: usize = 32 * 1024;
+/// Connections that an agent's probe responder keeps open, over all peers.
+pub const PROBE_CONNECTIONS_MAX: usize = 256;
+/// Connections that an agent's probe responder keeps open for one address.
+pub const PROBE_CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// Handshakes that one address may start in a burst: each costs the agent a signature.
+pub const PROBE_HANDSHAKE_BURST: u32 = 64;
+/// Handshakes per second that one address may start over a longer time.
+pub const PROBE_HANDSHAKES_PER_SECOND: u32 = 16;
+/// Addresses and link keys whose rates an agent remembers.
+pub const PROBE_RATE_ENTRIES_MAX: usize = 1_024;
+/// Requests that one link key may make in a burst.
+pub const PROBE_REQUEST_BURST: u32 = 32;
+/// Requests per second that one link key may make over a longer time.
+pub const PROBE_REQUESTS_PER_SECOND: u32 = 8;
+/// How long a peer may take for its part of the handshake, milliseconds.
+pub const PROBE_HANDSHAKE_TIMEOUT_MS: u64 = 5_000;
+/// How long a connection may stay without a request, milliseconds.
+pub const PROBE_IDLE_TIMEOUT_MS: u64 = 60_000;
+/// How long an agent waits for answers under way when it stops, milliseconds.
+pub const PROBE_DRAIN_TIMEOUT_MS: u64 = 2_000;
+/// How far the slot of a probe may lie from the agent's own reckoning, slots.
+pub const PROBE_SLOT_TOLERANCE: u64 = 2;
+/// Most deals that an agent takes from a view of the chain.
+pub const AGENT_DEALS_MAX: usize = DEALS_PER_NODE_MAX as usize;
 
 // ---- market
 
@@ -241,7 +265,23 @@ pub const KEYSTORE_ARGON2_PASSES_MAX: u32 = 16;
 /// Most lanes of argon2id.
 pub const KEYSTORE_ARGON2_LANES_MAX: u32 = 8;
 
+// ---- clients of the RPC (wallet, agent)
+
+/// How long a client waits for a connection to a node, milliseconds.
+pub const CLIENT_CONNECT_TIMEOUT_MS: u64 = 10_000;
+/// How long a client waits for the answer to one request, milliseconds.
+pub const CLIENT_REQUEST_TIMEOUT_MS: u64 = 30_000;
+/// How long a transaction that a client builds stays valid, milliseconds. The era in blocks follows
+/// from the busy block interval, because an era that is counted in short blocks ends early.
+pub const TRANSACTION_LIFE_MS: u64 = 60 * 60 * 1_000;
+/// Longest file that the wallet reads as a transaction, bytes: the chain's metadata is inside.
+pub const TRANSACTION_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Fewest characters of a password for a new keystore file.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+
 // ---- relations
+
+const _: () = assert!(TRANSACTION_LIFE_MS / BLOCK_INTERVAL_BUSY_MS < BLOCK_HASH_COUNT as u64);
 
 const _: () = assert!(EXTRINSIC_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(EXTRINSIC_BYTES_MAX * 2 < RPC_REQUEST_BYTES_MAX as usize, "hex doubles the bytes");
