@@ -53,7 +53,30 @@ impl MlDsa65PublicKey {
     /// BLAKE2b-256 of the key: its name in the registry of used keys.
     #[must_use]
     pub fn fingerprint(&self) -> crate::Hash {
-        crate::Hash(sp_io::hashing::blake2_256(&self.0[..]))
+        crate::Hash::from(sp_io::hashing::blake2_256(&self.0[..]))
+    }
+}
+
+impl serde::Serialize for MlDsa65PublicKey {
+    /// Writes `0x` and 3904 hexadecimal digits.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("0x{}", hex::encode(&self.0[..])))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for MlDsa65PublicKey {
+    /// Reads what `serialize` writes; the error says how many bytes there were.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+        let digits = text.strip_prefix("0x").ok_or_else(|| D::Error::custom("a public key starts with 0x"))?;
+        let bytes = hex::decode(digits).map_err(|error| D::Error::custom(format!("public key: {error}")))?;
+        let found = bytes.len();
+        let public: Box<[u8; PUBLIC_KEY_BYTES]> = bytes
+            .into_boxed_slice()
+            .try_into()
+            .map_err(|_| D::Error::custom(format!("a public key has {PUBLIC_KEY_BYTES} bytes, found {found}")))?;
+        Ok(Self(public))
     }
 }
 
