@@ -1,9 +1,7 @@
 //! Column families: what each holds, how its keys are made and how it is tuned.
 
 use crate::options::OpenOptions;
-use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options,
-};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
 use x0_types::{BlockNumber, Hash};
 
 /// A column family.
@@ -120,7 +118,10 @@ pub(crate) fn database_options(options: &OpenOptions) -> Options {
 /// Descriptors of all columns, which share one block cache.
 pub(crate) fn descriptors(options: &OpenOptions) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
-    Column::ALL.into_iter().map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache))).collect()
+    Column::ALL
+        .into_iter()
+        .map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache)))
+        .collect()
 }
 
 fn column_options(column: Column, options: &OpenOptions, cache: &Cache) -> Options {

@@ -136,7 +136,11 @@ impl Inner {
             return Err(StorageError::Gap { head: head.number, number: commit.number });
         }
         if commit.parent_hash != head.hash {
-            return Err(StorageError::WrongParent { number: commit.number, head: head.hash, offered: commit.parent_hash });
+            return Err(StorageError::WrongParent {
+                number: commit.number,
+                head: head.hash,
+                offered: commit.parent_hash,
+            });
         }
         if commit.body.len() != commit.extrinsic_hashes.len() {
             return Err(StorageError::HashesMismatch {
@@ -148,7 +152,13 @@ impl Inner {
         Ok(())
     }
 
-    fn put_header(&self, batch: &mut WriteBatch, number: BlockNumber, hash: Hash, header: &[u8]) -> Result<(), StorageError> {
+    fn put_header(
+        &self,
+        batch: &mut WriteBatch,
+        number: BlockNumber,
+        hash: Hash,
+        header: &[u8],
+    ) -> Result<(), StorageError> {
         let record = [hash.as_bytes(), header].concat();
         batch.put_cf(self.cf(Column::Headers)?, columns::number_key(number), record);
         batch.put_cf(self.cf(Column::NumberByHash)?, hash, columns::number_key(number));
@@ -214,7 +224,8 @@ impl Inner {
         let (nodes, journal) = (self.cf(Column::State)?, self.cf(Column::PruneJournal)?);
         for block in first..=last {
             let key = columns::number_key(block);
-            let Some(dropped) = self.read(Column::PruneJournal, &key, |mut bytes| Vec::<Vec<u8>>::decode_all(&mut bytes).ok())
+            let Some(dropped) =
+                self.read(Column::PruneJournal, &key, |mut bytes| Vec::<Vec<u8>>::decode_all(&mut bytes).ok())
             else {
                 continue;
             };

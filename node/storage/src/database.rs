@@ -64,8 +64,11 @@ impl Database {
     /// [`StorageError::AlreadyRunning`], [`StorageError::NewerFormat`], [`StorageError::OtherChain`],
     /// [`StorageError::Damaged`] naming the file, and input/output errors naming theirs.
     pub fn open(path: &Path, options: OpenOptions) -> Result<Self, StorageError> {
-        std::fs::create_dir_all(path)
-            .map_err(|source| StorageError::Io { action: "create", path: path.to_owned(), source })?;
+        std::fs::create_dir_all(path).map_err(|source| StorageError::Io {
+            action: "create",
+            path: path.to_owned(),
+            source,
+        })?;
         let lock = ProcessLock::acquire(path)?;
         let rocks = path.join("db");
         format::check_or_create(path, &rocks)?;
@@ -416,11 +419,16 @@ fn open_error(directory: &Path, error: rocksdb::Error) -> StorageError {
 fn named_file(directory: &Path, detail: &str) -> PathBuf {
     let is_file = |word: &&str| {
         let name = word.rsplit('/').next().unwrap_or(word);
-        [".sst", ".log", ".blob"].iter().any(|end| name.ends_with(end)) || name.starts_with("MANIFEST-") || name == "CURRENT"
+        [".sst", ".log", ".blob"].iter().any(|end| name.ends_with(end))
+            || name.starts_with("MANIFEST-")
+            || name == "CURRENT"
     };
     detail
         .split(|c: char| c.is_whitespace() || matches!(c, ':' | ',' | ';' | '\'' | '"' | '(' | ')'))
         .map(|word| word.trim_end_matches('.'))
         .find(is_file)
-        .map_or_else(|| directory.to_owned(), |word| if word.starts_with('/') { word.into() } else { directory.join(word) })
+        .map_or_else(
+            || directory.to_owned(),
+            |word| if word.starts_with('/') { word.into() } else { directory.join(word) },
+        )
 }

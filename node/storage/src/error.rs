@@ -16,7 +16,9 @@ pub enum StorageError {
         pid: Option<u32>,
     },
     /// The directory holds another chain.
-    #[error("the data directory belongs to the chain with genesis {found:?}, and this node was started for {expected:?}")]
+    #[error(
+        "the data directory belongs to the chain with genesis {found:?}, and this node was started for {expected:?}"
+    )]
     OtherChain {
         /// The genesis hash that the caller wants.
         expected: Hash,

@@ -1,10 +1,6 @@
 //! Trie nodes, and the pins that keep old states from being pruned while they are read.
 
-use crate::{
-    Database, StorageError,
-    columns::Column,
-    error::FatalError,
-};
+use crate::{Database, StorageError, columns::Column, error::FatalError};
 use hash_db::Prefix;
 use sp_runtime::traits::BlakeTwo256;
 use sp_state_machine::TrieBackendStorage;

@@ -114,9 +114,10 @@ impl Database {
         let upper = key(TAG_ID, [id.as_bytes(), &[0xff; 17]]);
         let (found, _) = self.0.range(Column::Undecided, lower, upper).last()?;
         let (height, round) = found.get(33..).and_then(read_place)?;
-        let bytes = self.0.read(Column::Undecided, &key(TAG_BLOCK, [&place(height, round), id.as_bytes()]), |bytes| {
-            Some(Bytes::copy_from_slice(bytes))
-        })?;
+        let bytes =
+            self.0.read(Column::Undecided, &key(TAG_BLOCK, [&place(height, round), id.as_bytes()]), |bytes| {
+                Some(Bytes::copy_from_slice(bytes))
+            })?;
         Some(Undecided { height, round, id: *id, bytes, verdict: self.verdict(height, round, id) })
     }
 
