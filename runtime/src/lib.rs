@@ -1,1 +1,123 @@
-//! Composes the pallets into the chain's state transition function, executed natively.
+//! The chain's state transition function: the pallets, wired together and executed natively.
+//!
+//! This crate exists to say which pallets make up the chain, with which parameters, and what a
+//! transaction looks like. It holds no business rule of its own beyond [`network`] (which rules
+//! version is active) and [`filter`] (which calls nobody may make).
+//!
+//! ```text
+//!   extrinsic bytes --decode--> UncheckedExtrinsic --check (ChainSignature + state rule)-->
+//!     transaction extensions (genesis, era, nonce, weight, fee) --> filter --> pallet call
+//!
+//!   System | Timestamp | Balances | TransactionPayment | Utility | Proxy | Sudo | Network
+//!   Did | Validators | Measurement -> Escrow, Marketplace -> Janitor      (order of on_initialize)
+//! ```
+//!
+//! # Correctness
+//! * A block is a pure function of the parent state and its bytes. Nothing here reads a clock, a
+//!   file, the environment or a map with random order.
+//! * The rules version is read from the state ([`version`]), never from the binary, so that two
+//!   binaries agree on the block at which a new version begins.
+//! * A verified mark ([`preverify`]) replaces the arithmetic of one signature check and nothing else.
+//!
+//! # Limits
+//! Block weight and length are in [`configs::system`]; the rest is in `x0-limits`.
+//!
+//! # Errors
+//! Calls fail with the pallets' own errors; transactions that may not enter a block fail with the
+//! standard `TransactionValidityError`.
+#![recursion_limit = "512"]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
+pub mod apis;
+pub mod configs;
+pub mod filter;
+pub mod network;
+pub mod preverify;
+pub mod presets;
+pub mod signature;
+pub mod version;
+
+use sp_runtime::{generic, traits::BlakeTwo256};
+
+pub use preverify::VerifiedMark;
+pub use signature::ChainSignature;
+pub use version::VERSION;
+pub use x0_types::{AccountId, Balance, BlockNumber, Hash, Moment, Nonce};
+
+/// How transactions name accounts.
+pub type Address = sp_runtime::MultiAddress<AccountId, ()>;
+/// The header of a block: height, parent, state root, extrinsics root, digest.
+pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
+/// What a transaction carries beside its call, in the order in which wallets know it.
+pub type TxExtension = (
+    frame_system::CheckNonZeroSender<Runtime>,
+    frame_system::CheckSpecVersion<Runtime>,
+    frame_system::CheckTxVersion<Runtime>,
+    frame_system::CheckGenesis<Runtime>,
+    frame_system::CheckMortality<Runtime>,
+    frame_system::CheckNonce<Runtime>,
+    frame_system::CheckWeight<Runtime>,
+    pallet_transaction_payment::ChargeTransactionPayment<Runtime>,
+    frame_system::WeightReclaim<Runtime>,
+);
+/// A transaction or inherent as it travels.
+pub type UncheckedExtrinsic = generic::UncheckedExtrinsic<Address, RuntimeCall, ChainSignature, TxExtension>;
+/// What a wallet signs: call, extension and the extension's implicit data.
+pub type SignedPayload = generic::SignedPayload<RuntimeCall, TxExtension>;
+/// A block: header and extrinsics.
+pub type Block = generic::Block<Header, UncheckedExtrinsic>;
+/// Runs blocks and transactions through the pallets.
+pub type Executive = frame_executive::Executive<
+    Runtime,
+    Block,
+    frame_system::ChainContext<Runtime>,
+    Runtime,
+    AllPalletsWithSystem,
+>;
+
+#[allow(missing_docs, reason = "the items are generated; the pallets document themselves")]
+#[frame_support::runtime]
+mod runtime {
+    /// The state transition function.
+    #[runtime::runtime]
+    #[runtime::derive(
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeFreezeReason,
+        RuntimeHoldReason,
+        RuntimeSlashReason,
+        RuntimeLockId,
+        RuntimeTask,
+        RuntimeViewFunction
+    )]
+    pub struct Runtime;
+
+    #[runtime::pallet_index(0)]
+    pub type System = frame_system;
+    #[runtime::pallet_index(1)]
+    pub type Timestamp = pallet_timestamp;
+    #[runtime::pallet_index(2)]
+    pub type Balances = pallet_balances;
+    #[runtime::pallet_index(3)]
+    pub type TransactionPayment = pallet_transaction_payment;
+    #[runtime::pallet_index(4)]
+    pub type Utility = pallet_utility;
+    #[runtime::pallet_index(5)]
+    pub type Proxy = pallet_proxy;
+    #[runtime::pallet_index(6)]
+    pub type Sudo = pallet_sudo;
+    #[runtime::pallet_index(7)]
+    pub type Network = crate::network;
+}

@@ -1,0 +1,64 @@
+//! Balances and fees.
+//!
+//! A fee is `weight * FEE_PER_PICOSECOND + bytes * FEE_PER_BYTE`. Bytes are cheap, because a
+//! post-quantum signature is 3 to 5 kB of them and nobody can sign with less; an ordinary transfer
+//! costs some thousandths of an X0T. Fees go to the treasury, all of them: nothing is burnt, so that
+//! the issuance never changes.
+
+use crate::{
+    Balance, Balances, Runtime, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System,
+};
+use frame_support::{
+    PalletId, parameter_types,
+    traits::{ConstU8, ConstU32, ConstU128, VariantCountOf, tokens::imbalance::ResolveTo},
+    weights::ConstantMultiplier,
+};
+use sp_runtime::traits::AccountIdConversion;
+use x0_types::{AccountId, account::MILLI};
+
+/// Least balance that keeps an account alive, base units.
+pub const EXISTENTIAL_DEPOSIT: Balance = MILLI;
+/// Fee of one picosecond of execution, base units.
+pub const FEE_PER_PICOSECOND: Balance = 10;
+/// Fee of one byte of a transaction, base units.
+pub const FEE_PER_BYTE: Balance = 100_000;
+/// Names the treasury account.
+pub const TREASURY_ID: PalletId = PalletId(*b"x0/trsry");
+
+/// The account that collects fees.
+#[must_use]
+pub fn treasury() -> AccountId {
+    TREASURY_ID.into_account_truncating()
+}
+
+parameter_types! {
+    /// The account that collects fees.
+    pub Treasury: AccountId = treasury();
+}
+
+impl pallet_balances::Config for Runtime {
+    type MaxLocks = ConstU32<50>;
+    type MaxReserves = ConstU32<50>;
+    type ReserveIdentifier = [u8; 8];
+    type Balance = Balance;
+    type RuntimeEvent = RuntimeEvent;
+    type DustRemoval = ResolveTo<Treasury, Balances>;
+    type ExistentialDeposit = ConstU128<EXISTENTIAL_DEPOSIT>;
+    type AccountStore = System;
+    type WeightInfo = pallet_balances::weights::SubstrateWeight<Runtime>;
+    type FreezeIdentifier = RuntimeFreezeReason;
+    type MaxFreezes = VariantCountOf<RuntimeFreezeReason>;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type RuntimeFreezeReason = RuntimeFreezeReason;
+    type DoneSlashHandler = ();
+}
+
+impl pallet_transaction_payment::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type OnChargeTransaction = pallet_transaction_payment::FungibleAdapter<Balances, ResolveTo<Treasury, Balances>>;
+    type OperationalFeeMultiplier = ConstU8<5>;
+    type WeightToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_PICOSECOND>>;
+    type LengthToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_BYTE>>;
+    type FeeMultiplierUpdate = ();
+    type WeightInfo = pallet_transaction_payment::weights::SubstrateWeight<Runtime>;
+}

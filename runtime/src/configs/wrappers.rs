@@ -1,0 +1,92 @@
+//! Pallets that wrap calls: batches, proxies, and sudo on development networks.
+
+use crate::{Balances, OriginCaller, Runtime, RuntimeCall, RuntimeEvent, System};
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::traits::{ConstU32, ConstU128, InstanceFilter};
+use scale_info::TypeInfo;
+use sp_runtime::traits::BlakeTwo256;
+use x0_types::{Balance, account::MILLI};
+
+/// Deposit for an account's list of proxies and for each announcement list, base units.
+pub const PROXY_DEPOSIT_BASE: Balance = 100 * MILLI;
+/// Deposit for each entry of these lists, base units.
+pub const PROXY_DEPOSIT_EACH: Balance = 10 * MILLI;
+
+impl pallet_utility::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type PalletsOrigin = OriginCaller;
+    type WeightInfo = pallet_utility::weights::SubstrateWeight<Runtime>;
+}
+
+/// What a proxy may do for the account that named it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+pub enum ProxyType {
+    /// Everything.
+    #[default]
+    Any,
+    /// Everything but moving money out and changing the account's keys or proxies.
+    NonTransfer,
+    /// Listings and deals only.
+    Market,
+}
+
+impl InstanceFilter<RuntimeCall> for ProxyType {
+    fn filter(&self, call: &RuntimeCall) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NonTransfer => non_transfer(call),
+            Self::Market => market(call),
+        }
+    }
+
+    fn is_superset(&self, other: &Self) -> bool {
+        self == other || matches!((self, other), (Self::Any, _) | (Self::NonTransfer, Self::Market))
+    }
+}
+
+/// An allow-list, so that a new pallet is closed to such proxies until somebody decides otherwise.
+fn non_transfer(call: &RuntimeCall) -> bool {
+    matches!(call, RuntimeCall::System(_) | RuntimeCall::Utility(_)) || market(call)
+}
+
+/// Batches are let through, because each call inside passes this filter again.
+fn market(call: &RuntimeCall) -> bool {
+    matches!(call, RuntimeCall::Utility(_))
+}
+
+impl pallet_proxy::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type Currency = Balances;
+    type ProxyType = ProxyType;
+    type ProxyDepositBase = ConstU128<PROXY_DEPOSIT_BASE>;
+    type ProxyDepositFactor = ConstU128<PROXY_DEPOSIT_EACH>;
+    type MaxProxies = ConstU32<32>;
+    type WeightInfo = pallet_proxy::weights::SubstrateWeight<Runtime>;
+    type MaxPending = ConstU32<32>;
+    type CallHasher = BlakeTwo256;
+    type AnnouncementDepositBase = ConstU128<PROXY_DEPOSIT_BASE>;
+    type AnnouncementDepositFactor = ConstU128<PROXY_DEPOSIT_EACH>;
+    type BlockNumberProvider = System;
+}
+
+impl pallet_sudo::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type WeightInfo = pallet_sudo::weights::SubstrateWeight<Runtime>;
+}

@@ -1,0 +1,40 @@
+//! Which rules the chain runs by, as the state says.
+//!
+//! There is no code blob on chain that a node could load: a new version of the rules is a new
+//! binary. If the version came from the binary, each node would switch at the first block that it
+//! executes with the new binary, and the chain would fork. So the version is a storage item
+//! ([`crate::network::ActiveSpec`]) that switches at a height that was announced on chain, and a
+//! node whose binary does not know the active version stops.
+
+use sp_version::RuntimeVersion;
+
+/// The newest version of the rules that this binary knows.
+pub const SPEC_VERSION: u32 = 1;
+/// All versions of the rules that this binary can execute.
+pub const SUPPORTED_SPECS: &[u32] = &[1];
+
+/// The version that this binary reports where no state is at hand.
+pub const VERSION: RuntimeVersion = RuntimeVersion {
+    spec_name: sp_version::Cow::Borrowed("x0tta6bl4"),
+    impl_name: sp_version::Cow::Borrowed("x0-node"),
+    authoring_version: 1,
+    spec_version: SPEC_VERSION,
+    impl_version: 1,
+    apis: crate::apis::RUNTIME_API_VERSIONS,
+    transaction_version: 1,
+    system_version: 1,
+};
+
+/// The version as of the state at hand.
+///
+/// Metadata is also built where there is no state (tools, documentation); there the version of the
+/// binary stands in.
+pub struct ActiveVersion;
+
+impl frame_support::traits::Get<RuntimeVersion> for ActiveVersion {
+    fn get() -> RuntimeVersion {
+        let has_state = sp_externalities::with_externalities(|_| ()).is_some();
+        let spec_version = if has_state { crate::network::ActiveSpec::<crate::Runtime>::get() } else { SPEC_VERSION };
+        RuntimeVersion { spec_version, ..VERSION }
+    }
+}
