@@ -1,1 +1,62 @@
-//! A typed chain client for the wallet and the agent: post-quantum signing over JSON-RPC.
+//! The chain client of wallet, agent and tests: it connects, asks, builds, signs, submits and reads.
+//!
+//! It exists so that everything outside the node speaks to the chain through one typed door, with
+//! post-quantum signatures, exact amounts and errors that say who has to act.
+//!
+//! ```text
+//!   Endpoint --connect--> Client --description--> ChainDescription (metadata, versions)
+//!                           |                          |  works without a node as well
+//!        heads, state,      |   Call --encode/prepare--+--> UnsignedTransaction
+//!        market, did  <-----+                                    | Signer (inline or registered form)
+//!                           +<--- submit_and_wait --- SignedTransaction
+//!                           +---> Outcome: block, fee, events | ClientError::Dispatch by name
+//! ```
+//!
+//! # Correctness
+//! * Calls are encoded by name through the chain's own metadata and read back the same way before a
+//!   user confirms them; nothing that the user did not see is signed.
+//! * The signature's form follows what the chain names now (architecture D3), never a cache.
+//! * A transaction that was handed over and not seen final is "unknown", never "failed".
+//!
+//! # Limits
+//! `CLIENT_CONNECT_TIMEOUT_MS`, `CLIENT_REQUEST_TIMEOUT_MS`, `RPC_RESPONSE_BYTES_MAX`, `TRANSACTION_LIFE_MS`,
+//! `CALL_DEPTH_MAX` and `EXTRINSIC_BYTES_MAX` of `x0-limits`. Plain text never leaves this machine.
+//!
+//! # Errors
+//! [`ClientError`]; [`ClientError::class`] sorts it by who has to act. [`amount::AmountError`] for amounts.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
+pub mod amount;
+pub mod call;
+mod chain;
+mod client;
+mod connect;
+pub mod describe;
+mod error;
+pub mod guard;
+mod query;
+mod signer;
+mod submit;
+pub mod text;
+mod transaction;
+
+pub use call::Call;
+pub use chain::{ChainConfig, ChainSignature};
+pub use client::{Client, Head};
+pub use connect::{Endpoint, RPC_ALPN};
+pub use error::{ClientError, ErrorClass};
+pub use query::{AccountInfo, Hold};
+pub use signer::{SignatureForm, Signer, account_of, prove_possession};
+pub use submit::{EventRecord, Outcome, Progress};
+pub use transaction::{ChainDescription, Era, SignedTransaction, UnsignedTransaction};
+pub use x0_rpc_types as rpc_types;

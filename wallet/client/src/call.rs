@@ -1,0 +1,280 @@
+//! The calls of this chain, by name. Encoding goes through the chain's metadata, so that a change of
+//! indices in the runtime cannot turn one call into another.
+
+use scale_value::{Composite, Value};
+use subxt::transactions::DynamicPayload;
+use x0_crypto::PublicKey;
+use x0_types::{AccountId, Balance, Hash, KeyProof, KeyRole, market::{DealId, ListingId}};
+
+/// A call: pallet, name and named arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pallet: String,
+    name: String,
+    arguments: Vec<(String, Value<()>)>,
+}
+
+impl Call {
+    /// Any call by name. Prefer the named constructors where there is one.
+    #[must_use]
+    pub fn new<'a>(pallet: &str, name: &str, arguments: impl IntoIterator<Item = (&'a str, Value<()>)>) -> Self {
+        Self {
+            pallet: pallet.to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    /// Name of the pallet.
+    #[must_use]
+    pub fn pallet(&self) -> &str {
+        &self.pallet
+    }
+
+    /// Name of the call.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn payload(&self) -> DynamicPayload<Composite<()>> {
+        subxt::transactions::dynamic(self.pallet.clone(), self.name.clone(), Composite::Named(self.arguments.clone()))
+    }
+
+    /// This call as an argument of another.
+    #[must_use]
+    pub fn into_value(self) -> Value<()> {
+        self.payload().into_value()
+    }
+}
+
+/// Relay capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bandwidth, kbit/s.
+    pub bandwidth_kbps: u32,
+    /// Sessions at the same time.
+    pub sessions: u32,
+}
+
+/// An amount per good slot, as an exact fraction of base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Numerator, base units.
+    pub num: Balance,
+    /// Denominator, slots.
+    pub den: Balance,
+}
+
+/// What a provider offers: the arguments of `Marketplace.list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListingTerms {
+    /// The mesh node.
+    pub node: AccountId,
+    /// Price of the whole capacity.
+    pub price: Rate,
+    /// Whole capacity.
+    pub capacity: Capacity,
+    /// Region.
+    pub region: String,
+    /// Shortest term, slots.
+    pub term_min_slots: u64,
+    /// Longest term, slots.
+    pub term_max_slots: u64,
+    /// Bond for a deal over the whole capacity, base units.
+    pub bond: Balance,
+}
+
+/// What a renter asks for: the arguments of `Marketplace.rent`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RentTerms {
+    /// The listing.
+    pub listing: ListingId,
+    /// Version of its terms that the renter has read.
+    pub version: u32,
+    /// Capacity wanted.
+    pub capacity: Capacity,
+    /// Length, slots.
+    pub term_slots: u64,
+    /// Deposit, base units.
+    pub deposit: Balance,
+    /// The renter's mesh.
+    pub mesh: Hash,
+    /// The renter's agents.
+    pub agents: Vec<AccountId>,
+}
+
+fn account(account: &AccountId) -> Value<()> {
+    Value::from_bytes(account)
+}
+
+fn address(to: &AccountId) -> Value<()> {
+    Value::unnamed_variant("Id", [account(to)])
+}
+
+fn number(value: impl Into<u128>) -> Value<()> {
+    Value::u128(value.into())
+}
+
+fn role(role: KeyRole) -> Value<()> {
+    Value::unnamed_variant(format!("{role:?}"), [])
+}
+
+fn public(key: &PublicKey) -> Value<()> {
+    Value::unnamed_composite([Value::from_bytes(key.as_bytes())])
+}
+
+fn proof(proof: &KeyProof) -> Value<()> {
+    // The type description splits the signature in three, because polkadot.js reads no array of
+    // more than 2,048 elements (x0-types, `MlDsa65Signature`).
+    let thirds = proof.signature.0.chunks(x0_types::key::SIGNATURE_BYTES / 3).map(Value::from_bytes);
+    Value::named_composite([
+        ("expires_at_ms", number(proof.expires_at_ms)),
+        ("signature", Value::unnamed_composite([Value::unnamed_composite(thirds)])),
+    ])
+}
+
+fn capacity(capacity: Capacity) -> Value<()> {
+    Value::named_composite([("bandwidth_kbps", number(capacity.bandwidth_kbps)), ("sessions", number(capacity.sessions))])
+}
+
+fn rate(rate: Rate) -> Value<()> {
+    Value::named_composite([("num", number(rate.num)), ("den", number(rate.den))])
+}
+
+fn bytes(text: &str) -> Value<()> {
+    Value::from_bytes(text.as_bytes())
+}
+
+/// Moves money; refuses to empty the sender below the existential deposit.
+#[must_use]
+pub fn transfer(to: &AccountId, amount: Balance) -> Call {
+    Call::new("Balances", "transfer_keep_alive", [("dest", address(to)), ("value", number(amount))])
+}
+
+/// Moves everything that is free and closes the account.
+#[must_use]
+pub fn transfer_all(to: &AccountId) -> Call {
+    Call::new("Balances", "transfer_all", [("dest", address(to)), ("keep_alive", Value::bool(false))])
+}
+
+/// Names the account's own key on chain, so that shorter signatures and rotation become possible.
+#[must_use]
+pub fn register_account_key(key: &PublicKey, possession: &KeyProof) -> Call {
+    Call::new("Did", "register_account_key", [("public", public(key)), ("proof", proof(possession))])
+}
+
+/// Replaces the account's own key; the account stays.
+#[must_use]
+pub fn rotate_account_key(key: &PublicKey, possession: &KeyProof) -> Call {
+    Call::new("Did", "rotate_account_key", [("public", public(key)), ("proof", proof(possession))])
+}
+
+/// Registers a mesh agent under the caller's control.
+#[must_use]
+pub fn register_agent(key: &PublicKey, possession: &KeyProof, endpoint: &str) -> Call {
+    Call::new(
+        "Did",
+        "register_agent",
+        [("public", public(key)), ("proof", proof(possession)), ("endpoint", bytes(endpoint))],
+    )
+}
+
+/// Registers a further key of the caller in a role.
+#[must_use]
+pub fn add_key(key_role: KeyRole, key: &PublicKey, possession: &KeyProof) -> Call {
+    Call::new("Did", "add_key", [("role", role(key_role)), ("public", public(key)), ("proof", proof(possession))])
+}
+
+/// Replaces a key of a subject in a role.
+#[must_use]
+pub fn rotate_key(subject: &AccountId, key_role: KeyRole, key: &PublicKey, possession: &KeyProof) -> Call {
+    Call::new(
+        "Did",
+        "rotate_key",
+        [("subject", account(subject)), ("role", role(key_role)), ("public", public(key)), ("proof", proof(possession))],
+    )
+}
+
+/// Ends a key of a subject.
+#[must_use]
+pub fn revoke_key(subject: &AccountId, key_role: KeyRole) -> Call {
+    Call::new("Did", "revoke_key", [("subject", account(subject)), ("role", role(key_role))])
+}
+
+/// Says where a subject's agent listens.
+#[must_use]
+pub fn set_endpoint(subject: &AccountId, endpoint: &str) -> Call {
+    Call::new("Did", "set_endpoint", [("subject", account(subject)), ("endpoint", bytes(endpoint))])
+}
+
+/// Ends an identity for good.
+#[must_use]
+pub fn revoke(subject: &AccountId) -> Call {
+    Call::new("Did", "revoke", [("subject", account(subject))])
+}
+
+/// Offers a node for rent.
+#[must_use]
+pub fn list(terms: &ListingTerms) -> Call {
+    Call::new(
+        "Marketplace",
+        "list",
+        [
+            ("node", account(&terms.node)),
+            ("price", rate(terms.price)),
+            ("capacity", capacity(terms.capacity)),
+            ("region", bytes(&terms.region)),
+            ("term_min_slots", number(terms.term_min_slots)),
+            ("term_max_slots", number(terms.term_max_slots)),
+            ("bond", number(terms.bond)),
+        ],
+    )
+}
+
+/// Takes a listing off the market; running deals go on.
+#[must_use]
+pub fn retire(listing: ListingId) -> Call {
+    Call::new("Marketplace", "retire", [("listing", number(listing))])
+}
+
+/// Asks for a node and puts the deposit into escrow.
+#[must_use]
+pub fn rent(terms: &RentTerms) -> Call {
+    Call::new(
+        "Marketplace",
+        "rent",
+        [
+            ("listing", number(terms.listing)),
+            ("version", number(terms.version)),
+            ("capacity", capacity(terms.capacity)),
+            ("term_slots", number(terms.term_slots)),
+            ("deposit", number(terms.deposit)),
+            (
+                "manifest",
+                Value::named_composite([
+                    ("mesh", Value::from_bytes(terms.mesh)),
+                    ("agents", Value::unnamed_composite(terms.agents.iter().map(account))),
+                ]),
+            ),
+        ],
+    )
+}
+
+/// The provider takes the deal and posts its bond.
+#[must_use]
+pub fn confirm(deal: DealId) -> Call {
+    Call::new("Marketplace", "confirm", [("deal", number(deal))])
+}
+
+/// Pays the provider what has accrued.
+#[must_use]
+pub fn settle(deal: DealId) -> Call {
+    Call::new("Marketplace", "settle", [("deal", number(deal))])
+}
+
+/// The renter ends the deal.
+#[must_use]
+pub fn cancel(deal: DealId) -> Call {
+    Call::new("Marketplace", "cancel", [("deal", number(deal))])
+}

@@ -1,0 +1,269 @@
+//! Questions to the node's own RPC namespaces and to the state, with typed answers.
+
+use scale_value::{Composite, Primitive, Value, ValueDef};
+use serde::{Deserialize, Serialize};
+use x0_crypto::PublicKey;
+use x0_rpc_types::{
+    Amount, Number,
+    chain::{History, HistoryCursor},
+    did::{DidResolution, Identity, Multikey},
+    market::{Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
+};
+use x0_types::{AccountId, KeyRole, Nonce};
+
+use crate::{Client, ClientError, client::params};
+
+/// A part of a balance that is not free.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Who holds it and why, for example `Escrow.DealEscrow`.
+    pub reason: String,
+    /// Base units.
+    pub amount: Amount,
+}
+
+/// An account's money and counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountInfo {
+    /// The account.
+    pub account: AccountId,
+    /// Transactions that are final.
+    pub nonce: Nonce,
+    /// Free balance, base units.
+    pub free: Amount,
+    /// Held balance, base units: the sum of the holds.
+    pub held: Amount,
+    /// The holds, by reason.
+    pub holds: Vec<Hold>,
+}
+
+impl Client {
+    /// The money of an account; zero for one that does not exist.
+    ///
+    /// # Errors
+    /// [`ClientError::Decode`] when the state has another shape, and those of [`Client::storage`].
+    pub async fn account(&self, account: &AccountId) -> Result<AccountInfo, ClientError> {
+        use scale_value::At;
+        let key = || vec![Value::from_bytes(account)];
+        let state = self.storage("System", "Account", key()).await?;
+        let field = |path: &[&str]| path.iter().fold(state.as_ref(), |value, name| value.and_then(|value| value.at(*name))).and_then(unsigned).unwrap_or(0);
+        let holds = match self.storage("Balances", "Holds", key()).await? {
+            Some(value) => read_holds(&value)?,
+            None => Vec::new(),
+        };
+        let nonce = Nonce::try_from(field(&["nonce"]))
+            .map_err(|error| ClientError::Decode { what: "an account's nonce".into(), reason: error.to_string() })?;
+        Ok(AccountInfo {
+            account: account.clone(),
+            nonce,
+            free: Amount(field(&["data", "free"])),
+            held: Amount(field(&["data", "reserved"])),
+            holds,
+        })
+    }
+
+    /// An identity; `None` when the chain has none for this subject.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn identity(&self, subject: &AccountId) -> Result<Option<Identity>, ClientError> {
+        absent(self.call("did_identity", params![subject]).await)
+    }
+
+    /// A DID's document with its metadata.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn resolve(&self, did: &str) -> Result<DidResolution, ClientError> {
+        self.call("did_resolve", params![did]).await
+    }
+
+    /// The key that the chain names for an account; `None` when the account's own first key counts.
+    ///
+    /// # Errors
+    /// [`ClientError::Decode`] when the key does not read, and those of [`Client::request`].
+    pub async fn account_key(&self, account: &AccountId) -> Result<Option<PublicKey>, ClientError> {
+        let Some(identity) = self.identity(account).await? else { return Ok(None) };
+        let unreadable = |reason: String| ClientError::Decode { what: "the account's key on chain".into(), reason };
+        let Some(key) = identity.keys.iter().find(|key| key.role == KeyRole::Account) else { return Ok(None) };
+        match Multikey::from_text(&key.public_key_multibase) {
+            Ok(Multikey::MlDsa65(bytes)) => Ok(Some(PublicKey::from(bytes))),
+            Ok(Multikey::MlKem768(_)) => Err(unreadable("it is an ML-KEM key".into())),
+            Err(error) => Err(unreadable(error.to_string())),
+        }
+    }
+
+    /// Listings that match, in the order of their numbers, all pages.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn listings(&self, filter: &ListingFilter) -> Result<Vec<Listing>, ClientError> {
+        let mut filter = filter.clone();
+        let mut all = Vec::new();
+        loop {
+            let page: Vec<Listing> = self.call("market_listings", params![filter]).await?;
+            let full = page.len() >= page_length(filter.limit);
+            filter.after = page.last().map(|listing| listing.id);
+            all.extend(page);
+            if !full || filter.limit.is_some() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One listing.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn listing(&self, listing: u64) -> Result<Listing, ClientError> {
+        absent(self.call("market_listing", params![Number(listing)]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("listing {listing}") })
+    }
+
+    /// Deals that match, in the order of their numbers, all pages.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn deals(&self, filter: &DealFilter) -> Result<Vec<Deal>, ClientError> {
+        let mut filter = filter.clone();
+        let mut all = Vec::new();
+        loop {
+            let page: Vec<Deal> = self.call("market_deals", params![filter]).await?;
+            let full = page.len() >= page_length(filter.limit);
+            filter.after = page.last().map(|deal| deal.id);
+            all.extend(page);
+            if !full || filter.limit.is_some() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One deal.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn deal(&self, deal: u64) -> Result<Deal, ClientError> {
+        absent(self.call("market_deal", params![Number(deal)]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("deal {deal}") })
+    }
+
+    /// What a deal has accrued; `None` before its confirmation.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn deal_meter(&self, deal: u64) -> Result<Option<DealMeter>, ClientError> {
+        absent(self.call("market_dealMeter", params![Number(deal)]).await)
+    }
+
+    /// Whether the market holds what it owes.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn solvency(&self) -> Result<Solvency, ClientError> {
+        self.call("market_solvency", params![]).await
+    }
+
+    /// Slots and measured nodes.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn measurement(&self) -> Result<MeasurementStatus, ClientError> {
+        self.call("measurement_status", params![]).await
+    }
+
+    /// An account's transactions, newest first.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn history(&self, account: &AccountId, before: Option<HistoryCursor>, limit: u32) -> Result<History, ClientError> {
+        self.call("account_history", params![account, before, limit]).await
+    }
+}
+
+/// How many elements a full page has.
+fn page_length(limit: Option<u32>) -> usize {
+    usize::try_from(limit.unwrap_or(PAGE_MAX)).unwrap_or(usize::MAX)
+}
+
+/// Reads "not found" as an answer.
+fn absent<T>(answer: Result<Option<T>, ClientError>) -> Result<Option<T>, ClientError> {
+    match answer {
+        Err(ClientError::Rpc { code: x0_rpc_types::error::NOT_FOUND, .. }) => Ok(None),
+        other => other,
+    }
+}
+
+/// An unsigned number, or one inside a wrapper.
+fn unsigned(value: &Value<()>) -> Option<u128> {
+    match &value.value {
+        ValueDef::Primitive(Primitive::U128(number)) => Some(*number),
+        ValueDef::Composite(Composite::Unnamed(values)) => match values.as_slice() {
+            [only] => unsigned(only),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Reads the list of holds of an account.
+fn read_holds(value: &Value<()>) -> Result<Vec<Hold>, ClientError> {
+    use scale_value::At;
+    let wrong = || ClientError::Decode { what: "an account's holds".into(), reason: "another shape than expected".into() };
+    let ValueDef::Composite(list) = &value.value else { return Err(wrong()) };
+    // A bounded list is a wrapper around the list; a list of holds has named fields inside.
+    let elements: Vec<&Value<()>> = match list.values().next() {
+        Some(first) if list.len() == 1 && first.at("amount").is_none() => {
+            let ValueDef::Composite(inner) = &first.value else { return Err(wrong()) };
+            inner.values().collect()
+        }
+        _ => list.values().collect(),
+    };
+    elements
+        .into_iter()
+        .map(|hold| {
+            let amount = hold.at("amount").and_then(unsigned).ok_or_else(wrong)?;
+            let reason = hold.at("id").and_then(hold_reason).ok_or_else(wrong)?;
+            Ok(Hold { reason, amount: Amount(amount) })
+        })
+        .collect()
+}
+
+/// The name of a hold's reason: `Pallet.Reason`.
+fn hold_reason(value: &Value<()>) -> Option<String> {
+    let ValueDef::Variant(pallet) = &value.value else { return None };
+    let inner = pallet.values.values().next().and_then(|inner| match &inner.value {
+        ValueDef::Variant(reason) => Some(reason.name.clone()),
+        _ => None,
+    });
+    Some(inner.map_or_else(|| pallet.name.clone(), |reason| format!("{}.{reason}", pallet.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hold(pallet: &str, reason: &str, amount: u128) -> Value<()> {
+        Value::named_composite([
+            ("id", Value::unnamed_variant(pallet, [Value::unnamed_variant(reason, [])])),
+            ("amount", Value::u128(amount)),
+        ])
+    }
+
+    #[test]
+    fn holds_read_with_and_without_the_wrapper_of_a_bounded_list() {
+        let expected = vec![Hold { reason: "Escrow.DealEscrow".into(), amount: Amount(7) }];
+        let list = Value::unnamed_composite([hold("Escrow", "DealEscrow", 7)]);
+        assert_eq!(read_holds(&list).unwrap(), expected);
+        assert_eq!(read_holds(&Value::unnamed_composite([list])).unwrap(), expected);
+        assert_eq!(read_holds(&Value::unnamed_composite([])).unwrap(), vec![]);
+        let two = Value::unnamed_composite([hold("Did", "Key", 1), hold("Escrow", "DealBond", 2)]);
+        assert_eq!(read_holds(&Value::unnamed_composite([two])).unwrap().len(), 2);
+        assert_eq!(read_holds(&Value::unnamed_composite([Value::unnamed_composite([])])).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn another_shape_is_an_error_not_an_empty_list() {
+        assert!(read_holds(&Value::u128(1)).is_err());
+        assert!(read_holds(&Value::unnamed_composite([Value::unnamed_composite([Value::u128(1)])])).is_err());
+    }
+}
