@@ -5,15 +5,17 @@
 //! by name through the generated table, because that decodes parameters without a depth limit; the
 //! executor has a router over the functions that it serves.
 
-use crate::{AccountId, Balance, Block, Executive, Header, Nonce, Runtime, System, TransactionPayment, UncheckedExtrinsic};
+mod declared;
+
+pub use declared::RUNTIME_API_VERSIONS;
+
+use crate::{AccountId, Balance, Executive, Nonce, Runtime, System, TransactionPayment, UncheckedExtrinsic};
 use frame_support::weights::Weight;
 use pallet_transaction_payment::FeeDetails;
 use pallet_transaction_payment_rpc_runtime_api::RuntimeDispatchInfo;
-use sp_api::impl_runtime_apis;
 use sp_core::OpaqueMetadata;
 use sp_runtime::{
     generic::Preamble,
-    traits::Block as BlockT,
     transaction_validity::{TransactionSource, TransactionValidity},
 };
 use sp_version::RuntimeVersion;
@@ -93,58 +95,5 @@ fn real_length(transaction: &UncheckedExtrinsic, length: u32) -> u32 {
     match &transaction.preamble {
         Preamble::Signed(_, signature, _) => length.saturating_add(signature.missing_bytes()),
         _ => length,
-    }
-}
-
-impl_runtime_apis! {
-    impl sp_api::Core<Block> for Runtime {
-        fn version() -> RuntimeVersion {
-            version()
-        }
-        fn execute_block(block: <Block as BlockT>::LazyBlock) {
-            Executive::execute_block(block);
-        }
-        fn initialize_block(header: &Header) -> sp_runtime::ExtrinsicInclusionMode {
-            Executive::initialize_block(header)
-        }
-    }
-
-    impl sp_api::Metadata<Block> for Runtime {
-        fn metadata() -> OpaqueMetadata {
-            metadata()
-        }
-        fn metadata_at_version(version: u32) -> Option<OpaqueMetadata> {
-            metadata_at_version(version)
-        }
-        fn metadata_versions() -> Vec<u32> {
-            metadata_versions()
-        }
-    }
-
-    impl sp_transaction_pool::runtime_api::TaggedTransactionQueue<Block> for Runtime {
-        fn validate_transaction(source: TransactionSource, tx: UncheckedExtrinsic, block_hash: x0_types::Hash) -> TransactionValidity {
-            validate_transaction(source, tx, block_hash)
-        }
-    }
-
-    impl frame_system_rpc_runtime_api::AccountNonceApi<Block, AccountId, Nonce> for Runtime {
-        fn account_nonce(account: AccountId) -> Nonce {
-            account_nonce(account)
-        }
-    }
-
-    impl pallet_transaction_payment_rpc_runtime_api::TransactionPaymentApi<Block, Balance> for Runtime {
-        fn query_info(uxt: UncheckedExtrinsic, len: u32) -> RuntimeDispatchInfo<Balance> {
-            query_info(uxt, len)
-        }
-        fn query_fee_details(uxt: UncheckedExtrinsic, len: u32) -> FeeDetails<Balance> {
-            query_fee_details(uxt, len)
-        }
-        fn query_weight_to_fee(weight: Weight) -> Balance {
-            query_weight_to_fee(weight)
-        }
-        fn query_length_to_fee(length: u32) -> Balance {
-            query_length_to_fee(length)
-        }
     }
 }

@@ -40,6 +40,7 @@
 
 pub mod apis;
 pub mod configs;
+mod construct;
 pub mod filter;
 pub mod network;
 pub mod preverify;
@@ -49,6 +50,7 @@ pub mod version;
 
 use sp_runtime::{generic, traits::BlakeTwo256};
 
+pub use construct::*;
 pub use preverify::VerifiedMark;
 pub use signature::ChainSignature;
 pub use version::VERSION;
@@ -84,40 +86,3 @@ pub type Executive = frame_executive::Executive<
     Runtime,
     AllPalletsWithSystem,
 >;
-
-#[allow(missing_docs, reason = "the items are generated; the pallets document themselves")]
-#[frame_support::runtime]
-mod runtime {
-    /// The state transition function.
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeFreezeReason,
-        RuntimeHoldReason,
-        RuntimeSlashReason,
-        RuntimeLockId,
-        RuntimeTask,
-        RuntimeViewFunction
-    )]
-    pub struct Runtime;
-
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
-    #[runtime::pallet_index(1)]
-    pub type Timestamp = pallet_timestamp;
-    #[runtime::pallet_index(2)]
-    pub type Balances = pallet_balances;
-    #[runtime::pallet_index(3)]
-    pub type TransactionPayment = pallet_transaction_payment;
-    #[runtime::pallet_index(4)]
-    pub type Utility = pallet_utility;
-    #[runtime::pallet_index(5)]
-    pub type Proxy = pallet_proxy;
-    #[runtime::pallet_index(6)]
-    pub type Sudo = pallet_sudo;
-    #[runtime::pallet_index(7)]
-    pub type Network = crate::network;
-}

@@ -1,9 +1,30 @@
-//! Identities: which key signs for an account.
+//! Identities and validators.
 
-use x0_types::{AccountId, MlDsa65PublicKey};
+use crate::{Balances, Runtime, RuntimeHoldReason, Timestamp};
+use frame_support::traits::ConstU128;
+use x0_types::{AccountId, Balance, MlDsa65PublicKey, account::MILLI};
+
+/// Deposit for one identity, base units.
+pub const IDENTITY_DEPOSIT: Balance = 50 * MILLI;
+/// Deposit for one key, base units: a key takes 2 kB of state for as long as it stands.
+pub const KEY_DEPOSIT: Balance = 100 * MILLI;
+
+impl pallet_x0_did::Config for Runtime {
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type Currency = Balances;
+    type Time = Timestamp;
+    type IdentityDeposit = ConstU128<IDENTITY_DEPOSIT>;
+    type KeyDeposit = ConstU128<KEY_DEPOSIT>;
+    type WeightInfo = pallet_x0_did::weights::MeasuredWeight<Runtime>;
+}
+
+impl pallet_x0_validators::Config for Runtime {
+    type AdminOrigin = frame_system::EnsureRoot<AccountId>;
+    type WeightInfo = pallet_x0_validators::weights::MeasuredWeight<Runtime>;
+}
 
 /// The key that `did` names for an account; only this key signs for it then.
 #[must_use]
-pub fn account_key(_account: &AccountId) -> Option<MlDsa65PublicKey> {
-    None
+pub fn account_key(account: &AccountId) -> Option<MlDsa65PublicKey> {
+    pallet_x0_did::Pallet::<Runtime>::account_key(account)
 }

@@ -1,0 +1,47 @@
+//! The list of pallets.
+//!
+//! The order is the order of `on_initialize`: verdicts (measurement) come before the deals that they
+//! move (marketplace), and these before the janitor, so that what a verdict queues in one block is
+//! worked off in the next.
+#![allow(missing_docs, reason = "the items are generated; the pallets document themselves")]
+
+#[frame_support::runtime]
+mod runtime {
+    /// The state transition function.
+    #[runtime::runtime]
+    #[runtime::derive(
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeFreezeReason,
+        RuntimeHoldReason,
+        RuntimeSlashReason,
+        RuntimeLockId,
+        RuntimeTask,
+        RuntimeViewFunction
+    )]
+    pub struct Runtime;
+
+    #[runtime::pallet_index(0)]
+    pub type System = frame_system;
+    #[runtime::pallet_index(1)]
+    pub type Timestamp = pallet_timestamp;
+    #[runtime::pallet_index(2)]
+    pub type Balances = pallet_balances;
+    #[runtime::pallet_index(3)]
+    pub type TransactionPayment = pallet_transaction_payment;
+    #[runtime::pallet_index(4)]
+    pub type Utility = pallet_utility;
+    #[runtime::pallet_index(5)]
+    pub type Proxy = pallet_proxy;
+    #[runtime::pallet_index(6)]
+    pub type Sudo = pallet_sudo;
+    #[runtime::pallet_index(7)]
+    pub type Network = crate::network;
+
+    #[runtime::pallet_index(10)]
+    pub type Did = pallet_x0_did;
+    #[runtime::pallet_index(11)]
+    pub type Validators = pallet_x0_validators;
+}
