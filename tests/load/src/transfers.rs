@@ -1,0 +1,84 @@
+//! Keys and pre-signed transfers.
+
+use anyhow::{Context, Result};
+use codec::Encode;
+use rayon::prelude::*;
+use sp_runtime::{MultiAddress, generic::Era};
+use x0_crypto::{Seed, SigningKey};
+use x0_runtime::{ChainSignature, RuntimeCall, SignedPayload, TxExtension, UncheckedExtrinsic, VERSION};
+use x0_types::{AccountId, Hash, MlDsa65PublicKey, MlDsa65Signature};
+
+/// A funded account of the load.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    key: SigningKey,
+    /// Its account.
+    pub account: AccountId,
+}
+
+/// A signed transfer, ready to be sent.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// Hash of the extrinsic's bytes.
+    pub hash: Hash,
+    /// The extrinsic in hex with prefix, as JSON-RPC takes it.
+    pub hex: String,
+}
+
+/// Derives `count` senders; the same every time.
+pub fn senders(count: usize) -> Result<Vec<Sender>> {
+    (0..count)
+        .into_par_iter()
+        .map(|index| {
+            let seed = Seed::from_bytes(x0_crypto::blake2b_256(format!("x0/load/v1/{index}").as_bytes()));
+            let key = SigningKey::from_seed(&seed).context("key of a sender")?;
+            let public = MlDsa65PublicKey(Box::new(*key.public().as_bytes()));
+            Ok(Sender { account: public.account_id(), key })
+        })
+        .collect()
+}
+
+/// One transfer from each sender in `from`, to another sender chosen by a fixed permutation.
+pub fn sign_all(senders: &[Sender], nonces: impl Fn(usize) -> u32 + Sync, genesis: Hash) -> Result<Vec<Transfer>> {
+    (0..senders.len())
+        .into_par_iter()
+        .map(|index| {
+            let to = &senders[(index * 7_919 + 1) % senders.len()].account;
+            sign(&senders[index], to, 1_000_000_000, nonces(index), genesis)
+        })
+        .collect()
+}
+
+/// Signs one transfer with the key inline.
+pub fn sign(from: &Sender, to: &AccountId, amount: u128, nonce: u32, genesis: Hash) -> Result<Transfer> {
+    let call = RuntimeCall::Balances(pallet_balances::Call::transfer_keep_alive {
+        dest: MultiAddress::Id(to.clone()),
+        value: amount,
+    });
+    let extension: TxExtension = (
+        frame_system::CheckNonZeroSender::new(),
+        frame_system::CheckSpecVersion::new(),
+        frame_system::CheckTxVersion::new(),
+        frame_system::CheckGenesis::new(),
+        frame_system::CheckMortality::from(Era::Immortal),
+        frame_system::CheckNonce::from(nonce),
+        frame_system::CheckWeight::new(),
+        pallet_transaction_payment::ChargeTransactionPayment::from(0),
+        frame_system::WeightReclaim::new(),
+    );
+    let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
+    let payload = SignedPayload::from_raw(call, extension, implicit);
+    let signature = payload.using_encoded(|bytes| from.key.sign_transaction(bytes)).context("sign")?;
+    let (call, extension, _) = payload.deconstruct();
+    let extrinsic = UncheckedExtrinsic::new_signed(
+        call,
+        MultiAddress::Id(from.account.clone()),
+        ChainSignature::MlDsa65 {
+            public: MlDsa65PublicKey(Box::new(*from.key.public().as_bytes())),
+            signature: MlDsa65Signature(Box::new(*signature.as_bytes())),
+        },
+        extension,
+    );
+    let bytes = extrinsic.encode();
+    Ok(Transfer { hash: Hash::from(x0_crypto::blake2b_256(&bytes)), hex: format!("0x{}", hex::encode(&bytes)) })
+}

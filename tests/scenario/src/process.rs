@@ -1,0 +1,243 @@
+//! Starting, watching, killing and stopping the product's processes.
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// How long a process may take until it serves.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a graceful stop may take.
+const STOP_TIME_MAX: Duration = Duration::from_secs(30);
+/// Bytes of a process's log that are kept for a failure's account.
+const LOG_BYTES_KEPT: usize = 64 * 1024;
+
+/// The folder of the built binaries: `X0_BIN_DIR`, or where this program itself was built.
+pub fn binaries() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("X0_BIN_DIR") {
+        return Ok(folder.into());
+    }
+    let program = std::env::current_exe().context("path of this program")?;
+    program
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.join("x0-node").is_file())
+        .map(Path::to_path_buf)
+        .ok_or_else(|| anyhow!("x0-node is not built beside {}; run `make build`", program.display()))
+}
+
+/// A process with its log, which ends when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    name: &'static str,
+    child: Child,
+    log: Arc<Mutex<String>>,
+    /// What the process printed after `READY`.
+    pub ready: Value,
+}
+
+impl Process {
+    /// Starts a binary and waits for its `READY {json}` line.
+    pub async fn start(name: &'static str, arguments: &[String], environment: &[(&str, &str)]) -> Result<Self> {
+        let mut child = Command::new(binaries()?.join(name))
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {name}"))?;
+        let log = Arc::new(Mutex::new(String::new()));
+        keep_log(child.stderr.take(), Arc::clone(&log));
+        let stdout = child.stdout.take().context("stdout is piped")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = timeout(START_TIME_MAX, async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(json) = line.strip_prefix("READY ") {
+                    return Ok(serde_json::from_str(json)?);
+                }
+            }
+            bail!("{name} ended before it was ready")
+        })
+        .await
+        .unwrap_or_else(|_| Err(anyhow!("{name} was not ready in {START_TIME_MAX:?}")));
+        match ready {
+            Ok(ready) => {
+                // The pipe stays open for the life of the process, or a later print would end it.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                Ok(Self { name, child, log, ready })
+            }
+            Err(error) => {
+                let status = child.try_wait().ok().flatten();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err(error.context(format!("{name} {}\nstatus {status:?}, log:\n{}", arguments.join(" "), tail(&log))))
+            }
+        }
+    }
+
+    /// The end of the log.
+    pub fn log(&self) -> String {
+        tail(&self.log)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> Result<i32> {
+        let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
+        Ok(i32::try_from(id)?)
+    }
+
+    /// Sends SIGKILL and waits for the end: no destructor runs, no buffer is written.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| format!("kill {}", self.name))
+    }
+
+    /// Sends SIGTERM and waits for a graceful end with status 0.
+    pub async fn stop(mut self) -> Result<()> {
+        let pid = self.pid()?;
+        // SAFETY: sends a signal to a process that this one started and has not reaped yet.
+        if unsafe { libc::kill(pid, libc::SIGTERM) } != 0 {
+            bail!("SIGTERM to {}: {}", self.name, std::io::Error::last_os_error());
+        }
+        let status = timeout(STOP_TIME_MAX, self.child.wait())
+            .await
+            .with_context(|| format!("{} did not stop in {STOP_TIME_MAX:?}; log:\n{}", self.name, tail(&self.log)))??;
+        if !status.success() {
+            bail!("{} stopped with {status}; log:\n{}", self.name, tail(&self.log));
+        }
+        Ok(())
+    }
+
+    /// Whether the process still runs.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+}
+
+fn keep_log(stream: Option<impl AsyncRead + Unpin + Send + 'static>, log: Arc<Mutex<String>>) {
+    let Some(stream) = stream else { return };
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let Ok(mut log) = log.lock() else { return };
+            log.push_str(&line);
+            log.push('\n');
+            if log.len() > 2 * LOG_BYTES_KEPT {
+                let mut cut = log.len() - LOG_BYTES_KEPT;
+                while !log.is_char_boundary(cut) {
+                    cut += 1;
+                }
+                log.drain(..cut);
+            }
+        }
+    });
+}
+
+fn tail(log: &Mutex<String>) -> String {
+    log.lock().map(|log| log.clone()).unwrap_or_default()
+}
+
+/// A validator of a development chain.
+#[derive(Debug)]
+pub struct Node {
+    process: Process,
+    folder: Arc<tempfile::TempDir>,
+    /// WebSocket address of its RPC.
+    pub rpc: String,
+    /// Genesis hash in hex.
+    pub genesis: String,
+}
+
+impl Node {
+    /// Starts a development chain in a new folder, on a free port.
+    pub async fn dev() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("x0-scenario-").tempdir()?;
+        Self::start(Arc::new(folder), &[]).await
+    }
+
+    /// Starts a development chain in a given folder with further arguments.
+    pub async fn start(folder: Arc<tempfile::TempDir>, more: &[&str]) -> Result<Self> {
+        let mut arguments: Vec<String> =
+            ["--dev", "--rpc-port", "0", "--base-path"].iter().map(ToString::to_string).collect();
+        arguments.push(folder.path().display().to_string());
+        arguments.extend(more.iter().map(ToString::to_string));
+        let process = Process::start("x0-node", &arguments, &[]).await?;
+        let text = |name: &str| -> Result<String> {
+            Ok(process.ready[name].as_str().with_context(|| format!("READY without {name}"))?.to_owned())
+        };
+        let (rpc, genesis) = (text("rpc")?, text("genesis")?);
+        Ok(Self { process, folder, rpc, genesis })
+    }
+
+    /// The folder of the chain's data; it outlives the process.
+    #[must_use]
+    pub fn folder(&self) -> Arc<tempfile::TempDir> {
+        Arc::clone(&self.folder)
+    }
+
+    /// The process behind this node.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Kills the process without warning; the folder stays.
+    pub async fn kill(self) -> Result<Arc<tempfile::TempDir>> {
+        self.process.kill().await?;
+        Ok(self.folder)
+    }
+
+    /// Stops gracefully.
+    pub async fn stop(self) -> Result<Arc<tempfile::TempDir>> {
+        self.process.stop().await?;
+        Ok(self.folder)
+    }
+}
+
+/// A mesh agent.
+#[derive(Debug)]
+pub struct Agent {
+    process: Process,
+    /// Where it answers probes.
+    pub listen: String,
+    /// Its node id in SS58.
+    pub node: String,
+    /// Its identity.
+    pub did: String,
+}
+
+impl Agent {
+    /// Starts an agent with a configuration file.
+    pub async fn start(config: &Path) -> Result<Self> {
+        let arguments = ["run".to_owned(), "--config".to_owned(), config.display().to_string()];
+        let process = Process::start("x0-agent", &arguments, &[]).await?;
+        let text = |name: &str| -> Result<String> {
+            Ok(process.ready[name].as_str().with_context(|| format!("READY without {name}"))?.to_owned())
+        };
+        let (listen, node, did) = (text("listen")?, text("node")?, text("did")?);
+        Ok(Self { process, listen, node, did })
+    }
+
+    /// Kills the agent without warning.
+    pub async fn kill(self) -> Result<()> {
+        self.process.kill().await
+    }
+
+    /// Stops the agent gracefully.
+    pub async fn stop(self) -> Result<()> {
+        self.process.stop().await
+    }
+
+    /// The end of the agent's log.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}
