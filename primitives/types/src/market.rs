@@ -145,9 +145,11 @@ pub trait Meter<AccountId> {
 /// for each node whose run of DOWN slots an UP ends, then [`MarketHooks::slot_closed`] until the
 /// answer says `done`. The counters of [`Meter`] already include the slot at that time.
 pub trait MarketHooks<AccountId> {
-    /// A verdict on a node. `down_reporters` are the validators that saw it down in this slot
-    /// (one bit per index of the validator set; empty unless the verdict is DOWN),
-    /// `validators` the number of validators that may judge this node.
+    /// A verdict on a node. `down_reporters` are the validators that saw it down in this slot: one
+    /// bit for each seat, least significant bit first, empty unless the verdict is DOWN. A validator
+    /// keeps its seat when the set changes, so that bitmaps of different slots can be united; there
+    /// are at most [`x0_limits::VALIDATORS_MAX`] seats. `validators` is the number of validators that
+    /// may judge this node.
     fn verdict(slot: Slot, node: &AccountId, verdict: Verdict, down_reporters: &[u8], validators: u32);
     /// All verdicts of the slot are in: start and end the deals whose time this is.
     fn slot_closed(slot: Slot, budget: u32) -> SlotWork;
