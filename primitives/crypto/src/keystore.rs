@@ -20,6 +20,8 @@
 //! See the `KEYSTORE_*` constants in `x0-limits`; they are checked before memory is allocated.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use crate::{CryptoError, SEED_BYTES, Seed, SigningKey};
 use aws_lc_rs::{

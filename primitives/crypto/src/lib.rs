@@ -62,6 +62,9 @@ mod signing;
 #[cfg(feature = "std")]
 pub mod tls;
 
+#[cfg(all(test, feature = "std"))]
+mod tests;
+
 pub use key::{CryptoError, PUBLIC_KEY_BYTES, PublicKey, SEED_BYTES, SIGNATURE_BYTES, Seed, Signature};
 pub use message::{
     Message, PLAYBOOK_DOMAIN, POSSESSION_DOMAIN, PROPOSAL_DOMAIN, PROPOSAL_PART_DOMAIN, RECEIPT_DOMAIN, TRANSACTION_DOMAIN,

@@ -77,3 +77,65 @@ pub fn phrase_to_seed(phrase: &str) -> Result<Seed, MnemonicError> {
     );
     Ok(Seed::from_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Vectors of BIP-39 itself.
+    #[test]
+    fn published_phrases_come_out() {
+        let legal = "legal winner thank year wave sausage worth useful";
+        for (byte, phrase) in [
+            (0x00, format!("{}art", "abandon ".repeat(23))),
+            (0x7f, format!("{legal} {legal} legal winner thank year wave sausage worth title")),
+            (0xff, format!("{}vote", "zoo ".repeat(23))),
+        ] {
+            assert_eq!(*seed_to_phrase(&Seed::from_bytes([byte; 32])).unwrap(), phrase);
+            assert_eq!(*phrase_to_seed(&phrase).unwrap().expose(), [byte; 32]);
+        }
+    }
+
+    #[test]
+    fn what_is_mistyped_is_named_without_repeating_it() {
+        let good = seed_to_phrase(&crate::dev::seed("alice", "account")).unwrap();
+        let words: Vec<&str> = good.split(' ').collect();
+        let refused = |words: &[&str]| phrase_to_seed(&words.join(" ")).unwrap_err();
+        assert_eq!(refused(&words[..23]), MnemonicError::WordCount { found: 23 });
+        assert_eq!(refused(&[]), MnemonicError::WordCount { found: 0 });
+        let mut typo = words.clone();
+        typo[6] = "notaword";
+        assert_eq!(refused(&typo), MnemonicError::UnknownWord { position: 7 });
+        assert!(!refused(&typo).to_string().contains("notaword"));
+        // 256 phrases end in the words of this one but one; exactly 8 of the 2048 last words fit.
+        let fitting = Language::English
+            .word_list()
+            .iter()
+            .filter(|last| {
+                let mut tried = words.clone();
+                tried[23] = last;
+                match phrase_to_seed(&tried.join(" ")) {
+                    Ok(_) => true,
+                    Err(error) => {
+                        assert_eq!(error, MnemonicError::Checksum);
+                        false
+                    }
+                }
+            })
+            .count();
+        assert_eq!(fitting, 8);
+    }
+
+    proptest! {
+        #[test]
+        fn phrases_round_trip_however_they_are_typed(bytes: [u8; 32], upper: bool) {
+            let phrase = seed_to_phrase(&Seed::from_bytes(bytes)).unwrap();
+            let mut typed = format!("  {}\n", phrase.replace(' ', " \t "));
+            if upper {
+                typed = typed.to_uppercase();
+            }
+            prop_assert_eq!(*phrase_to_seed(&typed).unwrap().expose(), bytes);
+        }
+    }
+}

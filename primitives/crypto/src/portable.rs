@@ -82,7 +82,12 @@ impl SigningKey {
     for_each_transaction_purpose!(sign_transactions);
 
     fn sign(&self, message: Message<'_>) -> Result<Signature, CryptoError> {
-        let signature = self.key.try_multipart_sign(&message.parts()).map_err(|_| CryptoError::Signing)?;
+        self.sign_parts(&message.parts())
+    }
+
+    /// Signs the concatenation of `parts`, for [`SigningKey::sign`] and for tests with vectors.
+    pub(crate) fn sign_parts(&self, parts: &[&[u8]]) -> Result<Signature, CryptoError> {
+        let signature = self.key.try_multipart_sign(parts).map_err(|_| CryptoError::Signing)?;
         let encoded: [u8; SIGNATURE_BYTES] = signature.encode().into();
         Ok(Signature::from(Box::new(encoded)))
     }

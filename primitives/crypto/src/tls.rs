@@ -21,6 +21,8 @@
 
 mod identity;
 mod policy;
+#[cfg(test)]
+mod tests;
 mod web;
 
 pub use identity::TlsIdentity;

@@ -47,6 +47,13 @@ impl TlsIdentity {
         }
     }
 
+    /// An identity whose signer need not hold the key that it shows.
+    #[cfg(test)]
+    pub(super) fn new_for_test(public: PublicKey, spki: Vec<u8>, signer: RawKeySigner) -> Self {
+        let certified = CertifiedKey::new(vec![CertificateDer::from(spki)], Arc::new(signer));
+        Self { public, certified: Arc::new(certified) }
+    }
+
     /// The public key that peers see.
     #[must_use]
     pub const fn public(&self) -> &PublicKey {
@@ -64,9 +71,9 @@ impl TlsIdentity {
 
 /// Signs handshakes for rustls without handing it the secret.
 #[derive(Clone, Debug)]
-struct RawKeySigner {
-    key: SigningKey,
-    spki: Arc<[u8]>,
+pub(super) struct RawKeySigner {
+    pub(super) key: SigningKey,
+    pub(super) spki: Arc<[u8]>,
 }
 
 impl rustls::sign::SigningKey for RawKeySigner {
