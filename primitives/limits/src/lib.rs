@@ -290,7 +290,7 @@ const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX
 const _: () = assert!(PROBE_TIMEOUT_MS * 2 < SLOT_MS_DEV);
 const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);
 const _: () = assert!(OBSERVATION_BYTES_MAX as usize * 4 == MEASURED_NODES_MAX as usize);
-const _: () = assert!(VERDICT_HISTORY_SLOTS % 8 == 0 && MEASURED_NODES_MAX % NODES_PER_SLOT_WORK_UNIT == 0);
+const _: () = assert!(VERDICT_HISTORY_SLOTS.is_multiple_of(8) && MEASURED_NODES_MAX.is_multiple_of(NODES_PER_SLOT_WORK_UNIT));
 const _: () = assert!(TIMESTAMP_STEP_MS_MIN < BLOCK_INTERVAL_BUSY_MS);
 const _: () = assert!(SYNC_RESPONSE_BYTES_MAX > BLOCK_BYTES_MAX + VALIDATORS_MAX as usize * 3_456);
 const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);
