@@ -82,9 +82,8 @@ impl EncapsulationKey {
     /// [`KemError::EncapsulationKeyLength`], or [`KemError::EncapsulationKey`] when a coefficient is
     /// not below q.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KemError> {
-        let bytes: Box<[u8; ENCAPSULATION_KEY_BYTES]> = Box::<[u8]>::from(bytes)
-            .try_into()
-            .map_err(|_| KemError::EncapsulationKeyLength { found: bytes.len() })?;
+        let bytes: Box<[u8; ENCAPSULATION_KEY_BYTES]> =
+            Box::<[u8]>::from(bytes).try_into().map_err(|_| KemError::EncapsulationKeyLength { found: bytes.len() })?;
         ml_kem_768::EncapsulationKey::new(&(*bytes).into()).map_err(|_| KemError::EncapsulationKey)?;
         Ok(Self(bytes))
     }

@@ -396,7 +396,9 @@ impl KeystoreFile {
             ("cipher.name", &self.cipher.name, CIPHER),
         ] {
             if found != expected {
-                return Err(KeystoreError::Malformed { reason: format!("{field} is {found:?}, expected {expected:?}") });
+                return Err(KeystoreError::Malformed {
+                    reason: format!("{field} is {found:?}, expected {expected:?}"),
+                });
             }
         }
         Ok(Decoded {

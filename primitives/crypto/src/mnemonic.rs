@@ -72,9 +72,8 @@ pub fn phrase_to_seed(phrase: &str) -> Result<Seed, MnemonicError> {
     })?;
     let (entropy, length) = mnemonic.to_entropy_array();
     let entropy = Zeroizing::new(entropy);
-    let bytes: Zeroizing<[u8; SEED_BYTES]> = Zeroizing::new(
-        entropy.get(..length).and_then(|used| used.try_into().ok()).ok_or(MnemonicError::Library)?,
-    );
+    let bytes: Zeroizing<[u8; SEED_BYTES]> =
+        Zeroizing::new(entropy.get(..length).and_then(|used| used.try_into().ok()).ok_or(MnemonicError::Library)?);
     Ok(Seed::from_bytes(*bytes))
 }
 

@@ -3,6 +3,8 @@
 //! A frame is a 4-byte big-endian length and that many bytes of SCALE, at most
 //! [`x0_limits::PROBE_FRAME_BYTES_MAX`], inside TLS 1.3 with mutual raw ML-DSA-65 keys.
 
+#![allow(clippy::cast_possible_truncation, reason = "the derive of Encode casts the index of a variant to a byte")]
+
 use crate::{AccountId, Hash, MlDsa65Signature, Moment, market::Slot};
 use codec::{Decode, DecodeAll, Encode};
 use x0_limits::PROBE_FRAME_BYTES_MAX;
@@ -90,7 +92,13 @@ impl Receipt {
     ///
     /// # Errors
     /// [`ReceiptMismatch`] names the first field that belongs to another probe.
-    pub fn answers(&self, node: &AccountId, slot: Slot, nonce: &[u8; 32], prober: &Hash) -> Result<(), ReceiptMismatch> {
+    pub fn answers(
+        &self,
+        node: &AccountId,
+        slot: Slot,
+        nonce: &[u8; 32],
+        prober: &Hash,
+    ) -> Result<(), ReceiptMismatch> {
         if self.node != *node {
             return Err(ReceiptMismatch::Node);
         }
@@ -233,7 +241,7 @@ mod tests {
         let mut turned = two.clone();
         turned.agents.reverse();
         assert_eq!(admissions_hash(&[one.clone(), two.clone()]), admissions_hash(&[turned, one.clone()]));
-        assert_ne!(admissions_hash(&[one.clone()]), admissions_hash(&[one.clone(), two]));
+        assert_ne!(admissions_hash(std::slice::from_ref(&one)), admissions_hash(&[one.clone(), two]));
         assert_ne!(admissions_hash(&[one]), admissions_hash(&[admission(1, 3)]));
     }
 
@@ -241,15 +249,11 @@ mod tests {
     fn a_receipt_answers_its_own_probe_only() {
         let node = AccountId::new([1; 32]);
         let prober = Hash::repeat_byte(2);
-        let receipt = Receipt {
-            node: node.clone(), slot: 9, nonce: [3; 32], prober, admissions: Hash::zero(), agent_time_ms: 0,
-        };
+        let receipt =
+            Receipt { node: node.clone(), slot: 9, nonce: [3; 32], prober, admissions: Hash::zero(), agent_time_ms: 0 };
         assert_eq!(receipt.answers(&node, 9, &[3; 32], &prober), Ok(()));
         assert_eq!(receipt.answers(&AccountId::new([0; 32]), 9, &[3; 32], &prober), Err(ReceiptMismatch::Node));
-        assert_eq!(
-            receipt.answers(&node, 8, &[3; 32], &prober),
-            Err(ReceiptMismatch::Slot { asked: 8, answered: 9 })
-        );
+        assert_eq!(receipt.answers(&node, 8, &[3; 32], &prober), Err(ReceiptMismatch::Slot { asked: 8, answered: 9 }));
         assert_eq!(receipt.answers(&node, 9, &[4; 32], &prober), Err(ReceiptMismatch::Nonce));
         assert_eq!(receipt.answers(&node, 9, &[3; 32], &Hash::zero()), Err(ReceiptMismatch::Prober));
     }

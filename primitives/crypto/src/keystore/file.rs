@@ -18,11 +18,7 @@ impl KeystoreFile {
     pub fn read(path: &Path) -> Result<Self, KeystoreError> {
         let io = |source| KeystoreError::Io { path: path.to_owned(), source };
         let mut text = Vec::new();
-        File::open(path)
-            .map_err(io)?
-            .take(KEYSTORE_FILE_BYTES_MAX + 1)
-            .read_to_end(&mut text)
-            .map_err(io)?;
+        File::open(path).map_err(io)?.take(KEYSTORE_FILE_BYTES_MAX + 1).read_to_end(&mut text).map_err(io)?;
         if text.len() as u64 > KEYSTORE_FILE_BYTES_MAX {
             return Err(KeystoreError::FileTooLarge { path: path.to_owned() });
         }

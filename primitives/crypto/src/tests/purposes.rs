@@ -11,16 +11,24 @@ const BODY: &[u8] = b"body";
 fn verifiers() -> Vec<(&'static str, Verify, bool)> {
     macro_rules! bound {
         ($method:ident) => {
-            (stringify!($method), Box::new(|key: &PublicKey, genesis: &[u8; 32], body: &[u8], signature: &Signature| {
-                key.$method(genesis, body, signature)
-            }) as Verify, true)
+            (
+                stringify!($method),
+                Box::new(|key: &PublicKey, genesis: &[u8; 32], body: &[u8], signature: &Signature| {
+                    key.$method(genesis, body, signature)
+                }) as Verify,
+                true,
+            )
         };
     }
     macro_rules! free {
         ($method:ident) => {
-            (stringify!($method), Box::new(|key: &PublicKey, _: &[u8; 32], body: &[u8], signature: &Signature| {
-                key.$method(body, signature)
-            }) as Verify, false)
+            (
+                stringify!($method),
+                Box::new(|key: &PublicKey, _: &[u8; 32], body: &[u8], signature: &Signature| {
+                    key.$method(body, signature)
+                }) as Verify,
+                false,
+            )
         };
     }
     vec![

@@ -32,7 +32,10 @@ fn both_libraries_judge_every_signature_as_published() {
             }
             let valid = test.result == TestResult::Valid;
             assert_eq!(verify_bytes(&group.pubkey, &test.msg, &test.sig), valid, "aws-lc-rs, vector {}", test.tc_id);
-            match (<&[u8; PUBLIC_KEY_BYTES]>::try_from(&group.pubkey[..]), <&[u8; SIGNATURE_BYTES]>::try_from(&test.sig[..])) {
+            match (
+                <&[u8; PUBLIC_KEY_BYTES]>::try_from(&group.pubkey[..]),
+                <&[u8; SIGNATURE_BYTES]>::try_from(&test.sig[..]),
+            ) {
                 (Ok(key), Ok(signature)) => {
                     let judged = portable::verify_parts(key, &[&test.msg], signature);
                     assert_eq!(judged, valid, "ml-dsa, vector {}", test.tc_id);

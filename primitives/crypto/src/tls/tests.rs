@@ -3,8 +3,8 @@
 use super::{identity::RawKeySigner, *};
 use crate::SigningKey;
 use rustls::{
-    AlertDescription, CertificateError, CipherSuite, ClientConnection, Error, HandshakeKind, NamedGroup, PeerIncompatible,
-    ProtocolVersion, ServerConnection,
+    AlertDescription, CertificateError, CipherSuite, ClientConnection, Error, HandshakeKind, NamedGroup,
+    PeerIncompatible, ProtocolVersion, ServerConnection,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::verify_tls13_signature,
     pki_types::{CertificateDer, UnixTime},
@@ -68,10 +68,8 @@ type Refusals = (Option<Error>, Option<Error>);
 #[allow(clippy::result_large_err, reason = "a test helper, called a dozen times")]
 fn connect(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<Link, Refusals> {
     let name = ServerName::try_from("localhost").unwrap();
-    let mut link = Link {
-        client: ClientConnection::new(client, name).unwrap(),
-        server: ServerConnection::new(server).unwrap(),
-    };
+    let mut link =
+        Link { client: ClientConnection::new(client, name).unwrap(), server: ServerConnection::new(server).unwrap() };
     let (mut client_error, mut server_error) = (None, None);
     for _ in 0..8 {
         if let Err(error) = carry!(link.client, link.server) {
@@ -89,7 +87,10 @@ fn connect(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Result<Link,
 }
 
 /// A client outside this crate's rules: no policy, no key, the given key exchange groups.
-fn foreign_client(groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>, alpn: Option<&[u8]>) -> Arc<ClientConfig> {
+fn foreign_client(
+    groups: Vec<&'static dyn rustls::crypto::SupportedKxGroup>,
+    alpn: Option<&[u8]>,
+) -> Arc<ClientConfig> {
     let provider = CryptoProvider { kx_groups: groups, ..provider::default_provider() };
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -132,7 +133,12 @@ impl ServerCertVerifier for Gullible {
         certificate: &CertificateDer<'_>,
         signed: &rustls::DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &provider::default_provider().signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &provider::default_provider().signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -251,7 +257,8 @@ fn only_the_canonical_form_of_one_raw_key_is_a_peer_key() {
     assert_eq!(peer_key(std::slice::from_ref(&whole)).unwrap(), key);
     assert!(matches!(peer_key(&[]), Err(TlsError::NoPeerKey)));
     assert!(matches!(peer_key(&[whole.clone(), whole]), Err(TlsError::PeerKeyEncoding)));
-    for bad in [spki[..spki.len() - 1].to_vec(), [&spki[..], &[0]].concat(), [&spki[..10], &[1], &spki[11..]].concat()] {
+    for bad in [spki[..spki.len() - 1].to_vec(), [&spki[..], &[0]].concat(), [&spki[..10], &[1], &spki[11..]].concat()]
+    {
         assert!(matches!(peer_key(&[CertificateDer::from(bad)]), Err(TlsError::PeerKeyEncoding)));
     }
 }
