@@ -16,6 +16,20 @@ pub struct Sender {
     pub account: AccountId,
 }
 
+impl Sender {
+    /// The holder of a key.
+    #[must_use]
+    pub fn new(key: SigningKey) -> Self {
+        let account = MlDsa65PublicKey(Box::new(*key.public().as_bytes())).account_id();
+        Self { key, account }
+    }
+
+    /// A development account, funded by the development preset.
+    pub fn development(name: &str) -> Result<Self> {
+        Ok(Self::new(SigningKey::from_seed(&x0_crypto::dev::seed(name, "account")).context("development key")?))
+    }
+}
+
 /// A signed transfer, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Transfer {
@@ -31,9 +45,7 @@ pub fn senders(count: usize) -> Result<Vec<Sender>> {
         .into_par_iter()
         .map(|index| {
             let seed = Seed::from_bytes(x0_crypto::blake2b_256(format!("x0/load/v1/{index}").as_bytes()));
-            let key = SigningKey::from_seed(&seed).context("key of a sender")?;
-            let public = MlDsa65PublicKey(Box::new(*key.public().as_bytes()));
-            Ok(Sender { account: public.account_id(), key })
+            Ok(Sender::new(SigningKey::from_seed(&seed).context("key of a sender")?))
         })
         .collect()
 }

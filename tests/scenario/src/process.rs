@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 use tokio::{
@@ -21,8 +21,19 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of a process's log that are kept for a failure's account.
 const LOG_BYTES_KEPT: usize = 64 * 1024;
 
-/// The folder of the built binaries: `X0_BIN_DIR`, or where this program itself was built.
+/// The folder that [`use_binaries`] chose.
+static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+
+/// Chooses the folder of the built binaries for this process; the first choice holds.
+pub fn use_binaries(folder: &Path) {
+    BINARIES.get_or_init(|| folder.to_path_buf());
+}
+
+/// The folder of the built binaries: the chosen one, `X0_BIN_DIR`, or where this program was built.
 pub fn binaries() -> Result<PathBuf> {
+    if let Some(folder) = BINARIES.get() {
+        return Ok(folder.clone());
+    }
     if let Some(folder) = std::env::var_os("X0_BIN_DIR") {
         return Ok(folder.into());
     }

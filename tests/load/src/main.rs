@@ -1,0 +1,44 @@
+//! `x0-load`: measures a node and writes a report.
+#![allow(clippy::print_stdout, reason = "the figures of this program are its output")]
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+mod bench;
+
+#[derive(Parser)]
+#[command(about = "Pre-signed open-loop load, counted at finality")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure everything on this machine and write the report.
+    Report(bench::Options),
+    /// Print the raw ML-DSA-65 verify rate of this machine.
+    RawVerify,
+}
+
+fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match Arguments::parse().command {
+        Command::Report(options) => runtime.block_on(bench::report(&options)),
+        Command::RawVerify => {
+            let rate = x0_load::machine::raw_verify_rate(std::time::Duration::from_secs(3)).context("verify")?;
+            println!("{rate:.0} ML-DSA-65 verifications per second on all cores ({})", x0_load::machine::describe());
+            Ok(())
+        }
+    }
+}
+
+/// Where binaries are looked for when nothing is said: beside this one.
+fn binaries(chosen: Option<&PathBuf>) -> Result<PathBuf> {
+    if let Some(folder) = chosen {
+        return Ok(folder.clone());
+    }
+    let program = std::env::current_exe()?;
+    Ok(program.parent().context("this program lies in a folder")?.to_path_buf())
+}
