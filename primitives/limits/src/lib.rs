@@ -22,6 +22,11 @@ pub const TIMESTAMP_STEP_MS_MIN: u64 = 1;
 /// How far a proposed timestamp may lie ahead of a voter's clock, milliseconds.
 pub const TIMESTAMP_DRIFT_MS_MAX: u64 = 30_000;
 
+// ---- network definition
+
+/// Largest chain specification file, bytes: keys of a hundred validators and many balances fit.
+pub const CHAIN_SPEC_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 // ---- mempool
 
 /// Most transactions that wait at one node.
