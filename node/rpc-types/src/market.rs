@@ -29,10 +29,8 @@ pub struct Capacity {
 pub enum ListingState {
     /// New deals are possible.
     Open,
-    /// Retired: running deals go on, new ones are refused.
+    /// Retired: running deals go on, new ones are refused; it goes away with its last deal.
     Draining,
-    /// No deal left.
-    Closed,
 }
 
 /// One listing: an element of `market_listings`, the answer of `market_listing`.
@@ -150,10 +148,56 @@ pub struct Deal {
     pub deposit: Amount,
     /// The provider's bond for this deal, base units.
     pub bond: Amount,
-    /// Slot of the confirmation, once confirmed.
+    /// Slot in which the deposit was held.
+    pub funded_slot: Number,
+    /// The last slot in which the provider can confirm.
+    pub confirm_by_slot: Number,
+    /// Slot of the confirmation, once confirmed; the slots after it are billed.
     pub start_slot: Option<Number>,
-    /// The renter's mesh.
-    pub manifest: Manifest,
+    /// The last slot that is billed, once confirmed.
+    pub end_slot: Option<Number>,
+    /// The last closed slot when the deal was frozen, if it is.
+    pub frozen_slot: Option<Number>,
+    /// The block in which the deal was frozen, if it is.
+    pub frozen_block: Option<u32>,
+    /// BLAKE2b-256 of the manifest.
+    pub manifest_hash: Hash,
+    /// The renter's mesh; absent when the chain no longer keeps it.
+    pub manifest: Option<Manifest>,
+    /// Who got what, once the deal is paid out.
+    pub outcome: Option<Outcome>,
+}
+
+/// Who got what at the end of a deal: `toProvider + fee + refund` is the deposit and
+/// `slash + bondBack` the bond, exactly. Amounts in base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Good slots that were billed.
+    pub good_slots: Number,
+    /// What the renter paid in all.
+    pub gross: Amount,
+    /// The provider's part of `gross`.
+    pub to_provider: Amount,
+    /// The treasury's part of `gross`.
+    pub fee: Amount,
+    /// The part of the deposit that went back to the renter.
+    pub refund: Amount,
+    /// The part of the bond that the provider lost.
+    pub slash: Amount,
+    /// The part of `slash` that went to the renter.
+    pub compensation: Amount,
+    /// The part of the bond that went back to the provider.
+    pub bond_back: Amount,
+}
+
+/// What became of one slot for one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotVerdict {
+    /// The slot.
+    pub slot: Number,
+    /// `UP`, `DOWN`, `CONFLICT`, `UNKNOWN` or `VOID`.
+    pub verdict: String,
 }
 
 /// The answer of `market_dealMeter`: a deal's money and slots as of the last closed slot.
@@ -186,9 +230,14 @@ pub struct DealMeter {
     pub remaining: Amount,
     /// Good slots that the deposit pays for.
     pub affordable_slots: Number,
-    /// The janitor looks at the deal at this slot, if it is queued.
+    /// The janitor looks at the deal at this slot, if it waits for one.
     pub wakes_at_slot: Option<Number>,
+    /// The node's latest slots, oldest first, at most [`RECENT_SLOTS_MAX`].
+    pub recent: Vec<SlotVerdict>,
 }
+
+/// Most verdicts in [`DealMeter::recent`].
+pub const RECENT_SLOTS_MAX: u64 = 100;
 
 /// The answer of `market_solvency`: whether what the market owes is what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,12 +277,14 @@ pub struct MeasuredNode {
     pub index: u32,
     /// The account whose validator may not judge it.
     pub owner: AccountId,
-    /// DOWN slots since measuring began.
+    /// The node is judged from the slot after this one on.
+    pub since: Number,
+    /// DOWN slots since then.
     pub bad: Number,
-    /// UNKNOWN and CONFLICT slots since measuring began.
+    /// UNKNOWN and CONFLICT slots since then.
     pub unknown: Number,
-    /// DOWN slots in a row up to now.
-    pub down_run: u32,
+    /// Whether the node was DOWN and has not been UP since.
+    pub down: bool,
 }
 
 /// The answer of `measurement_status`.
@@ -250,7 +301,7 @@ pub struct MeasurementStatus {
     pub closed_slot: Number,
     /// Closed slots that were VOID.
     pub void: Number,
-    /// Nodes in measurement, by index; at most [`PAGE_MAX`] from `after` on.
+    /// Nodes in measurement, by index; at most [`PAGE_MAX`] from the asked-for index on.
     pub nodes: Vec<MeasuredNode>,
     /// Nodes in measurement altogether.
     pub nodes_total: u32,
