@@ -37,6 +37,13 @@ pub const MEMPOOL_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const MEMPOOL_PER_ACCOUNT_MAX: usize = 8_192;
 /// Most submissions that wait for their signature check at one node.
 pub const ADMISSION_QUEUE_MAX: usize = 16_384;
+/// Most bytes of submissions that wait for their signature check at one node.
+pub const ADMISSION_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Statuses that wait for one watcher of a transaction. No transaction passes through as many, so
+/// a watcher loses none; one that reads nothing holds no more than this.
+pub const MEMPOOL_WATCH_MAX: usize = 16;
+/// Transactions that are judged again after one block because the builder passed them over.
+pub const MEMPOOL_REVALIDATED_MAX: usize = 256;
 /// Most hashes of included transactions that the node remembers for an honest "already included".
 pub const MEMPOOL_RECENT_MAX: usize = 131_072;
 
@@ -169,6 +176,15 @@ pub const PROBE_IDLE_TIMEOUT_MS: u64 = 60_000;
 pub const PROBE_DRAIN_TIMEOUT_MS: u64 = 2_000;
 /// How far the slot of a probe may lie from the agent's own reckoning, slots.
 pub const PROBE_SLOT_TOLERANCE: u64 = 2;
+/// How far the clocks of a prober and an agent may differ, milliseconds, on top of the slots.
+pub const PROBE_CLOCK_SKEW_MS_MAX: u64 = 2_000;
+/// Handshakes that a probe responder works on at once: each occupies a thread for its cryptography.
+pub const PROBE_HANDSHAKES_IN_FLIGHT_MAX: usize = 32;
+/// The same for one address.
+pub const PROBE_HANDSHAKES_IN_FLIGHT_PER_ADDRESS_MAX: usize = 8;
+/// How long an agent's view of the chain counts, milliseconds. Without a newer one it admits nobody,
+/// because a deal may have ended meanwhile.
+pub const AGENT_VIEW_LIFE_MS: u64 = 60_000;
 /// Most deals that an agent takes from a view of the chain.
 pub const AGENT_DEALS_MAX: usize = DEALS_PER_NODE_MAX as usize;
 
@@ -293,6 +309,8 @@ const _: () = assert!(EXTRINSIC_BYTES_MAX * 2 < RPC_REQUEST_BYTES_MAX as usize, 
 const _: () = assert!(MEMPOOL_BYTES_MAX > 2 * BLOCK_BYTES_MAX);
 const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX);
 const _: () = assert!(PROBE_TIMEOUT_MS * 2 < SLOT_MS_DEV);
+const _: () = assert!(PROBE_HANDSHAKES_IN_FLIGHT_PER_ADDRESS_MAX < PROBE_HANDSHAKES_IN_FLIGHT_MAX);
+const _: () = assert!(PROBE_CONNECTIONS_PER_ADDRESS_MAX < PROBE_CONNECTIONS_MAX);
 const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);
 const _: () = assert!(OBSERVATION_BYTES_MAX as usize * 4 == MEASURED_NODES_MAX as usize);
 const _: () = assert!(VERDICT_HISTORY_SLOTS.is_multiple_of(8) && MEASURED_NODES_MAX.is_multiple_of(NODES_PER_SLOT_WORK_UNIT));

@@ -1,8 +1,9 @@
 //! Types that the runtime, the node, the agent and the wallet share.
 //!
-//! This crate does no I/O, keeps no state and names no crypto library. It holds three groups:
+//! This crate does no I/O, keeps no state and names no crypto library. It holds these groups:
 //!
 //! * [`account`]: account ids, balances, block numbers, the token's units;
+//! * [`deal`]: rates, capacities, offers, deal states and outcomes, and their arithmetic;
 //! * [`key`]: ML-DSA-65 public keys and signatures as they stand on chain, key roles, proofs;
 //! * [`market`]: slots, verdicts, observations, probe messages and the traits through which the
 //!   market pallets talk to one another.
@@ -11,6 +12,7 @@
 //! Every encoding here is SCALE and is part of the chain's format: a change is a new runtime version.
 
 pub mod account;
+pub mod deal;
 pub mod key;
 pub mod market;
 pub mod probe;

@@ -1,0 +1,501 @@
+//! What providers offer and renters rent: rates, capacities, manifests, states and outcomes.
+//!
+//! The market pallets store these types, and the RPC, the wallet and the agent read and quote with
+//! the same code, so that a quote and a bill never differ by a rounding.
+//!
+//! Rounding: what a renter owes is floored once on the cumulative amount; what a renter must bring
+//! before a deal is ceiled.
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+use sp_runtime::{BoundedVec, helpers_128bit::multiply_by_rational_with_rounding, Rounding, traits::ConstU32};
+
+use crate::{
+    account::Balance,
+    market::{DealId, ListingId, Slot},
+};
+
+/// One million: parts per million are the unit of every share in the market.
+pub const PPM: u32 = 1_000_000;
+
+/// `floor(a * b / c)` over a 256-bit product; `None` when `c` is zero or the result does not fit.
+#[must_use]
+pub const fn mul_div_floor(a: Balance, b: Balance, c: Balance) -> Option<Balance> {
+    multiply_by_rational_with_rounding(a, b, c, Rounding::Down)
+}
+
+/// `ceil(a * b / c)` over a 256-bit product; `None` when `c` is zero or the result does not fit.
+#[must_use]
+pub const fn mul_div_ceil(a: Balance, b: Balance, c: Balance) -> Option<Balance> {
+    multiply_by_rational_with_rounding(a, b, c, Rounding::Up)
+}
+
+/// `floor(amount * ppm / 1_000_000)`. A share above the whole counts as the whole, so the result
+/// never exceeds `amount`.
+#[must_use]
+pub fn share_floor(amount: Balance, ppm: u32) -> Balance {
+    let ppm = ppm.min(PPM);
+    mul_div_floor(amount, Balance::from(ppm), Balance::from(PPM)).unwrap_or(0)
+}
+
+/// A price: `num / den` base units for each good slot.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub struct Rate {
+    /// Base units for `den` good slots; at least 1.
+    pub num: Balance,
+    /// Good slots for which `num` is the price; at least 1.
+    pub den: Balance,
+}
+
+impl Rate {
+    /// Whether both parts are positive.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        self.num > 0 && self.den > 0
+    }
+
+    /// What this many good slots cost: floored once, in favour of the renter. `None` for an invalid
+    /// rate or an amount beyond 128 bits.
+    #[must_use]
+    pub fn amount_floor(&self, good_slots: u64) -> Option<Balance> {
+        mul_div_floor(Balance::from(good_slots), self.num, self.den)
+    }
+
+    /// What covers this many good slots for certain: ceiled. `None` for an invalid rate or an
+    /// amount beyond 128 bits.
+    #[must_use]
+    pub fn amount_ceil(&self, good_slots: u64) -> Option<Balance> {
+        mul_div_ceil(Balance::from(good_slots), self.num, self.den)
+    }
+
+    /// Good slots that a deposit affords: floored, at most [`u64::MAX`], 0 for an invalid rate.
+    #[must_use]
+    pub fn affordable_slots(&self, deposit: Balance) -> u64 {
+        if !self.is_valid() {
+            return 0;
+        }
+        // A count beyond 128 bits is beyond 64 bits too.
+        mul_div_floor(deposit, self.den, self.num).map_or(u64::MAX, |slots| u64::try_from(slots).unwrap_or(u64::MAX))
+    }
+
+    /// What a deposit owes after this many good slots: never more than the deposit, because it stops
+    /// at the last affordable slot.
+    #[must_use]
+    pub fn accrued(&self, deposit: Balance, good_slots: u64) -> Balance {
+        // min(good, floor(D*den/num)) * num/den <= D, so the product always fits.
+        self.amount_floor(good_slots.min(self.affordable_slots(deposit))).unwrap_or(0).min(deposit)
+    }
+
+    /// The price of a part of what this rate prices: `rate * part / whole`, in lowest terms. `None`
+    /// when a part or the whole is zero or a product does not fit.
+    #[must_use]
+    pub fn scaled(&self, part: u32, whole: u32) -> Option<Self> {
+        if part == 0 || whole == 0 || !self.is_valid() {
+            return None;
+        }
+        let num = self.num.checked_mul(Balance::from(part))?;
+        let den = self.den.checked_mul(Balance::from(whole))?;
+        let divisor = gcd(num, den);
+        Some(Self { num: num / divisor, den: den / divisor })
+    }
+}
+
+/// A key of a queue that is ordered by slot, then by deal: both big-endian, for a map with an
+/// identity hasher, whose first key is then the next entry.
+#[must_use]
+pub const fn queue_key(slot: Slot, deal: DealId) -> [u8; 16] {
+    (((slot as u128) << 64) | deal as u128).to_be_bytes()
+}
+
+/// Slot and deal of a [`queue_key`].
+#[must_use]
+pub const fn split_queue_key(key: [u8; 16]) -> (Slot, DealId) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = key;
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
+}
+
+/// The greatest common divisor of two positive numbers.
+const fn gcd(mut a: Balance, mut b: Balance) -> Balance {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Relay capacity of a node.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub struct Capacity {
+    /// Relay bandwidth, kilobits per second.
+    pub bandwidth_kbps: u32,
+    /// Mesh sessions at once.
+    pub sessions: u32,
+}
+
+impl Capacity {
+    /// Whether both parts are positive.
+    #[must_use]
+    pub const fn is_positive(&self) -> bool {
+        self.bandwidth_kbps > 0 && self.sessions > 0
+    }
+
+    /// Whether this capacity fits into another.
+    #[must_use]
+    pub const fn fits(&self, into: &Self) -> bool {
+        self.bandwidth_kbps <= into.bandwidth_kbps && self.sessions <= into.sessions
+    }
+
+    /// The sum, `None` on overflow.
+    #[must_use]
+    pub fn checked_add(&self, other: &Self) -> Option<Self> {
+        Some(Self {
+            bandwidth_kbps: self.bandwidth_kbps.checked_add(other.bandwidth_kbps)?,
+            sessions: self.sessions.checked_add(other.sessions)?,
+        })
+    }
+
+    /// The difference, `None` below zero.
+    #[must_use]
+    pub fn checked_sub(&self, other: &Self) -> Option<Self> {
+        Some(Self {
+            bandwidth_kbps: self.bandwidth_kbps.checked_sub(other.bandwidth_kbps)?,
+            sessions: self.sessions.checked_sub(other.sessions)?,
+        })
+    }
+}
+
+/// A region's name: printable ASCII.
+pub type Region = BoundedVec<u8, ConstU32<{ x0_limits::REGION_BYTES_MAX }>>;
+
+/// Whom the provider's node serves in a deal.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Manifest<AccountId> {
+    /// Identity of the renter's mesh.
+    pub mesh: sp_core::H256,
+    /// Subjects of the agents that the node admits as peers while the deal runs.
+    pub agents: BoundedVec<AccountId, ConstU32<{ x0_limits::MANIFEST_AGENTS_MAX }>>,
+}
+
+impl<AccountId: Encode> Manifest<AccountId> {
+    /// BLAKE2b-256 of the SCALE encoding: what both sides of a deal agree on.
+    #[must_use]
+    pub fn hash(&self) -> sp_core::H256 {
+        sp_core::H256(sp_io::hashing::blake2_256(&self.encode()))
+    }
+}
+
+/// Where a listing stands. A closed listing is not stored.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub enum ListingState {
+    /// Takes new deals.
+    Open,
+    /// Retired; goes away with its last deal.
+    Draining,
+}
+
+/// Where a deal stands.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub enum DealState {
+    /// The renter's deposit is held; the provider has not confirmed yet.
+    Funded,
+    /// Confirmed; good slots are billed from the slot after the confirmation's.
+    Active,
+    /// Active, and the last verdicts on the node were DOWN.
+    Suspect,
+    /// Over; amounts are fixed and the janitor pays them in the next block.
+    Frozen,
+    /// The term was served.
+    Completed,
+    /// The renter ended the deal.
+    Cancelled,
+    /// The deposit was used up before the term.
+    Exhausted,
+    /// The node failed: the renter was refunded and compensated.
+    Failed,
+    /// The provider did not confirm in time.
+    Expired,
+}
+
+impl DealState {
+    /// Whether nothing can happen to the deal any more.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Cancelled | Self::Exhausted | Self::Failed | Self::Expired)
+    }
+
+    /// Whether slots are measured for the deal.
+    #[must_use]
+    pub const fn is_running(self) -> bool {
+        matches!(self, Self::Active | Self::Suspect)
+    }
+}
+
+/// Why a deal ended.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub enum CloseReason {
+    /// The end slot closed.
+    TermServed,
+    /// The renter cancelled.
+    CancelledByRenter,
+    /// All slots that the deposit affords were good.
+    DepositExhausted,
+    /// The node was DOWN for the agreed run of slots, seen by more than two thirds.
+    NodeDown,
+    /// The confirm deadline passed.
+    NotConfirmed,
+    /// The node is not measured, so that nothing can be billed or blamed.
+    NotMeasured,
+}
+
+impl CloseReason {
+    /// The terminal state that this reason leads to.
+    #[must_use]
+    pub const fn terminal_state(self) -> DealState {
+        match self {
+            Self::TermServed => DealState::Completed,
+            Self::CancelledByRenter | Self::NotMeasured => DealState::Cancelled,
+            Self::DepositExhausted => DealState::Exhausted,
+            Self::NodeDown => DealState::Failed,
+            Self::NotConfirmed => DealState::Expired,
+        }
+    }
+
+    /// The name in events, logs and RPC answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TermServed => "TermServed",
+            Self::CancelledByRenter => "CancelledByRenter",
+            Self::DepositExhausted => "DepositExhausted",
+            Self::NodeDown => "NodeDown",
+            Self::NotConfirmed => "NotConfirmed",
+            Self::NotMeasured => "NotMeasured",
+        }
+    }
+}
+
+/// Market parameters that governance may change; a deal keeps those of its confirmation.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub struct DealTerms {
+    /// The treasury's share of what the provider earns, ppm, floored.
+    pub fee_ppm: u32,
+    /// The renter's share of a slash, ppm, floored; the rest goes to the treasury.
+    pub compensation_ppm: u32,
+    /// Share of the bond that is slashed at the provider's first, second and each further failure
+    /// within [`x0_limits::SLASH_WINDOW_MS`], ppm, floored.
+    pub slash_ladder_ppm: [u32; 3],
+    /// Consecutive DOWN slots inside the deal after which it fails.
+    pub fail_run_slots: u32,
+}
+
+impl Default for DealTerms {
+    fn default() -> Self {
+        Self {
+            fee_ppm: x0_limits::FEE_PPM,
+            compensation_ppm: x0_limits::COMPENSATION_PPM,
+            slash_ladder_ppm: x0_limits::SLASH_LADDER_PPM,
+            fail_run_slots: x0_limits::FAIL_RUN_SLOTS,
+        }
+    }
+}
+
+impl DealTerms {
+    /// Whether every share is at most the whole and the fail run at least one slot.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.fee_ppm <= PPM
+            && self.compensation_ppm <= PPM
+            && self.slash_ladder_ppm.iter().all(|share| *share <= PPM)
+            && self.fail_run_slots > 0
+    }
+}
+
+/// Who got what at the end of a deal: `to_provider + fee + refund = deposit` and
+/// `slash + bond_back = bond`, exactly.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+    serde::Serialize, serde::Deserialize,
+)]
+pub struct Outcome {
+    /// Good slots that were billed.
+    pub good_slots: u64,
+    /// What the renter paid in all.
+    pub gross: Balance,
+    /// The provider's part of `gross`, in all.
+    pub to_provider: Balance,
+    /// The treasury's part of `gross`, in all.
+    pub fee: Balance,
+    /// The part of the deposit that went back to the renter.
+    pub refund: Balance,
+    /// The part of the bond that the provider lost.
+    pub slash: Balance,
+    /// The part of `slash` that went to the renter; the rest went to the treasury.
+    pub compensation: Balance,
+    /// The part of the bond that went back to the provider.
+    pub bond_back: Balance,
+}
+
+/// What a listing offers and asks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Offer {
+    /// The price of the whole capacity for each good slot.
+    pub price: Rate,
+    /// What the node can serve in all.
+    pub capacity: Capacity,
+    /// Where the node stands.
+    pub region: Region,
+    /// Shortest term, slots.
+    pub term_min_slots: u64,
+    /// Longest term, slots.
+    pub term_max_slots: u64,
+    /// The bond for a deal over the whole capacity; a deal over a part posts its share, ceiled.
+    pub bond: Balance,
+}
+
+/// A listing as it stands in state.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Listing<AccountId> {
+    /// Who offers.
+    pub provider: AccountId,
+    /// Subject of the node's agent.
+    pub node: AccountId,
+    /// Grows by one with each update; a renter names the version it read.
+    pub version: u32,
+    /// What is offered.
+    pub offer: Offer,
+    /// Whether it takes new deals.
+    pub state: ListingState,
+    /// Capacity of the confirmed deals that have not ended.
+    pub reserved: Capacity,
+    /// Deals that wait for the provider's confirmation.
+    pub funded_deals: u32,
+    /// Confirmed deals that have not ended.
+    pub confirmed_deals: u32,
+    /// Storage deposit held from the provider.
+    pub storage_deposit: Balance,
+    /// When it was listed.
+    pub since_slot: Slot,
+}
+
+/// Number of a listing and its version: what a renter agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct ListingRef {
+    /// The listing.
+    pub listing: ListingId,
+    /// Its version.
+    pub version: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// `a * b / c` by schoolbook shifting over 256 bits: shares no code with the library's routine.
+    fn oracle(a: u128, b: u128, c: u128) -> Option<(u128, bool)> {
+        if c == 0 {
+            return None;
+        }
+        // The product as (high, low).
+        let (mut high, mut low) = (0u128, 0u128);
+        for bit in (0..128).rev() {
+            high = (high << 1) | (low >> 127);
+            low <<= 1;
+            if (b >> bit) & 1 == 1 {
+                let (sum, carry) = low.overflowing_add(a);
+                low = sum;
+                high += u128::from(carry);
+            }
+        }
+        // Long division, one bit at a time.
+        let (mut quotient, mut overflow, mut rest) = (0u128, false, 0u128);
+        for bit in (0..256u32).rev() {
+            let next = if bit >= 128 { (high >> (bit - 128)) & 1 } else { (low >> bit) & 1 };
+            let carried = rest >> 127 == 1;
+            rest = (rest << 1) | next;
+            overflow |= quotient >> 127 == 1;
+            quotient <<= 1;
+            if carried || rest >= c {
+                rest = rest.wrapping_sub(c);
+                quotient |= 1;
+            }
+        }
+        (!overflow).then_some((quotient, rest > 0))
+    }
+
+    fn wide() -> impl Strategy<Value = u128> {
+        prop_oneof![any::<u128>(), (0u32..128).prop_map(|b| 1u128 << b), 0u128..1_000, Just(u128::MAX)]
+    }
+
+    proptest! {
+        #[test]
+        fn queue_keys_sort_by_slot_then_deal(a in any::<(u64, u64)>(), b in any::<(u64, u64)>()) {
+            prop_assert_eq!(a.cmp(&b), queue_key(a.0, a.1).cmp(&queue_key(b.0, b.1)));
+            prop_assert_eq!(split_queue_key(queue_key(a.0, a.1)), a);
+        }
+
+        #[test]
+        fn products_and_quotients_are_exact(a in wide(), b in wide(), c in wide()) {
+            let expected = oracle(a, b, c);
+            prop_assert_eq!(mul_div_floor(a, b, c), expected.map(|(q, _)| q));
+            let ceiled = expected.and_then(|(q, rest)| q.checked_add(u128::from(rest)));
+            prop_assert_eq!(mul_div_ceil(a, b, c), ceiled);
+        }
+
+        /// No debt: whatever the rate and the time, a deal never owes more than its deposit, and the
+        /// next slot would not have been affordable.
+        #[test]
+        fn a_deal_never_owes_more_than_its_deposit(num in wide(), den in wide(), deposit in wide(), good in any::<u64>()) {
+            let rate = Rate { num, den };
+            prop_assert!(rate.accrued(deposit, good) <= deposit);
+            prop_assert!(rate.accrued(deposit, good) <= rate.accrued(deposit, good.saturating_add(1)));
+            if rate.is_valid() {
+                let afford = rate.affordable_slots(deposit);
+                prop_assert!(rate.amount_floor(afford).is_some_and(|owed| owed <= deposit));
+                if afford < u64::MAX {
+                    prop_assert!(rate.amount_ceil(afford + 1).is_none_or(|owed| owed > deposit));
+                }
+            } else {
+                prop_assert_eq!(rate.accrued(deposit, good), 0);
+            }
+        }
+
+        #[test]
+        fn shares_never_exceed_the_whole(amount in wide(), ppm in any::<u32>()) {
+            prop_assert!(share_floor(amount, ppm) <= amount);
+        }
+
+        #[test]
+        fn a_scaled_rate_prices_its_part(num in 1u128..1_000_000, den in 1u128..1_000, part in 1u32..1_000, whole in 1u32..1_000, slots in 0u64..100_000) {
+            let scaled = Rate { num, den }.scaled(part, whole).unwrap();
+            let expected = u128::from(slots) * num * u128::from(part) / (den * u128::from(whole));
+            prop_assert_eq!(scaled.amount_floor(slots), Some(expected));
+        }
+    }
+
+    #[test]
+    fn nine_tenths_a_block_for_a_hundred_blocks_pays_ninety() {
+        let rate = Rate { num: 9, den: 10 };
+        assert_eq!(rate.accrued(1_000, 100), 90);
+        assert_eq!(rate.accrued(1_000, 1), 0);
+        assert_eq!(rate.affordable_slots(90), 100);
+        assert_eq!(rate.affordable_slots(89), 98);
+    }
+}
