@@ -6,7 +6,10 @@ use crate::{
     tally::{Judgement, Tally},
     types::code_of,
 };
-use frame_support::{pallet_prelude::Weight, traits::Time};
+use frame_support::{
+    pallet_prelude::Weight,
+    traits::{Get, Time},
+};
 use x0_types::market::{MarketHooks, NodeIndex, Slot, Verdict};
 
 /// What a block may still do, and what it did.
@@ -36,7 +39,7 @@ impl<T: Config> Pallet<T> {
         // Timestamps never go back, but a clock that did must not reopen anything.
         let current = Self::slot_of(T::Time::now()).max(CurrentSlot::<T>::get());
         CurrentSlot::<T>::put(current);
-        let mut budget = Budget { left: x0_limits::SLOT_WORK_PER_BLOCK_MAX, spent: 0, loads: 0 };
+        let mut budget = Budget { left: T::SlotWorkPerBlock::get(), spent: 0, loads: 0 };
         while budget.left > 0 && Self::step(current, &mut budget) {}
         T::WeightInfo::close(budget.loads, budget.spent)
     }

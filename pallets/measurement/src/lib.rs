@@ -23,7 +23,7 @@
 //!   nobody inherits another's observations (see [`x0_limits::NODE_INDEX_REST_SLOTS`]).
 //! * `good + bad + unknown + void` of a node is the number of slots closed since its enrolment, at
 //!   every moment, also while the closing of a slot goes on over several blocks.
-//! * The hook never panics and does at most [`x0_limits::SLOT_WORK_PER_BLOCK_MAX`] units of work; the rest
+//! * The hook never panics and does at most [`Config::SlotWorkPerBlock`] units of work; the rest
 //!   goes on in the next block at the same place.
 //!
 //! # Limits
@@ -86,6 +86,9 @@ pub mod pallet {
         type Validators: ValidatorSet<AccountId>;
         /// Who hears of verdicts and closed slots.
         type Hooks: MarketHooks<AccountId>;
+        /// Units of closing work that one block does, at least one. The results do not depend on it.
+        #[pallet::constant]
+        type SlotWorkPerBlock: Get<u32>;
         /// Weights of the calls and hooks.
         type WeightInfo: WeightInfo;
     }
@@ -243,6 +246,10 @@ pub mod pallet {
         /// Notes the time of this block for the indices that it freed.
         fn on_finalize(_now: BlockNumberFor<T>) {
             Self::stamp_resting();
+        }
+
+        fn integrity_test() {
+            assert!(T::SlotWorkPerBlock::get() > 0, "measurement: no slot would ever close");
         }
 
         #[cfg(feature = "try-runtime")]
