@@ -13,13 +13,14 @@ pub const BAD_FORMAT: i32 = 1001;
 pub const INVALID_TRANSACTION: i32 = 1010;
 /// The validity could not be judged.
 pub const UNKNOWN_VALIDITY: i32 = 1011;
-/// The same transaction was refused a moment ago.
+/// The transaction is in the chain already; Substrate's clients know the code as "temporarily banned"
+/// and do not send again.
 pub const TEMPORARILY_BANNED: i32 = 1012;
 /// The same transaction waits already.
 pub const ALREADY_IMPORTED: i32 = 1013;
 /// Another transaction of the same sender and nonce waits with at least this priority.
 pub const PRIORITY_TOO_LOW: i32 = 1014;
-/// The pool is full and the transaction is not better than those in it.
+/// The pool, or the account's share of it, is full of transactions that are as good.
 pub const IMMEDIATELY_DROPPED: i32 = 1016;
 
 /// A block that this node does not have, or whose state it no longer keeps.
@@ -33,20 +34,17 @@ pub const RUNTIME_CALL_FAILED: i32 = 7001;
 pub const BUSY: i32 = 7002;
 /// This connection sent more requests than it may.
 pub const RATE_LIMITED: i32 = 7003;
-/// The transaction is in the chain already.
-pub const ALREADY_INCLUDED: i32 = 7004;
-/// The node is stopping.
-pub const STOPPING: i32 = 7005;
 /// The listing, deal, identity or certificate does not exist in this state.
 pub const NOT_FOUND: i32 = 7006;
 
-/// What comes as `data` with [`INVALID_TRANSACTION`] and [`BAD_FORMAT`].
+/// What comes as `data` with every refusal of a transaction ([`BAD_FORMAT`], 1010 to 1016).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InvalidTransactionData {
-    /// A stable word for programs: `stale`, `future`, `payment`, `badProof`, `badSigner`,
-    /// `mortality`, `exhaustsResources`, `call`, `custom`, `decode`, `tooLong`, `tooDeep`, ...
+    /// A stable word for programs: `tooLarge`, `malformed`, `notSigned`, `alreadyKnown`,
+    /// `alreadyIncluded`, `badSignature`, `staleNonce`, `nonceTooFarAhead`, `unpayable`, `expired`,
+    /// `underpriced`, `accountFull`, `full` or `invalid`.
     pub kind: String,
-    /// The rule's numbers in words, for people.
+    /// The broken rule with its numbers, for people.
     pub reason: String,
 }

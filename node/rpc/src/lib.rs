@@ -1,1 +1,136 @@
-//! JSON-RPC over HTTP and WebSocket.
+//! JSON-RPC over HTTP and WebSocket, for wallets, agents, explorers and operators.
+//!
+//! The crate exists so that unmodified Substrate clients (polkadot-api, subxt, polkadot.js for
+//! reading) and our own programs can use the chain through one set of methods.
+//!
+//! ```text
+//!   plain (loopback) --+                         +-- quick methods: answered on the async thread
+//!   native PQ TLS -----+-> access -> rate limit -+-- blocking methods: spawn_blocking, bounded
+//!   web TLS -----------+   (host,     (bucket)   +-- subscriptions: pulled from the database, so
+//!                           origin)                  that a slow reader costs no memory
+//! ```
+//!
+//! `docs/rpc.md` lists every method and error; `rpc_methods` lists exactly what a listener serves.
+//!
+//! # Correctness
+//! * An answer about a block is read from that block's state, and from nothing newer.
+//! * Head subscriptions send each finalised block once, in order, without gaps.
+//! * Nothing that executes or touches the disk runs on an async thread.
+//! * `admin_*` methods exist only on listeners that were asked for them, on loopback.
+//!
+//! # Limits
+//! The `RPC_*` constants of `x0-limits`: sizes, connections, subscriptions, batches, request rate,
+//! executions at the same time, list lengths, timeouts.
+//!
+//! # Errors
+//! Starting fails with [`RpcError`]; methods answer the codes of `x0_rpc_types::error`.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
+mod access;
+mod admin;
+mod author;
+mod chain;
+mod did;
+mod error;
+mod history;
+mod listener;
+mod market;
+mod measurement;
+mod module;
+mod node;
+mod params;
+mod payment;
+mod rate;
+mod state;
+mod system;
+
+pub use access::Origins;
+pub use error::RpcError;
+pub use listener::{ListenerConfig, Transport};
+pub use node::{LogControl, Node, NodeInfo};
+
+use jsonrpsee::{RpcModule, server::Methods};
+use listener::Listener;
+use std::{net::SocketAddr, sync::Arc};
+use tokio::sync::mpsc;
+
+/// First part of the ALPN protocol name of the native listener; the genesis hash in hex follows after
+/// a slash, so that a client of another chain is turned away before any byte of the protocol.
+pub const RPC_ALPN: &str = "x0-rpc/1";
+
+/// The method table of a listener.
+///
+/// # Errors
+/// [`RpcError::Methods`] when two methods share a name, which the tests exclude.
+pub fn methods(node: &Arc<Node>, unsafe_methods: bool) -> Result<Methods, RpcError> {
+    let mut module = RpcModule::new(node.clone());
+    system::register(&mut module)?;
+    chain::register(&mut module)?;
+    state::register(&mut module)?;
+    author::register(&mut module)?;
+    payment::register(&mut module)?;
+    did::register(&mut module)?;
+    market::register(&mut module)?;
+    measurement::register(&mut module)?;
+    history::register(&mut module)?;
+    if unsafe_methods {
+        admin::register(&mut module)?;
+    }
+    system::register_methods(&mut module)?;
+    Ok(module.into())
+}
+
+/// The running RPC: all listeners.
+pub struct RpcServer {
+    listeners: Vec<Listener>,
+    failures: mpsc::Receiver<RpcError>,
+}
+
+impl RpcServer {
+    /// Checks and binds all listeners, and serves them. Either all run or none does.
+    ///
+    /// # Errors
+    /// [`RpcError`] names the listener and the rule or the system's answer.
+    pub async fn start(node: &Arc<Node>, configs: &[ListenerConfig]) -> Result<Self, RpcError> {
+        for config in configs {
+            config.check()?;
+        }
+        // One slot for each listener, since each reports at most once.
+        let (failed, failures) = mpsc::channel(configs.len().max(1));
+        let mut listeners = Vec::with_capacity(configs.len());
+        for config in configs {
+            listeners.push(Listener::start(config, methods(node, config.unsafe_methods)?, failed.clone()).await?);
+        }
+        Ok(Self { listeners, failures })
+    }
+
+    /// Where the listeners listen, in the order of their configurations.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Waits until a listener fails. Does not return while all of them run.
+    pub async fn failed(&mut self) -> RpcError {
+        match self.failures.recv().await {
+            Some(failure) => failure,
+            // Every listener has ended without a failure: they were stopped.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops accepting, lets running requests end, closes connections.
+    pub async fn stop(self) {
+        futures::future::join_all(self.listeners.into_iter().map(Listener::stop)).await;
+    }
+}

@@ -1,2 +1,96 @@
-//! placeholder
-fn main() {}
+//! The binary `x0-node`: wires the node's parts together and supervises them.
+//!
+//! ```text
+//!   cli + config -> keys, chain spec -> database -> executor -> mempool -> consensus -> offchain -> rpc
+//!                                          |  each part has a handle; the first that fails ends the
+//!                                          v  process with a named reason and code ([`exit`])
+//!   SIGTERM, SIGINT -> rpc stops -> offchain -> consensus -> database flushed -> exit 0
+//! ```
+//!
+//! # Correctness
+//! * Standard output carries data only: the READY line, the default configuration, JSON of `key`.
+//! * A consensus key is used through the consensus crate's guard only.
+//! * Nothing starts before configuration, chain spec and keys are known to be good, so that a broken
+//!   one leaves nothing half written.
+//!
+//! # Limits
+//! [`x0_limits::NODE_STOP_TIMEOUT_MS`] for a graceful stop.
+//!
+//! # Errors
+//! Every failure is one line on standard error and a code of `docs/operating/exit-codes.md`.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
+mod cli;
+mod config;
+mod exit;
+mod keys;
+mod listeners;
+mod logging;
+mod password;
+mod run;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use exit::{Exit, Failure};
+use std::{io::Write as _, process::ExitCode};
+
+/// Trie and mempool make many small allocations from many threads, which glibc's allocator answers
+/// with memory that it never returns.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and version are answers, everything else is a usage error; clap knows which
+            // stream each belongs to, and nothing can be done when that stream is closed.
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::Usage.into() } else { Exit::Graceful.into() };
+        }
+    };
+    let ended = match cli.command {
+        Some(Command::DefaultConfig) => print(config::DEFAULT_FILE),
+        Some(Command::ChainSpec { preset }) => chain_spec(&preset),
+        Some(Command::Key(command)) => keys::run(command).and_then(|answer| print(&format!("{answer:#}\n"))),
+        Some(Command::Run(args)) => run::run(&args),
+        None => run::run(&cli.run),
+    };
+    match ended {
+        Ok(()) => Exit::Graceful.into(),
+        Err(failure) => {
+            eprintln!("x0-node: {} (exit code {}, {})", failure.reason, failure.exit.code(), failure.exit.name());
+            failure.exit.into()
+        }
+    }
+}
+
+/// Prints a chain specification.
+fn chain_spec(preset: &str) -> Result<(), Failure> {
+    let known = x0_chain_spec::ChainSpec::PRESETS.join(", ");
+    let spec = x0_chain_spec::ChainSpec::preset(preset)
+        .map_err(Failure::configuration)?
+        .ok_or_else(|| Failure::new(Exit::Usage, format!("unknown preset '{preset}'; known: {known}")))?;
+    print(&format!("{}\n", spec.to_json().map_err(Failure::configuration)?))
+}
+
+/// Writes data to standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // The reader has seen enough.
+        Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(cause) => Err(Failure::configuration(format!("cannot write to standard output: {cause}"))),
+        Ok(()) => Ok(()),
+    }
+}

@@ -269,6 +269,16 @@ pub const RPC_KEYS_PER_QUERY_MAX: usize = 1_024;
 /// Block hashes that one `chain_getBlockHash` may ask for.
 pub const RPC_BLOCK_HASHES_MAX: usize = 1_024;
 
+// ---- the node's process
+
+/// Stack of the threads that read the runtime's state for others, bytes: a call nests up to
+/// [`CALL_DEPTH_MAX`], and each level of dispatch takes stack. Only what is used takes memory.
+pub const NODE_THREAD_STACK_BYTES: usize = 16 * 1024 * 1024;
+/// Threads for work that blocks.
+pub const NODE_BLOCKING_THREADS_MAX: usize = 64;
+/// Longest graceful stop, milliseconds.
+pub const NODE_STOP_TIMEOUT_MS: u64 = 20_000;
+
 // ---- keystore files
 
 /// Largest keystore file that is read, bytes.
@@ -317,3 +327,5 @@ const _: () = assert!(VERDICT_HISTORY_SLOTS.is_multiple_of(8) && MEASURED_NODES_
 const _: () = assert!(TIMESTAMP_STEP_MS_MIN < BLOCK_INTERVAL_BUSY_MS);
 const _: () = assert!(SYNC_RESPONSE_BYTES_MAX > BLOCK_BYTES_MAX + VALIDATORS_MAX as usize * 3_456);
 const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);
+const _: () = assert!(NODE_BLOCKING_THREADS_MAX > RPC_EXECUTIONS_MAX, "consensus and disk need threads as well");
+const _: () = assert!(NODE_STOP_TIMEOUT_MS > RPC_STOP_TIMEOUT_MS);

@@ -1,0 +1,152 @@
+//! The command line. Flags beat environment variables, which beat the file, which beats defaults.
+
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Validator and full node of x0tta6bl4.
+#[derive(Debug, Parser)]
+#[command(name = "x0-node", version, about, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without it, the node runs.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What else than run.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the node (the default).
+    Run(Box<RunArgs>),
+    /// Prints the default configuration file with its documentation.
+    DefaultConfig,
+    /// Prints a chain specification.
+    ChainSpec {
+        /// Which one.
+        #[arg(long, default_value = "dev")]
+        preset: String,
+    },
+    /// Makes and inspects keystore files.
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// How the node runs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Runs a development chain with one validator and well-known keys. Never with value on it.
+    #[arg(long, env = "X0_DEV", value_parser = FalseyValueParser::new())]
+    pub dev: bool,
+    /// The configuration file (TOML).
+    #[arg(long, env = "X0_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The chain specification (JSON).
+    #[arg(long, env = "X0_CHAIN", value_name = "FILE", conflicts_with = "dev")]
+    pub chain: Option<PathBuf>,
+    /// Directory of the node's data.
+    #[arg(long, env = "X0_BASE_PATH", value_name = "DIR")]
+    pub base_path: Option<PathBuf>,
+    /// Uses a fresh directory and removes it at the end.
+    #[arg(long, conflicts_with = "base_path")]
+    pub tmp: bool,
+    /// Address of the plain RPC listener (loopback only), or `off`.
+    #[arg(long, env = "X0_RPC_ADDRESS", value_name = "ADDRESS", conflicts_with = "rpc_port")]
+    pub rpc_address: Option<String>,
+    /// Port of the plain RPC listener on 127.0.0.1; 0 takes a free one.
+    #[arg(long, env = "X0_RPC_PORT", value_name = "PORT")]
+    pub rpc_port: Option<u16>,
+    /// Serves `admin_*` methods on the plain listener.
+    #[arg(long, env = "X0_RPC_UNSAFE", value_parser = FalseyValueParser::new())]
+    pub rpc_unsafe: bool,
+    /// Address of the native post-quantum TLS listener.
+    #[arg(long, env = "X0_RPC_NATIVE_ADDRESS", value_name = "ADDRESS")]
+    pub rpc_native_address: Option<SocketAddr>,
+    /// File with the password of the keystore files (first line).
+    #[arg(long, env = "X0_PASSWORD_FILE", value_name = "FILE", conflicts_with = "password_fd")]
+    pub password_file: Option<PathBuf>,
+    /// Open file descriptor from which the password is read (first line).
+    #[arg(long, value_name = "FD")]
+    pub password_fd: Option<i32>,
+    /// Log filter, for example `info,x0=debug`.
+    #[arg(long, env = "X0_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Logs JSON lines instead of text.
+    #[arg(long, env = "X0_LOG_JSON", value_parser = FalseyValueParser::new())]
+    pub log_json: bool,
+}
+
+/// Where a password comes from; without either, it is asked for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PasswordArgs {
+    /// File whose first line is the password.
+    #[arg(long, env = "X0_PASSWORD_FILE", value_name = "FILE", conflicts_with = "password_fd")]
+    pub password_file: Option<PathBuf>,
+    /// Open file descriptor from which the password is read (first line).
+    #[arg(long, value_name = "FD")]
+    pub password_fd: Option<i32>,
+}
+
+/// Work on keystore files.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Makes a key and writes it to a new keystore file.
+    Generate {
+        /// What the key is for: account, consensus, network, reporter, playbook, agent or release.
+        #[arg(long)]
+        role: String,
+        /// The file to write; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Where the password comes from.
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+    /// Prints a keystore file's public part; needs no password.
+    Inspect {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Signs the proof of possession that registers a key on chain.
+    ProofOfPossession {
+        /// The keystore file.
+        file: PathBuf,
+        /// Genesis hash of the chain, 0x hex.
+        #[arg(long, value_name = "HASH")]
+        genesis: String,
+        /// The account that registers the key, ss58.
+        #[arg(long, value_name = "ACCOUNT")]
+        controller: String,
+        /// The identity that the key belongs to, ss58; the controller when absent.
+        #[arg(long, value_name = "ACCOUNT")]
+        subject: Option<String>,
+        /// How long the proof lives, seconds.
+        #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+        life_s: u64,
+        /// Where the password comes from.
+        #[command(flatten)]
+        password: PasswordArgs,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn running_needs_no_subcommand() {
+        let cli = Cli::try_parse_from(["x0-node", "--dev", "--rpc-port", "0", "--tmp"]).unwrap();
+        assert!(cli.command.is_none() && cli.run.dev && cli.run.tmp && cli.run.rpc_port == Some(0));
+        let cli = Cli::try_parse_from(["x0-node", "run", "--dev"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Run(run)) if run.dev));
+        assert!(Cli::try_parse_from(["x0-node", "--dev", "--chain", "x.json"]).is_err());
+        assert!(Cli::try_parse_from(["x0-node", "--tmp", "--base-path", "x"]).is_err());
+    }
+}

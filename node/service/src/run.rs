@@ -1,0 +1,135 @@
+//! Starting, supervising and stopping the node.
+
+use crate::{
+    cli::RunArgs,
+    config::{BasePath, Config},
+    exit::{Exit, Failure},
+    keys::NodeKeys,
+    listeners::listeners,
+    logging,
+};
+use serde_json::json;
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use x0_chain_spec::{ChainSpec, ChainType};
+use x0_consensus::EngineHandle;
+use x0_executor::{Executor, ExecutorError, Options};
+use x0_limits as limits;
+use x0_mempool::Mempool;
+use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, RpcServer, Transport};
+use x0_storage::{Database, FatalHandler, OpenOptions, StorageError};
+use x0_types::Hash;
+
+/// Runs the node until it is told to stop or a part of it fails.
+///
+/// # Errors
+/// Why it could not start, or what failed.
+pub fn run(args: &RunArgs) -> Result<(), Failure> {
+    let config = Config::load(args)?;
+    let log = logging::start(&config.file.log)?;
+    let spec = load_spec(&config)?;
+    let genesis = spec.genesis_config().map_err(|cause| spec_failure(&config, &cause))?;
+    let base = Base::prepare(&config)?;
+    let keys = if config.dev { NodeKeys::development()? } else { NodeKeys::open(&config, base.path())? };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("x0-async")
+        // Reads of the runtime run on blocking threads, and a call nests up to CALL_DEPTH_MAX.
+        .thread_stack_size(limits::NODE_THREAD_STACK_BYTES)
+        .max_blocking_threads(limits::NODE_BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(|cause| Failure::new(Exit::Restartable, format!("cannot start threads: {cause}")))?;
+    let ended = runtime.block_on(supervise(&config, &spec, genesis, base.path(), keys, log));
+    // Blocking work that is still running cannot be cancelled; it is not waited for without end.
+    runtime.shutdown_timeout(Duration::from_millis(limits::NODE_STOP_TIMEOUT_MS));
+    drop(base);
+    ended
+}
+
+/// The chain specification that the settings name.
+fn load_spec(config: &Config) -> Result<ChainSpec, Failure> {
+    match &config.file.node.chain {
+        Some(path) if !config.dev => ChainSpec::load(path).map_err(|cause| spec_failure(config, &cause)),
+        _ => ChainSpec::dev().map_err(Failure::configuration),
+    }
+}
+
+/// An error of the chain specification with its file.
+fn spec_failure(config: &Config, cause: &dyn core::fmt::Display) -> Failure {
+    match &config.file.node.chain {
+        Some(path) if !config.dev => Failure::configuration(format!("chain specification {}: {cause}", path.display())),
+        _ => Failure::configuration(format!("chain specification: {cause}")),
+    }
+}
+
+/// The data directory of this run.
+enum Base {
+    Directory(PathBuf),
+    /// Removed when dropped.
+    Temporary(tempfile::TempDir),
+}
+
+impl Base {
+    fn prepare(config: &Config) -> Result<Self, Failure> {
+        match &config.base_path {
+            BasePath::Directory(path) => {
+                std::fs::create_dir_all(path)
+                    .map_err(|cause| Failure::configuration(format!("cannot create the data directory {}: {cause}", path.display())))?;
+                Ok(Self::Directory(path.clone()))
+            }
+            BasePath::Temporary => tempfile::Builder::new()
+                .prefix("x0-node-")
+                .tempdir()
+                .map(Self::Temporary)
+                .map_err(|cause| Failure::configuration(format!("cannot create a temporary directory: {cause}"))),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Directory(path) => path,
+            Self::Temporary(directory) => directory.path(),
+        }
+    }
+}
+
+/// The running parts, in the order in which they were started.
+struct Parts {
+    database: Database,
+    engine: Option<EngineHandle>,
+    rpc: RpcServer,
+}
+
+/// Starts the parts, waits for the end, stops the parts.
+async fn supervise(
+    config: &Config,
+    spec: &ChainSpec,
+    genesis: serde_json::Value,
+    base: &Path,
+    keys: NodeKeys,
+    log: LogControl,
+) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
+    let mut parts = start(config, spec, genesis, base, keys, log).await?;
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        failure = parts.failed() => Err(failure),
+    };
+    match &ended {
+        Ok(signal) => tracing::info!(target: "x0::node", signal, "stopping"),
+        Err(failure) => tracing::error!(target: "x0::node", reason = failure.reason, exit_code = failure.exit.code(), "a part of the node failed: stopping"),
+    }
+    let stopped = tokio::time::timeout(Duration::from_millis(limits::NODE_STOP_TIMEOUT_MS), parts.stop()).await;
+    ended?;
+    match stopped {
+        Ok(stopped) => stopped,
+        Err(_) => Err(Failure::new(Exit::Restartable, format!("the node did not stop within {} ms", limits::NODE_STOP_TIMEOUT_MS))),
+    }
+}
