@@ -1,0 +1,64 @@
+//! What a worker thread does with a submission.
+
+use crate::{error::SubmitError, pool::Queued};
+use bytes::Bytes;
+use codec::{Compact, Decode};
+use sp_runtime::generic::Preamble;
+use std::sync::Arc;
+use x0_executor::{Admitted, Executor, TransactionSource};
+use x0_runtime::{Address, ChainSignature, TxExtension};
+use x0_types::{AccountId, Balance, BlockNumber, Nonce};
+
+/// A transaction that the executor found valid, and the block on which its sender's nonce was read.
+pub(crate) struct Checked {
+    pub(crate) transaction: Queued<Arc<Admitted>>,
+    pub(crate) state_nonce: Nonce,
+    pub(crate) read_at: BlockNumber,
+}
+
+/// Judges the signature and the validity of a transaction on the head.
+pub(crate) fn check(executor: &Executor, bytes: &Bytes, source: TransactionSource) -> Result<Checked, SubmitError> {
+    // The head is read first: the judgement happens on this block or on a later one.
+    let read_at = executor.head().number;
+    let extension = read_extension(bytes);
+    let nonce = extension.as_ref().map_or(0, |(nonce, _)| *nonce);
+    let admitted = executor.validate(bytes, source).map_err(|error| SubmitError::from_extrinsic(error, nonce))?;
+    let (_, tip) = extension.ok_or_else(|| SubmitError::Malformed("transaction does not decode".to_owned()))?;
+    // Without requirements the nonce is exactly the account's.
+    let (state_nonce, read_at) = if admitted.requires.is_empty() {
+        (admitted.nonce, read_at)
+    } else {
+        nonce_on_head(executor, &admitted.sender)?
+    };
+    let transaction = Queued {
+        hash: admitted.hash,
+        sender: admitted.sender.clone(),
+        nonce: admitted.nonce,
+        tip,
+        priority: admitted.priority,
+        bytes: admitted.bytes.len(),
+        expires_at: read_at.saturating_add(BlockNumber::try_from(admitted.longevity).unwrap_or(BlockNumber::MAX)),
+        payload: Arc::new(admitted),
+    };
+    Ok(Checked { transaction, state_nonce, read_at })
+}
+
+/// The next nonce of an account, and the block on which it was read.
+pub(crate) fn nonce_on_head(executor: &Executor, account: &AccountId) -> Result<(Nonce, BlockNumber), SubmitError> {
+    let head = executor.head();
+    executor
+        .with_state(head.hash, || x0_runtime::apis::account_nonce(account.clone()))
+        .map(|nonce| (nonce, head.number))
+        .map_err(|error| SubmitError::Node(error.to_string()))
+}
+
+/// Nonce and tip of an encoded transaction. Reads no further than the extension, so that the call,
+/// which may nest, is not decoded here.
+fn read_extension(bytes: &[u8]) -> Option<(Nonce, Balance)> {
+    let mut input = bytes;
+    Compact::<u32>::decode(&mut input).ok()?;
+    match Preamble::<Address, ChainSignature, TxExtension>::decode(&mut input).ok()? {
+        Preamble::Signed(_, _, extension) => Some((extension.5.0, extension.7.tip())),
+        Preamble::Bare(_) | Preamble::General(_) => None,
+    }
+}
