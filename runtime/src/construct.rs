@@ -44,4 +44,12 @@ mod runtime {
     pub type Did = pallet_x0_did;
     #[runtime::pallet_index(11)]
     pub type Validators = pallet_x0_validators;
+    #[runtime::pallet_index(12)]
+    pub type Measurement = pallet_x0_measurement;
+    #[runtime::pallet_index(13)]
+    pub type Escrow = pallet_x0_escrow;
+    #[runtime::pallet_index(14)]
+    pub type Marketplace = pallet_x0_marketplace;
+    #[runtime::pallet_index(15)]
+    pub type Janitor = pallet_x0_janitor;
 }

@@ -86,3 +86,18 @@ pub type Executive = frame_executive::Executive<
     Runtime,
     AllPalletsWithSystem,
 >;
+
+/// Checks the invariants of all pallets that have any. Tests call it after each block; it reads the
+/// whole state of these pallets, so a running node does not.
+///
+/// # Errors
+/// The first invariant that does not hold, in words.
+pub fn check_invariants() -> Result<(), String> {
+    Did::check_invariants().map_err(|broken| format!("did: {broken}"))?;
+    Validators::check_invariants().map_err(|broken| format!("validators: {broken}"))?;
+    Measurement::check_invariants().map_err(|broken| format!("measurement: {broken}"))?;
+    Escrow::check_invariants().map_err(|broken| format!("escrow: {broken}"))?;
+    Marketplace::check_invariants().map_err(|broken| format!("marketplace: {broken}"))?;
+    Janitor::check_invariants().map_err(|broken| format!("janitor: {broken}"))?;
+    Ok(())
+}

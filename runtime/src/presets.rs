@@ -126,8 +126,7 @@ pub fn validators_patch(validators: &[GenesisValidator]) -> Value {
 /// The patch that sets when slots begin to count and how long they are.
 #[must_use]
 pub fn time_patch(genesis_time_ms: u64, slot_ms: u64) -> Value {
-    let _ = (genesis_time_ms, slot_ms);
-    json!({})
+    json!({ "measurement": { "genesisTimeMs": genesis_time_ms, "slotMs": slot_ms } })
 }
 
 /// Puts patches on top of the default configuration, and gives the treasury its existential deposit,

@@ -1,6 +1,7 @@
 //! The parameters of the pallets.
 
 pub mod identity;
+pub mod market;
 pub mod money;
 pub mod system;
 pub mod wrappers;

@@ -66,7 +66,7 @@ fn non_transfer(call: &RuntimeCall) -> bool {
 
 /// Batches are let through, because each call inside passes this filter again.
 fn market(call: &RuntimeCall) -> bool {
-    matches!(call, RuntimeCall::Utility(_))
+    matches!(call, RuntimeCall::Utility(_) | RuntimeCall::Marketplace(_))
 }
 
 impl pallet_proxy::Config for Runtime {

@@ -1,0 +1,10 @@
+mod blocks;
+mod bombs;
+mod calls;
+mod failures;
+mod keys;
+mod property;
+mod queries;
+mod support;
+mod transactions;
+mod upgrade;

@@ -1,0 +1,69 @@
+//! The active version of the rules: an item of the state, and nodes that do not know it stop.
+
+use super::support::*;
+use crate::{ExecutorError, Executor, Options};
+use codec::Encode;
+use x0_runtime::{Runtime, RuntimeCall, network, version::SPEC_VERSION};
+use x0_storage::Database;
+
+fn schedule(spec_version: u32, at: u32) -> RuntimeCall {
+    sudo(network::Call::schedule_spec { spec_version, at }.into())
+}
+
+/// Wallets key their metadata cache by the hash of `:code`, so it exists from the first block.
+#[test]
+fn code_marker_names_the_version() {
+    let node = Node::new();
+    let code = node.executor.storage(node.executor.head().hash, b":code").unwrap();
+    assert_eq!(code, Some((b"native", SPEC_VERSION).encode()));
+}
+
+/// The version switches at the end of the block before the announced one. A node that does not know
+/// it executes everything before, then stops, says why, and does so again after a restart.
+#[test]
+fn a_node_that_does_not_know_the_version_stops() {
+    let node = Node::new();
+    let alice = signer("alice");
+    let next = SPEC_VERSION + 1;
+    node.advance(&[node.sign(&alice, 0, schedule(next, 4))]);
+    node.advance(&[]);
+    assert_eq!(node.read(network::ActiveSpec::<Runtime>::get), SPEC_VERSION);
+    node.advance(&[node.sign(&alice, 1, remark(b"last block of the old rules"))]);
+    assert_eq!(node.read(network::ActiveSpec::<Runtime>::get), next);
+    assert_eq!(node.read(|| x0_runtime::apis::version().spec_version), next);
+    let head = node.executor.head();
+    assert_eq!(head.number, 3);
+    assert_eq!(node.executor.storage(head.hash, b":code").unwrap(), Some((b"native", next).encode()));
+
+    let build = node.executor.build_block(head.hash, T0, proposer(), std::iter::empty(), std::time::Instant::now());
+    let unsupported = |error: &ExecutorError| {
+        matches!(error, ExecutorError::UnsupportedSpec { number: 4, active, .. } if *active == next)
+    };
+    assert!(unsupported(&build.unwrap_err()));
+    let Node { executor, dir } = node;
+    drop(executor);
+    let database = Database::open(dir.path(), loud()).unwrap();
+    let error = Executor::new(database, &genesis(), Options::default()).unwrap_err();
+    assert!(unsupported(&error), "{error}");
+}
+
+/// An announcement can be taken back, and must leave time for it.
+#[test]
+fn announcements_are_checked_and_can_be_cancelled() {
+    let node = Node::new();
+    let (alice, bob) = (signer("alice"), signer("bob"));
+    let executed = node.advance(&[
+        node.sign(&alice, 0, sudo(network::Call::cancel_spec {}.into())),
+        node.sign(&alice, 1, schedule(SPEC_VERSION, 10)),
+        node.sign(&alice, 2, schedule(SPEC_VERSION + 1, 2)),
+        node.sign(&bob, 0, network::Call::schedule_spec { spec_version: 9, at: 9 }.into()),
+        node.sign(&alice, 3, schedule(SPEC_VERSION + 1, 3)),
+        node.sign(&alice, 4, sudo(network::Call::cancel_spec {}.into())),
+    ]);
+    assert!(executed.results[4].result.is_err(), "root only");
+    for _ in 0..4 {
+        node.advance(&[]);
+    }
+    assert_eq!(node.read(network::ActiveSpec::<Runtime>::get), SPEC_VERSION);
+    assert_eq!(node.read(network::Scheduled::<Runtime>::get), None);
+}

@@ -1,0 +1,74 @@
+//! Measuring, escrow, listings and deals, and the janitor.
+//!
+//! ```text
+//!   Measurement --Hooks--> Marketplace --Queue--> Janitor --Worker--> Marketplace --> Escrow
+//! ```
+
+use crate::{Balances, Did, Janitor, Marketplace, Measurement, Runtime, RuntimeHoldReason, Timestamp, Validators};
+use frame_support::{
+    PalletId, parameter_types,
+    traits::{ConstU32, ConstU64, ConstU128, Get},
+};
+use x0_types::{AccountId, Balance, account::MILLI};
+
+/// Held for each listing, base units.
+pub const LISTING_DEPOSIT: Balance = 100 * MILLI;
+/// Smallest deposit of a deal, base units.
+pub const DEAL_DEPOSIT_MIN: Balance = 10 * MILLI;
+/// Smallest bond of a listing, base units.
+pub const BOND_MIN: Balance = 100 * MILLI;
+/// Ended deals whose records stay in state for those who ask; blocks hold the rest for ever.
+pub const CLOSED_DEALS_KEPT: u64 = 10_000;
+
+parameter_types! {
+    /// Names the treasury's account.
+    pub const TreasuryId: PalletId = super::money::TREASURY_ID;
+}
+
+/// The length of a slot, which the network definition chose.
+pub struct SlotMs;
+
+impl Get<u64> for SlotMs {
+    fn get() -> u64 {
+        // Constants of the metadata are also read where there is no state.
+        sp_externalities::with_externalities(|_| ())
+            .map_or(x0_limits::SLOT_MS, |()| pallet_x0_measurement::SlotMs::<Runtime>::get())
+    }
+}
+
+impl pallet_x0_measurement::Config for Runtime {
+    type Time = Timestamp;
+    type Validators = Validators;
+    type Hooks = Marketplace;
+    type SlotWorkPerBlock = ConstU32<{ x0_limits::SLOT_WORK_PER_BLOCK_MAX }>;
+    type WeightInfo = pallet_x0_measurement::weights::MeasuredWeight<Runtime>;
+}
+
+impl pallet_x0_escrow::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type TreasuryId = TreasuryId;
+}
+
+impl pallet_x0_marketplace::Config for Runtime {
+    type Meter = Measurement;
+    type Queue = Janitor;
+    type Identities = Did;
+    type ParametersOrigin = frame_system::EnsureRoot<AccountId>;
+    type SlotMs = SlotMs;
+    type ListingDeposit = ConstU128<LISTING_DEPOSIT>;
+    type DealDepositMin = ConstU128<DEAL_DEPOSIT_MIN>;
+    type BondMin = ConstU128<BOND_MIN>;
+    type ClosedDealsKept = ConstU64<CLOSED_DEALS_KEPT>;
+    type WeightInfo = pallet_x0_marketplace::weights::MeasuredWeight<Runtime>;
+}
+
+impl pallet_x0_janitor::Config for Runtime {
+    type Meter = Measurement;
+    type Worker = Marketplace;
+    type Cap = ConstU32<{ x0_limits::JANITOR_CAP }>;
+    // Stuck entries are tried again by themselves; a call that anybody may make would let one crowd
+    // out the work of others.
+    type RetryOrigin = frame_system::EnsureRoot<AccountId>;
+    type WeightInfo = pallet_x0_janitor::weights::MeasuredWeight<Runtime>;
+}
