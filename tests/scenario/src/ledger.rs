@@ -6,7 +6,7 @@
 use crate::rpc::Rpc;
 use anyhow::{Context, Result, bail};
 use codec::Decode;
-use sp_core::hashing::{blake2_128, twox_128};
+use sp_io::hashing::{blake2_128, twox_128};
 use std::{collections::BTreeMap, fmt::Write as _};
 use x0_types::AccountId;
 

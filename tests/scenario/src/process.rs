@@ -217,6 +217,7 @@ impl Node {
 #[derive(Debug)]
 pub struct Agent {
     process: Process,
+    config: PathBuf,
     /// Where it answers probes.
     pub listen: String,
     /// Its node id in SS58.
@@ -234,7 +235,20 @@ impl Agent {
             Ok(process.ready[name].as_str().with_context(|| format!("READY without {name}"))?.to_owned())
         };
         let (listen, node, did) = (text("listen")?, text("node")?, text("did")?);
-        Ok(Self { process, listen, node, did })
+        Ok(Self { process, config: config.to_path_buf(), listen, node, did })
+    }
+
+    /// What `x0-agent status` says of the running agent.
+    pub async fn status(&self) -> Result<Value> {
+        let output = Command::new(binaries()?.join("x0-agent"))
+            .args(["status", "--json", "--config", &self.config.display().to_string()])
+            .output()
+            .await
+            .context("run x0-agent status")?;
+        if !output.status.success() {
+            bail!("x0-agent status: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        serde_json::from_slice(&output.stdout).context("the status is JSON")
     }
 
     /// Kills the agent without warning.

@@ -89,6 +89,11 @@ pub async fn run(kills: u32, seed: u64) -> Result<Outcome> {
     })
 }
 
+/// Sends transfers until the node is gone, for a scenario that only wants a busy chain.
+pub async fn load_until_gone(url: String, genesis: String) -> Result<()> {
+    load(url, genesis, Arc::default()).await
+}
+
 /// The account that sends in this scenario: a development account, so that it is funded.
 fn sender() -> Result<Sender> {
     Sender::development("charlie")
@@ -185,7 +190,7 @@ async fn body(rpc: &Rpc, block: &str) -> Result<Vec<Hash>> {
         .iter()
         .map(|extrinsic| {
             let bytes = hex::decode(extrinsic.as_str().context("hex")?.trim_start_matches("0x"))?;
-            Ok(Hash::from(sp_core::hashing::blake2_256(&bytes)))
+            Ok(Hash::from(sp_io::hashing::blake2_256(&bytes)))
         })
         .collect()
 }
