@@ -52,7 +52,12 @@ impl Refusal {
 }
 
 /// Checks a request's headers. `loopback_only` is set on plain listeners.
-pub(crate) fn check(headers: &HeaderMap, uri: &http::Uri, loopback_only: bool, origins: &Origins) -> Result<(), Refusal> {
+pub(crate) fn check(
+    headers: &HeaderMap,
+    uri: &http::Uri,
+    loopback_only: bool,
+    origins: &Origins,
+) -> Result<(), Refusal> {
     if loopback_only {
         let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).or_else(|| uri.host());
         if !host.is_some_and(is_loopback_host) {
@@ -68,7 +73,8 @@ fn is_loopback_host(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Adds the headers that let an allowed page read the answer.
@@ -95,7 +101,12 @@ mod tests {
         map
     }
 
-    fn verdict(host: Option<&str>, origin: Option<&str>, loopback_only: bool, origins: &Origins) -> Result<(), Refusal> {
+    fn verdict(
+        host: Option<&str>,
+        origin: Option<&str>,
+        loopback_only: bool,
+        origins: &Origins,
+    ) -> Result<(), Refusal> {
         check(&headers(host, origin), &http::Uri::from_static("/"), loopback_only, origins)
     }
 
@@ -105,7 +116,14 @@ mod tests {
         for good in ["localhost", "LOCALHOST:9944", "127.0.0.1:9944", "127.9.9.9", "[::1]:9944"] {
             assert_eq!(verdict(Some(good), None, true, &none), Ok(()), "{good}");
         }
-        for bad in ["attacker.example", "attacker.example:9944", "127.0.0.1.attacker.example", "10.0.0.1", "[fe80::1]:9944", ""] {
+        for bad in [
+            "attacker.example",
+            "attacker.example:9944",
+            "127.0.0.1.attacker.example",
+            "10.0.0.1",
+            "[fe80::1]:9944",
+            "",
+        ] {
             assert_eq!(verdict(Some(bad), None, true, &none), Err(Refusal::Host), "{bad}");
         }
         assert_eq!(verdict(None, None, true, &none), Err(Refusal::Host));

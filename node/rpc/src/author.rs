@@ -130,7 +130,10 @@ mod tests {
         assert_eq!(stale.code(), code::INVALID_TRANSACTION);
         assert!(stale.message().contains("next nonce is 5"), "{}", stale.message());
         assert!(stale.data().unwrap().get().contains("\"kind\":\"staleNonce\""));
-        assert_eq!(submit_error(&SubmitError::Underpriced { nonce: 0, waiting: 2, offered: 1 }).code(), code::PRIORITY_TOO_LOW);
+        assert_eq!(
+            submit_error(&SubmitError::Underpriced { nonce: 0, waiting: 2, offered: 1 }).code(),
+            code::PRIORITY_TOO_LOW
+        );
         assert_eq!(submit_error(&SubmitError::Malformed("x".into())).code(), code::BAD_FORMAT);
         assert_eq!(submit_error(&SubmitError::Busy { waiting: 9 }).code(), code::BUSY);
     }

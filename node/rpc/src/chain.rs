@@ -89,8 +89,10 @@ impl Height {
         let wide = match self {
             Self::Number(number) => *number,
             Self::Hex(text) => {
-                let digits = text.strip_prefix("0x").ok_or_else(|| invalid_params("a height is a number or 0x hex text"))?;
-                u64::from_str_radix(digits, 16).map_err(|cause| invalid_params(format!("height '0x{digits:.20}': {cause}")))?
+                let digits =
+                    text.strip_prefix("0x").ok_or_else(|| invalid_params("a height is a number or 0x hex text"))?;
+                u64::from_str_radix(digits, 16)
+                    .map_err(|cause| invalid_params(format!("height '0x{digits:.20}': {cause}")))?
             }
         };
         Ok(u32::try_from(wide).ok())
@@ -123,10 +125,13 @@ fn get_block_hash(node: &Node, mut args: Args) -> RpcResult<Hashes> {
     match heights {
         None => Ok(Hashes::One(Some(node.head().hash))),
         Some(Heights::One(height)) => height.hash(node).map(Hashes::One),
-        Some(Heights::Many(list)) if list.len() > RPC_BLOCK_HASHES_MAX => {
-            Err(error(code::INVALID_COUNT, format!("{} heights asked for, at most {RPC_BLOCK_HASHES_MAX} are answered", list.len())))
+        Some(Heights::Many(list)) if list.len() > RPC_BLOCK_HASHES_MAX => Err(error(
+            code::INVALID_COUNT,
+            format!("{} heights asked for, at most {RPC_BLOCK_HASHES_MAX} are answered", list.len()),
+        )),
+        Some(Heights::Many(list)) => {
+            list.iter().map(|height| height.hash(node)).collect::<RpcResult<_>>().map(Hashes::Many)
         }
-        Some(Heights::Many(list)) => list.iter().map(|height| height.hash(node)).collect::<RpcResult<_>>().map(Hashes::Many),
     }
 }
 

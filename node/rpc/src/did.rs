@@ -9,7 +9,9 @@ use crate::{
 };
 use pallet_x0_did as pallet;
 use x0_rpc_types::{
-    did::{self, Did, DidDocumentMetadata, DidError, DidResolution, DidResolutionMetadata, Identity, IdentityKey, Multikey},
+    did::{
+        self, Did, DidDocumentMetadata, DidError, DidResolution, DidResolutionMetadata, Identity, IdentityKey, Multikey,
+    },
     error as code,
 };
 use x0_runtime::Runtime;
@@ -66,10 +68,13 @@ fn subject(node: &Node, args: &mut Args) -> RpcResult<AccountId> {
         return account(args, "subject");
     }
     *args = probe;
-    let did: Did = text.parse().map_err(|cause: DidError| crate::error::invalid_params(format!("'subject': {cause}")))?;
+    let did: Did =
+        text.parse().map_err(|cause: DidError| crate::error::invalid_params(format!("'subject': {cause}")))?;
     if did.network != node.info.network {
         let (own, other) = (&node.info.network, &did.network);
-        return Err(crate::error::invalid_params(format!("'subject': this node serves the network '{own}', not '{other}'")));
+        return Err(crate::error::invalid_params(format!(
+            "'subject': this node serves the network '{own}', not '{other}'"
+        )));
     }
     Ok(did.account)
 }
@@ -98,7 +103,9 @@ fn resolve(node: &Node, mut args: Args) -> RpcResult<DidResolution> {
     }
     let did: Did = match text.parse() {
         Ok(did) => did,
-        Err(cause @ DidError::Method) if text.starts_with("did:") => return Ok(failed("methodNotSupported", cause.to_string())),
+        Err(cause @ DidError::Method) if text.starts_with("did:") => {
+            return Ok(failed("methodNotSupported", cause.to_string()));
+        }
         Err(cause) => return Ok(failed("invalidDid", cause.to_string())),
     };
     if did.network != node.info.network {
@@ -119,7 +126,10 @@ fn resolve(node: &Node, mut args: Args) -> RpcResult<DidResolution> {
 fn found(document: did::DidDocument, metadata: DidDocumentMetadata) -> DidResolution {
     DidResolution {
         did_document: Some(document),
-        did_resolution_metadata: DidResolutionMetadata { content_type: Some("application/did".to_owned()), ..Default::default() },
+        did_resolution_metadata: DidResolutionMetadata {
+            content_type: Some("application/did".to_owned()),
+            ..Default::default()
+        },
         did_document_metadata: metadata,
     }
 }
@@ -128,7 +138,11 @@ fn found(document: did::DidDocument, metadata: DidDocumentMetadata) -> DidResolu
 fn failed(kind: &str, message: String) -> DidResolution {
     DidResolution {
         did_document: None,
-        did_resolution_metadata: DidResolutionMetadata { content_type: None, error: Some(kind.to_owned()), message: Some(message) },
+        did_resolution_metadata: DidResolutionMetadata {
+            content_type: None,
+            error: Some(kind.to_owned()),
+            message: Some(message),
+        },
         did_document_metadata: DidDocumentMetadata::default(),
     }
 }

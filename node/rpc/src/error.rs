@@ -12,7 +12,9 @@ pub type RpcResult<R> = Result<R, ErrorObjectOwned>;
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
     /// Plain (unencrypted) RPC on an address that other machines can reach.
-    #[error("a plain RPC listener may only bind a loopback address, not {0}; use a native or web TLS listener (architecture D4)")]
+    #[error(
+        "a plain RPC listener may only bind a loopback address, not {0}; use a native or web TLS listener (architecture D4)"
+    )]
     PlainNotLoopback(SocketAddr),
     /// Unsafe methods on an address that other machines can reach.
     #[error("unsafe RPC methods may only be served on a loopback address, not {0}")]

@@ -31,7 +31,10 @@ fn history(node: &Node, mut args: Args) -> RpcResult<History> {
     args.end()?;
     let before = before.map(|cursor| (cursor.block, cursor.index));
     let places = node.database.account_history(&who, before, limit as usize);
-    let next = places.last().filter(|_| places.len() == limit as usize).map(|(block, index)| HistoryCursor { block: *block, index: *index });
+    let next = places
+        .last()
+        .filter(|_| places.len() == limit as usize)
+        .map(|(block, index)| HistoryCursor { block: *block, index: *index });
     let mut entries = Vec::with_capacity(places.len());
     let mut cached: Option<(u32, Option<Outcomes>)> = None;
     for (block, index) in places {
@@ -80,7 +83,8 @@ fn entry(node: &Node, block: u32, index: u32, outcomes: Option<&Outcomes>) -> Rp
         tracing::error!(target: "x0::rpc", block, index, "the account index names a transaction that is not there");
         return Ok(None);
     };
-    let extrinsic = decode_extrinsic(bytes).map_err(|cause| internal("a stored transaction does not decode", &cause))?;
+    let extrinsic =
+        decode_extrinsic(bytes).map_err(|cause| internal("a stored transaction does not decode", &cause))?;
     let signer = match &extrinsic.preamble {
         Preamble::Signed(sp_runtime::MultiAddress::Id(signer), _, _) => Some(signer.clone()),
         _ => None,
@@ -136,7 +140,10 @@ fn judge(events: &[EventRecord<RuntimeEvent, Hash>], index: u32) -> Outcome {
             RuntimeEvent::System(frame_system::Event::ExtrinsicFailed { dispatch_error, .. }) => {
                 outcome.error = Some(error_name(dispatch_error));
             }
-            RuntimeEvent::TransactionPayment(pallet_transaction_payment::Event::TransactionFeePaid { actual_fee, .. }) => {
+            RuntimeEvent::TransactionPayment(pallet_transaction_payment::Event::TransactionFeePaid {
+                actual_fee,
+                ..
+            }) => {
                 outcome.fee = Some(*actual_fee);
             }
             _ => {}
@@ -149,10 +156,8 @@ fn judge(events: &[EventRecord<RuntimeEvent, Hash>], index: u32) -> Outcome {
 pub(crate) fn error_name(error: &DispatchError) -> String {
     // Events carry the error's index only; the runtime's own enum knows the names, and its `Debug`
     // form is `Pallet(Error)`.
-    x0_runtime::RuntimeError::from_dispatch_error(*error).map_or_else(
-        || format!("{error:?}"),
-        |named| format!("{named:?}").replace('(', ".").replace(')', ""),
-    )
+    x0_runtime::RuntimeError::from_dispatch_error(*error)
+        .map_or_else(|| format!("{error:?}"), |named| format!("{named:?}").replace('(', ".").replace(')', ""))
 }
 
 #[cfg(test)]

@@ -243,7 +243,8 @@ where
 {
     let bucket = Arc::new(Bucket::new());
     let handler = shared.clone();
-    let service = tower::service_fn(move |request: Request<Incoming>| respond(request, handler.clone(), bucket.clone()));
+    let service =
+        tower::service_fn(move |request: Request<Incoming>| respond(request, handler.clone(), bucket.clone()));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits::RPC_HEAD_TIMEOUT_MS));
     let connection = http.serve_connection(TokioIo::new(io), TowerToHyperService::new(service)).with_upgrades();
@@ -259,7 +260,11 @@ where
 }
 
 /// One HTTP request: the access rules, then JSON-RPC (which may upgrade to WebSocket).
-async fn respond(request: Request<Incoming>, shared: Shared, bucket: Arc<Bucket>) -> Result<Response<HttpBody>, BoxError> {
+async fn respond(
+    request: Request<Incoming>,
+    shared: Shared,
+    bucket: Arc<Bucket>,
+) -> Result<Response<HttpBody>, BoxError> {
     let plain = matches!(shared.transport, Transport::Plain);
     if let Err(refusal) = access::check(request.headers(), request.uri(), plain, &shared.origins) {
         return text(StatusCode::FORBIDDEN, refusal.text());

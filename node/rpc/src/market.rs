@@ -36,7 +36,12 @@ fn page(limit: Option<u32>) -> usize {
 }
 
 /// Keeps the matching entries after a number, in the order of numbers, one page of them.
-fn select<T>(all: impl Iterator<Item = (u64, T)>, after: Option<Number>, limit: Option<u32>, keep: impl Fn(&T) -> bool) -> Vec<(u64, T)> {
+fn select<T>(
+    all: impl Iterator<Item = (u64, T)>,
+    after: Option<Number>,
+    limit: Option<u32>,
+    keep: impl Fn(&T) -> bool,
+) -> Vec<(u64, T)> {
     let wanted = |id: u64| after.is_none_or(|Number(after)| id > after);
     let mut found: Vec<(u64, T)> = all.filter(|(id, entry)| wanted(*id) && keep(entry)).collect();
     found.sort_unstable_by_key(|(id, _)| *id);
@@ -265,7 +270,10 @@ fn read_solvency(block: Hash, number: u32) -> Solvency {
         bonds_held: Amount(bonds_held),
         issuance: Amount(issuance),
         accounts_total: Amount(accounts_total),
-        solvent: violation.is_none() && escrow_owed == escrow_held && bonds_owed == bonds_held && accounts_total == issuance,
+        solvent: violation.is_none()
+            && escrow_owed == escrow_held
+            && bonds_owed == bonds_held
+            && accounts_total == issuance,
         violation,
     }
 }

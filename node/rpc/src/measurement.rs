@@ -26,18 +26,19 @@ fn status(node: &Node, mut args: Args) -> RpcResult<MeasurementStatus> {
     node.read(at, |block| {
         let targets = pallet::Pallet::<Runtime>::targets();
         let runs = pallet::OpenRuns::<Runtime>::get();
-        let nodes = targets.iter().filter(|(index, _)| *index >= from).take(PAGE_MAX as usize).filter_map(|(index, node)| {
-            let record = pallet::Nodes::<Runtime>::get(node)?;
-            Some(MeasuredNode {
-                node: node.clone(),
-                index: *index,
-                owner: record.owner,
-                since: Number(record.since),
-                bad: Number(record.bad),
-                unknown: Number(record.unknown),
-                down: runs.get(*index),
-            })
-        });
+        let nodes =
+            targets.iter().filter(|(index, _)| *index >= from).take(PAGE_MAX as usize).filter_map(|(index, node)| {
+                let record = pallet::Nodes::<Runtime>::get(node)?;
+                Some(MeasuredNode {
+                    node: node.clone(),
+                    index: *index,
+                    owner: record.owner,
+                    since: Number(record.since),
+                    bad: Number(record.bad),
+                    unknown: Number(record.unknown),
+                    down: runs.get(*index),
+                })
+            });
         MeasurementStatus {
             block,
             slot_ms: pallet::SlotMs::<Runtime>::get(),

@@ -1,11 +1,7 @@
 //! Small helpers to register methods, so that each method is one line of registration and one
 //! function, and the method table stays exact.
 
-use crate::{
-    error::RpcResult,
-    node::Node,
-    params::Args,
-};
+use crate::{error::RpcResult, node::Node, params::Args};
 use jsonrpsee::{RpcModule, core::RegisterMethodError};
 use serde::Serialize;
 use std::sync::Arc;
@@ -20,7 +16,8 @@ pub(crate) fn quick<R>(module: &mut Module, name: &'static str, f: fn(&Arc<Node>
 where
     R: Serialize + Clone + Send + 'static,
 {
-    module.register_method(name, move |params, node: &Arc<Node>, _| -> RpcResult<R> { f(node, Args::new(&params)?) })?;
+    module
+        .register_method(name, move |params, node: &Arc<Node>, _| -> RpcResult<R> { f(node, Args::new(&params)?) })?;
     Ok(())
 }
 

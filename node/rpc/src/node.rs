@@ -53,7 +53,13 @@ pub struct Node {
 impl Node {
     /// The node's parts for the RPC.
     #[must_use]
-    pub fn new(executor: Executor, database: Database, mempool: Mempool, info: NodeInfo, log: Option<LogControl>) -> Self {
+    pub fn new(
+        executor: Executor,
+        database: Database,
+        mempool: Mempool,
+        info: NodeInfo,
+        log: Option<LogControl>,
+    ) -> Self {
         let started_at = executor.head().number;
         Self {
             executor,
@@ -103,7 +109,11 @@ impl Node {
                 let head = self.head();
                 Ok((head.hash, head.number))
             }
-            Some(hash) => self.database.number_of(&hash).map(|number| (hash, number)).ok_or_else(|| unknown_block(format!("{hash:?}"))),
+            Some(hash) => self
+                .database
+                .number_of(&hash)
+                .map(|number| (hash, number))
+                .ok_or_else(|| unknown_block(format!("{hash:?}"))),
         }
     }
 

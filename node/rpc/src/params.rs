@@ -69,7 +69,11 @@ impl Args {
 /// The first part of a message that may quote the caller's own bytes.
 fn short(message: &str) -> String {
     const LENGTH: usize = 200;
-    if message.chars().count() <= LENGTH { message.to_owned() } else { message.chars().take(LENGTH).chain("...".chars()).collect() }
+    if message.chars().count() <= LENGTH {
+        message.to_owned()
+    } else {
+        message.chars().take(LENGTH).chain("...".chars()).collect()
+    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ impl Bucket {
     fn take(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         let (tokens, last) = *state;
-        let refilled = (tokens + now.saturating_duration_since(last).as_secs_f64() * self.per_second).min(self.capacity);
+        let refilled =
+            (tokens + now.saturating_duration_since(last).as_secs_f64() * self.per_second).min(self.capacity);
         let granted = refilled >= 1.0;
         *state = (if granted { refilled - 1.0 } else { refilled }, now);
         granted
@@ -67,8 +68,11 @@ pub(crate) struct RateLimited<S> {
 
 impl<S> RpcServiceT for RateLimited<S>
 where
-    S: RpcServiceT<MethodResponse = MethodResponse, BatchResponse = MethodResponse, NotificationResponse = MethodResponse>
-        + Clone
+    S: RpcServiceT<
+            MethodResponse = MethodResponse,
+            BatchResponse = MethodResponse,
+            NotificationResponse = MethodResponse,
+        > + Clone
         + Send
         + Sync
         + 'static,
@@ -80,9 +84,7 @@ where
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let granted = self.bucket.take(Instant::now());
         let service = self.service.clone();
-        async move {
-            if granted { service.call(request).await } else { MethodResponse::error(request.id, refusal()) }
-        }
+        async move { if granted { service.call(request).await } else { MethodResponse::error(request.id, refusal()) } }
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
@@ -117,7 +119,11 @@ mod tests {
         let later = start + Duration::from_millis(500);
         assert_eq!((0..100).filter(|_| bucket.take(later)).count(), 5, "half a second at ten a second");
         let much_later = later + Duration::from_secs(3_600);
-        assert_eq!((0..100).filter(|_| bucket.take(much_later)).count(), 20, "idle time saves up no more than the burst");
+        assert_eq!(
+            (0..100).filter(|_| bucket.take(much_later)).count(),
+            20,
+            "idle time saves up no more than the burst"
+        );
     }
 
     #[test]

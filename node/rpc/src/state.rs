@@ -55,8 +55,12 @@ pub(crate) fn register(module: &mut Module) -> Registered {
 pub(crate) fn executor_error(cause: &ExecutorError) -> ErrorObjectOwned {
     match cause {
         ExecutorError::UnknownBlock(hash) => unknown_block(format!("{hash:?}")),
-        ExecutorError::Storage(StorageError::StateUnavailable { .. }) => unknown_block(format!("State already discarded: {cause}")),
-        ExecutorError::UnknownFunction { .. } | ExecutorError::Panicked { .. } => error(code::RUNTIME_CALL_FAILED, cause.to_string()),
+        ExecutorError::Storage(StorageError::StateUnavailable { .. }) => {
+            unknown_block(format!("State already discarded: {cause}"))
+        }
+        ExecutorError::UnknownFunction { .. } | ExecutorError::Panicked { .. } => {
+            error(code::RUNTIME_CALL_FAILED, cause.to_string())
+        }
         ExecutorError::Parameters { .. } => invalid_params(cause.to_string()),
         _ => internal("the executor failed", cause),
     }
@@ -107,7 +111,10 @@ fn get_keys_paged(node: &Node, mut args: Args) -> RpcResult<Vec<HexBytes>> {
     let at = args.block()?;
     args.end()?;
     if count > RPC_KEYS_PAGE_MAX {
-        return Err(error(code::INVALID_COUNT, format!("{count} keys asked for, a page has at most {RPC_KEYS_PAGE_MAX}")));
+        return Err(error(
+            code::INVALID_COUNT,
+            format!("{count} keys asked for, a page has at most {RPC_KEYS_PAGE_MAX}"),
+        ));
     }
     let (hash, _) = node.block(at)?;
     let keys = node
@@ -121,7 +128,10 @@ fn get_keys_paged(node: &Node, mut args: Args) -> RpcResult<Vec<HexBytes>> {
 fn keys(args: &mut Args) -> RpcResult<Vec<HexBytes>> {
     let keys: Vec<HexBytes> = args.required("keys")?;
     if keys.len() > RPC_KEYS_PER_QUERY_MAX {
-        return Err(error(code::INVALID_COUNT, format!("{} keys named, at most {RPC_KEYS_PER_QUERY_MAX} are read at once", keys.len())));
+        return Err(error(
+            code::INVALID_COUNT,
+            format!("{} keys named, at most {RPC_KEYS_PER_QUERY_MAX} are read at once", keys.len()),
+        ));
     }
     Ok(keys)
 }
@@ -178,7 +188,11 @@ fn get_runtime_version(node: &Node, mut args: Args) -> RpcResult<Value> {
 }
 
 /// Sends the version of the rules now and whenever it changes.
-async fn follow_version(params: RpcResult<()>, pending: PendingSubscriptionSink, node: Arc<Node>) -> SubscriptionResult {
+async fn follow_version(
+    params: RpcResult<()>,
+    pending: PendingSubscriptionSink,
+    node: Arc<Node>,
+) -> SubscriptionResult {
     if let Err(refusal) = params {
         pending.reject(refusal).await;
         return Ok(());
@@ -188,7 +202,8 @@ async fn follow_version(params: RpcResult<()>, pending: PendingSubscriptionSink,
     let mut last = Value::Null;
     loop {
         let head = updates.borrow_and_update().hash;
-        let current = node.run(move |node| version(node, Some(head))).await.map_err(|cause| cause.message().to_owned())?;
+        let current =
+            node.run(move |node| version(node, Some(head))).await.map_err(|cause| cause.message().to_owned())?;
         if current != last {
             send(&sink, &current).await?;
             last = current;
@@ -209,7 +224,11 @@ fn storage_keys(args: RpcResult<Args>) -> RpcResult<Vec<HexBytes>> {
 }
 
 /// Sends the values of some keys now and those that changed with each later head.
-async fn follow_storage(keys: RpcResult<Vec<HexBytes>>, pending: PendingSubscriptionSink, node: Arc<Node>) -> SubscriptionResult {
+async fn follow_storage(
+    keys: RpcResult<Vec<HexBytes>>,
+    pending: PendingSubscriptionSink,
+    node: Arc<Node>,
+) -> SubscriptionResult {
     let keys = match keys {
         Ok(keys) => keys,
         Err(refusal) => {
@@ -225,9 +244,12 @@ async fn follow_storage(keys: RpcResult<Vec<HexBytes>>, pending: PendingSubscrip
     loop {
         let head = updates.borrow_and_update().hash;
         let wanted = keys.clone();
-        let values = node.run(move |node| read_all(node, head, wanted)).await.map_err(|cause| cause.message().to_owned())?;
-        let marks: Vec<[u8; 32]> =
-            values.iter().map(|(_, value)| x0_crypto::blake2b_256(&value.as_ref().map(|bytes| &bytes.0).encode())).collect();
+        let values =
+            node.run(move |node| read_all(node, head, wanted)).await.map_err(|cause| cause.message().to_owned())?;
+        let marks: Vec<[u8; 32]> = values
+            .iter()
+            .map(|(_, value)| x0_crypto::blake2b_256(&value.as_ref().map(|bytes| &bytes.0).encode()))
+            .collect();
         let changed: Vec<_> = values
             .into_iter()
             .enumerate()

@@ -22,7 +22,9 @@ pub(crate) fn register(module: &mut Module) -> Registered {
     // This node has no peer-to-peer links yet: its answers say so.
     quick(module, "system_localListenAddresses", |_, args| args.end().map(|()| Vec::<String>::new()))?;
     quick(module, "system_peers", |_, args| args.end().map(|()| Vec::<Value>::new()))?;
-    quick(module, "system_nodeRoles", |node, args| args.end().map(|()| [if node.info.validator { "Authority" } else { "Full" }]))?;
+    quick(module, "system_nodeRoles", |node, args| {
+        args.end().map(|()| [if node.info.validator { "Authority" } else { "Full" }])
+    })?;
     quick(module, "system_syncState", sync_state)?;
     blocking(module, "system_accountNextIndex", account_next_index)?;
     aliases(module, "system_accountNextIndex", &["account_nextIndex"])
