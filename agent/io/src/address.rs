@@ -1,0 +1,166 @@
+//! What one address may use up.
+
+use crate::Limits;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+use x0_agent_core::RateLimiter;
+
+/// Counts connections and handshakes by address.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    limits: Limits,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug)]
+struct Book {
+    rates: RateLimiter<IpAddr>,
+    used: HashMap<IpAddr, Used>,
+    connections: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    connections: usize,
+    handshakes: usize,
+}
+
+/// A connection that is counted; the count goes down when this is dropped.
+#[derive(Debug)]
+pub(crate) struct ConnectionSeat {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+/// The same for a handshake.
+#[derive(Debug)]
+pub(crate) struct HandshakeSeat {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        let rates = RateLimiter::new(limits.handshake_burst, limits.handshakes_per_second, limits.rate_entries_max);
+        Arc::new(Self { limits, book: Mutex::new(Book { rates, used: HashMap::new(), connections: 0 }) })
+    }
+
+    /// A seat for a new connection of this address, unless a limit is reached.
+    pub(crate) fn seat(self: &Arc<Self>, peer: IpAddr, monotonic_ms: u64) -> Option<ConnectionSeat> {
+        let address = subscriber(peer);
+        let mut book = self.book.lock();
+        let used = book.used.get(&address).copied().unwrap_or_default();
+        let free = book.connections < self.limits.connections_max
+            && used.connections < self.limits.connections_per_address_max
+            && book.rates.allow(&address, monotonic_ms);
+        if !free {
+            return None;
+        }
+        book.connections += 1;
+        book.used.entry(address).or_default().connections += 1;
+        Some(ConnectionSeat { addresses: Arc::clone(self), address })
+    }
+
+    fn change(&self, address: IpAddr, change: impl FnOnce(&mut Used)) {
+        let mut book = self.book.lock();
+        let used = book.used.entry(address).or_default();
+        change(used);
+        if used.connections == 0 && used.handshakes == 0 {
+            book.used.remove(&address);
+        }
+    }
+}
+
+impl ConnectionSeat {
+    /// A seat for the handshake of this connection, unless its address has too many under way.
+    pub(crate) fn handshake(&self) -> Option<HandshakeSeat> {
+        let mut free = false;
+        self.addresses.change(self.address, |used| {
+            free = used.handshakes < self.addresses.limits.handshakes_in_flight_per_address_max;
+            used.handshakes += usize::from(free);
+        });
+        free.then(|| HandshakeSeat { addresses: Arc::clone(&self.addresses), address: self.address })
+    }
+}
+
+impl Drop for ConnectionSeat {
+    fn drop(&mut self) {
+        self.addresses.change(self.address, |used| used.connections = used.connections.saturating_sub(1));
+        let mut book = self.addresses.book.lock();
+        book.connections = book.connections.saturating_sub(1);
+    }
+}
+
+impl Drop for HandshakeSeat {
+    fn drop(&mut self) {
+        self.addresses.change(self.address, |used| used.handshakes = used.handshakes.saturating_sub(1));
+    }
+}
+
+/// The address by which a subscriber is counted: an IPv4 address, or the /64 of an IPv6 address,
+/// because a whole /64 belongs to one subscriber.
+fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn addresses(connections_max: usize, per_address: usize) -> Arc<Addresses> {
+        Addresses::new(Limits {
+            connections_max,
+            connections_per_address_max: per_address,
+            handshakes_in_flight_per_address_max: 1,
+            handshake_burst: 100,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn seats_are_limited_in_all_and_by_address_and_come_back() {
+        let addresses = addresses(3, 2);
+        let (one, two) = (address("192.0.2.1"), address("192.0.2.2"));
+        let first = addresses.seat(one, 0).unwrap();
+        let _second = addresses.seat(one, 0).unwrap();
+        assert!(addresses.seat(one, 0).is_none(), "two for one address");
+        let _third = addresses.seat(two, 0).unwrap();
+        assert!(addresses.seat(two, 0).is_none(), "three in all");
+        drop(first);
+        assert!(addresses.seat(two, 0).is_some());
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_addresses_that_left() {
+        let addresses = addresses(10, 10);
+        let seat = addresses.seat(address("192.0.2.1"), 0).unwrap();
+        let handshake = seat.handshake().unwrap();
+        assert!(seat.handshake().is_none(), "one handshake at a time");
+        drop(seat);
+        assert_eq!(addresses.book.lock().used.len(), 1);
+        drop(handshake);
+        assert!(addresses.book.lock().used.is_empty());
+        assert_eq!(addresses.book.lock().connections, 0);
+    }
+
+    #[test]
+    fn a_subscriber_is_one_whatever_address_it_takes() {
+        assert_eq!(subscriber(address("::ffff:192.0.2.1")), address("192.0.2.1"));
+        assert_eq!(subscriber(address("2001:db8:1:2:3:4:5:6")), subscriber(address("2001:db8:1:2:ffff::1")));
+        assert_ne!(subscriber(address("2001:db8:1:2::1")), subscriber(address("2001:db8:1:3::1")));
+    }
+}
