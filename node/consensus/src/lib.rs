@@ -1,1 +1,60 @@
-//! The Malachite host: context, signer guard, block host, pacing.
+//! Agrees with the other validators on the next block: Malachite BFT, hosted.
+//!
+//! This crate exists so that the engine's types, its traps and the consensus key stay in one place.
+//!
+//! ```text
+//!   transactions wake -> [`pacing`] -- next height --> engine (Malachite: rounds, locks, log, sync)
+//!                                                        |        ^            |
+//!                       [`chain`] <- build/judge/commit  |        |            | sign
+//!                 executor, mempool, database   <--- host actor   |            v
+//!                                                        |   net actor     [`signer`] -> [`guard`] (fsync)
+//!                                                        v        |            consensus key
+//!                                                     [`parts`]   +--> [`wire`] <-> x0-network carrier
+//!   anybody: [`certificate::verify_certificate`](bytes, validators, header hash, genesis)
+//! ```
+//!
+//! # Correctness
+//! * The consensus key signs through the guard only, and the guard's record is on the disk before a signature leaves
+//!   the process: no history of crashes makes this node contradict itself.
+//! * A block is durable before any answer that depends on it, so that a restarted node gives the
+//!   same answers. The start height comes from the database, never from the engine's log.
+//! * A verdict concerns a header and the body that belongs to it; bytes that are not this are a fault of the peer
+//!   that sent them. Clocks decide what this node votes for, never what it accepts once decided.
+//! * A decided block that cannot be committed halts the node ([`Failure::SafetyHalt`]); everything else that
+//!   ends the engine may be mended by a restart ([`Failure::Restartable`]).
+//!
+//! # Limits
+//! Messages: the `*_FRAME_BYTES_MAX` of `x0-limits`. Blocks under way: `PROPOSAL_STREAMS_PER_PEER_MAX`,
+//! `UNDECIDED_BLOCKS_PER_HEIGHT_MAX`. Heights ahead: `FUTURE_HEIGHTS_MAX`. History: `CERTIFICATES_KEPT`.
+//!
+//! # Errors
+//! [`ConsensusError`] at the start, [`Failure`] later; each module names its own.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
+
+mod book;
+pub mod certificate;
+pub mod chain;
+pub mod context;
+mod engine;
+pub mod guard;
+mod host;
+mod net;
+pub mod pacing;
+pub mod parts;
+pub mod signer;
+pub mod wire;
+
+pub use certificate::{Certificate, CertificateError, CertificateValidator, verify_certificate};
+pub use engine::{ConsensusError, EngineConfig, EngineHandle, EngineStatus, Failure, peer_of, start, start_on};
+pub use malachite_core_types::LinearTimeouts;
+pub use pacing::Pacing;

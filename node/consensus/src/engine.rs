@@ -1,0 +1,438 @@
+//! Puts the engine together, watches it, and takes it apart.
+//!
+//! The engine's actors are spawned one by one with our own host and network in their places (the
+//! engine's builder only offers a host that handles one message at a time). They run on a small runtime of their own,
+//! so that load on other parts of the node does not delay votes.
+
+use crate::{
+    book::Book,
+    chain::{Chain, ChainError, NodeChain, Tip},
+    context::{Address, ChainContext},
+    guard::GuardError,
+    host::{Host, Shared},
+    net::{Fabric, Network, Outbox},
+    pacing::{Pacer, Pacing},
+    signer::{CachingVerifier, ConsensusSigner, EngineSigner},
+    wire::ChainCodec,
+};
+use malachite_app::{
+    metrics::{Metrics, SharedRegistry},
+    spawn::{spawn_consensus_actor, spawn_node_actor, spawn_sync_actor, spawn_wal_actor},
+};
+use malachite_config::{ConsensusConfig, ValuePayload, ValueSyncConfig};
+use malachite_core_types::LinearTimeouts;
+use malachite_engine::{
+    node::NodeRef,
+    util::{
+        events::TxEvent,
+        output_port::{OutputPort, OutputPortSubscriberTrait},
+    },
+};
+use parking_lot::Mutex;
+use ractor::Actor;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use x0_crypto::SigningKey;
+use x0_executor::Executor;
+use x0_mempool::Mempool;
+use x0_network::{Carrier, CarrierEvent, PeerKey};
+use x0_storage::Database;
+
+/// Threads of the engine's runtime.
+const THREADS: usize = 2;
+/// Messages from consensus to synchronisation that may wait; the engine's own builder gives ten, and a message
+/// that does not fit is lost.
+const SYNC_PORT_MESSAGES: usize = 4_096;
+/// Messages of one future height that the engine queues: several rounds of the largest set.
+const QUEUE_PER_HEIGHT: usize = 2_000;
+/// How often the supervisor's state is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a stop waits for the engine's tasks.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Settings of the engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Directory of the guard and the write-ahead log.
+    pub data_dir: PathBuf,
+    /// Name of this node in metrics.
+    pub moniker: String,
+    /// How fast blocks follow one another.
+    pub pacing: Pacing,
+    /// Longest time that a proposer executes transactions for one block, milliseconds.
+    pub build_ms: u64,
+    /// Timeouts of rounds.
+    pub timeouts: LinearTimeouts,
+    /// How often peers are told of this node's height, milliseconds.
+    pub status_ms: u64,
+    /// How long a request for decided blocks waits for its answer, milliseconds.
+    pub sync_request_ms: u64,
+}
+
+impl EngineConfig {
+    /// The settings of a production node whose files are in this directory.
+    ///
+    /// A proposer's budget is a fifth of the first propose timeout, so that the others can receive and
+    /// execute the block in time.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, moniker: String) -> Self {
+        Self {
+            data_dir,
+            moniker,
+            pacing: Pacing::default(),
+            build_ms: 400,
+            timeouts: LinearTimeouts {
+                propose: Duration::from_millis(2_000),
+                propose_delta: Duration::from_millis(500),
+                prevote: Duration::from_millis(500),
+                prevote_delta: Duration::from_millis(250),
+                precommit: Duration::from_millis(500),
+                precommit_delta: Duration::from_millis(250),
+                rebroadcast: Duration::from_millis(3_000),
+                max_timeout: Duration::from_secs(30),
+            },
+            status_ms: 500,
+            sync_request_ms: 5_000,
+        }
+    }
+}
+
+/// Why the engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The guard of the consensus key does not open.
+    #[error("last-signed guard: {0}")]
+    Guard(#[from] GuardError),
+    /// The chain cannot be read.
+    #[error("chain: {0}")]
+    Chain(#[from] ChainError),
+    /// The carrier's events were taken by somebody else.
+    #[error("the carrier is in use already")]
+    CarrierInUse,
+    /// An actor of the engine does not start.
+    #[error("consensus engine: {0}")]
+    Engine(String),
+    /// The system gives no threads.
+    #[error("no threads for the consensus engine: {0}")]
+    Threads(std::io::Error),
+}
+
+/// Why a running engine ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// Something happened after which this node must not sign: neither the process nor a machine may
+    /// restart it before an operator has looked.
+    SafetyHalt(String),
+    /// The engine ended; starting the process again is safe.
+    Restartable(String),
+}
+
+/// What the engine is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// The last committed block.
+    pub tip: Tip,
+    /// Height at which the engine works.
+    pub height: u64,
+    /// Its round.
+    pub round: u32,
+    /// Peers with a standing link.
+    pub peers: usize,
+    /// Whether this node's key is in the set of the next height.
+    pub validator: bool,
+    /// This node's address in the set.
+    pub address: Address,
+    /// Frames of peers that were refused since the start.
+    pub refused_frames: u64,
+}
+
+/// A running engine. Dropping it ends the engine without waiting.
+pub struct EngineHandle {
+    runtime: Option<Runtime>,
+    node: NodeRef,
+    shared: Arc<Shared>,
+    fabric: Arc<Fabric>,
+    failure: watch::Receiver<Option<Failure>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl core::fmt::Debug for EngineHandle {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("EngineHandle").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl EngineHandle {
+    /// Ends when the engine has failed. Never ends for an engine that is stopped in good order.
+    pub fn failed(&self) -> impl Future<Output = Failure> + Send + 'static {
+        let mut failure = self.failure.clone();
+        async move {
+            let seen = failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+            match seen {
+                Some(failure) => failure,
+                // The watcher ends without a word only when the engine was stopped.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// What the engine is doing.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        let tip = *self.shared.tip.borrow();
+        let (height, round) = *self.shared.round.borrow();
+        let address = self.shared.signer.address();
+        EngineStatus {
+            tip,
+            height,
+            round,
+            peers: *self.fabric.peers.borrow(),
+            validator: self.shared.book.set(tip.height.saturating_add(1)).is_some_and(|set| set.contains(&address)),
+            address,
+            refused_frames: self.fabric.refused.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+
+    /// Follows the last committed block.
+    #[must_use]
+    pub fn tips(&self) -> watch::Receiver<Tip> {
+        self.shared.tip.subscribe()
+    }
+
+    /// Stops the engine: no more votes, the commit under way ends, the key's guard is free again.
+    pub async fn stop(mut self) {
+        self.stopping.send_replace(true);
+        self.node.get_cell().stop_children(Some("shutdown".into()));
+        self.node.stop(Some("shutdown".into()));
+        let Some(runtime) = self.runtime.take() else { return };
+        // Waiting for the runtime's tasks blocks, and must not happen on an async thread.
+        if tokio::task::spawn_blocking(move || runtime.shutdown_timeout(STOP_PATIENCE)).await.is_err() {
+            tracing::error!("the engine's runtime did not shut down in good order");
+        }
+    }
+}
+
+impl Drop for EngineHandle {
+    fn drop(&mut self) {
+        self.stopping.send_replace(true);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Starts the engine of a validator on the real chain.
+///
+/// `key` is the consensus key, which from here on only the guard uses. The engine follows the chain
+/// without voting as long as the key is in no validator set.
+///
+/// # Errors
+/// Each variant of [`ConsensusError`].
+pub async fn start(
+    config: EngineConfig,
+    key: SigningKey,
+    executor: Executor,
+    mempool: Mempool,
+    database: Database,
+    carrier: impl Carrier,
+) -> Result<EngineHandle, ConsensusError> {
+    let chain = tokio::task::spawn_blocking(move || NodeChain::new(executor, mempool, database))
+        .await
+        .map_err(|error| ConsensusError::Engine(error.to_string()))??;
+    start_on(config, key, Arc::new(chain), Arc::new(carrier)).await
+}
+
+/// Starts the engine on any [`Chain`].
+///
+/// # Errors
+/// Each variant of [`ConsensusError`].
+pub async fn start_on(
+    config: EngineConfig,
+    key: SigningKey,
+    chain: Arc<dyn Chain>,
+    carrier: Arc<dyn Carrier>,
+) -> Result<EngineHandle, ConsensusError> {
+    let events = carrier.take_events().ok_or(ConsensusError::CarrierInUse)?;
+    let guard = config.data_dir.join("guard");
+    let genesis = chain.genesis();
+    let signer = tokio::task::spawn_blocking(move || ConsensusSigner::open(&guard, key, genesis))
+        .await
+        .map_err(|error| ConsensusError::Engine(error.to_string()))??;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("x0-consensus")
+        .enable_all()
+        .build()
+        .map_err(ConsensusError::Threads)?;
+    let stopping = watch::Sender::new(false);
+    let assembled = runtime.spawn(assemble(config, signer, chain, carrier, events, stopping.subscribe())).await;
+    match assembled.map_err(|error| ConsensusError::Engine(error.to_string())).and_then(|parts| parts) {
+        Ok(Parts { node, shared, fabric, failure }) => {
+            Ok(EngineHandle { runtime: Some(runtime), node, shared, fabric, failure, stopping })
+        }
+        Err(error) => {
+            runtime.shutdown_background();
+            Err(error)
+        }
+    }
+}
+
+struct Parts {
+    node: NodeRef,
+    shared: Arc<Shared>,
+    fabric: Arc<Fabric>,
+    failure: watch::Receiver<Option<Failure>>,
+}
+
+fn engine_error(error: impl core::fmt::Display) -> ConsensusError {
+    ConsensusError::Engine(error.to_string())
+}
+
+async fn assemble(
+    config: EngineConfig,
+    signer: ConsensusSigner,
+    chain: Arc<dyn Chain>,
+    carrier: Arc<dyn Carrier>,
+    events: mpsc::Receiver<CarrierEvent>,
+    stopping: watch::Receiver<bool>,
+) -> Result<Parts, ConsensusError> {
+    let registry = SharedRegistry::global().with_moniker(config.moniker.clone());
+    let metrics = Metrics::register(&registry);
+    let verifier = CachingVerifier::new(chain.genesis());
+    let book = Arc::new(Book::default());
+    let pacer = Arc::new(Pacer::new(config.pacing));
+    let height = {
+        let chain = Arc::clone(&chain);
+        Box::new(move || chain.tip().height)
+    };
+    let fabric =
+        Fabric::new(Arc::clone(&carrier), Arc::clone(&book), verifier.clone(), Arc::clone(&pacer), height);
+    let (node, ended) = spawn_node_actor(metrics.clone()).await.map_err(engine_error)?;
+    let (network, _) = Actor::spawn(None, Network, Arc::clone(&fabric)).await.map_err(engine_error)?;
+    network.link(node.get_cell());
+    let wal_path = config.data_dir.join("wal").join("consensus.wal");
+    let wal = spawn_wal_actor(&ChainContext, ChainCodec, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
+    wal.link(node.get_cell());
+
+    let tip = chain.tip();
+    let halted = Arc::new(Mutex::new(None));
+    let shared = Arc::new(Shared {
+        chain,
+        signer: signer.clone(),
+        verifier: verifier.clone(),
+        book,
+        pacer,
+        network: network.clone(),
+        outbox: Outbox(carrier),
+        node: node.clone(),
+        tip: watch::Sender::new(tip),
+        round: watch::Sender::new((tip.height.saturating_add(1), 0)),
+        halted: Arc::clone(&halted),
+        assembler: Mutex::default(),
+        known: Mutex::default(),
+        config,
+    });
+    shared.recover().await?;
+    let (host, _) = Actor::spawn(None, Host, Arc::clone(&shared)).await.map_err(engine_error)?;
+    host.link(node.get_cell());
+
+    let sync_port = Arc::new(OutputPort::with_capacity(SYNC_PORT_MESSAGES));
+    let consensus = spawn_consensus_actor(
+        ChainContext,
+        signer.address(),
+        consensus_config(),
+        Box::new(verifier),
+        Some(Box::new(EngineSigner::new(signer, node.clone()))),
+        network.clone(),
+        host.clone(),
+        wal,
+        Arc::clone(&sync_port),
+        metrics.clone(),
+        TxEvent::new(),
+        node.clone(),
+    )
+    .await
+    .map_err(engine_error)?;
+    consensus.link(node.get_cell());
+    let sync = spawn_sync_actor(ChainContext, network, host, consensus, ChainCodec, &sync_config(&shared.config)?, &registry)
+        .await
+        .map_err(engine_error)?;
+    if let Some(sync) = sync {
+        sync.link(node.get_cell());
+        sync.subscribe_to_port(&sync_port);
+    }
+    let (report, failure) = watch::channel(None);
+    tokio::spawn(supervise(ended, metrics, halted, stopping, report, sync_port));
+    // Only now: the first event starts consensus.
+    tokio::spawn(Arc::clone(&fabric).pump(events));
+    Ok(Parts { node, shared, fabric, failure })
+}
+
+fn consensus_config() -> ConsensusConfig {
+    ConsensusConfig {
+        enabled: true,
+        value_payload: ValuePayload::ProposalAndParts,
+        queue_per_height_capacity: QUEUE_PER_HEIGHT,
+        ..ConsensusConfig::default()
+    }
+}
+
+fn sync_config(config: &EngineConfig) -> Result<ValueSyncConfig, ConsensusError> {
+    Ok(ValueSyncConfig {
+        enabled: true,
+        status_update_interval: Duration::from_millis(config.status_ms),
+        request_timeout: Duration::from_millis(config.sync_request_ms),
+        max_response_size: format!("{} B", x0_limits::SYNC_RESPONSE_BYTES_MAX).parse().map_err(ConsensusError::Engine)?,
+        batch_size: x0_limits::SYNC_BATCH_BLOCKS_MAX,
+        ..ValueSyncConfig::default()
+    })
+}
+
+/// Tells a safety halt (the supervisor stays, its gauge is set) from an end that a restart may mend.
+async fn supervise<T: Send + 'static>(
+    mut ended: JoinHandle<()>,
+    metrics: Metrics,
+    halted: Arc<Mutex<Option<String>>>,
+    mut stopping: watch::Receiver<bool>,
+    report: watch::Sender<Option<Failure>>,
+    // Kept alive with the engine.
+    _sync_port: T,
+) {
+    let safety = || {
+        let reason = halted.lock().clone();
+        Failure::SafetyHalt(reason.unwrap_or_else(|| "the engine halted for safety; its log names the reason".into()))
+    };
+    loop {
+        if metrics.node_safety_failure.get() != 0 {
+            report.send_replace(Some(safety()));
+            break;
+        }
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            _ = &mut ended => {
+                let failure = if halted.lock().is_some() { safety() } else { Failure::Restartable("the consensus engine ended".into()) };
+                report.send_replace(Some(failure));
+                break;
+            }
+            () = tokio::time::sleep(WATCH_INTERVAL) => {}
+        }
+    }
+    // The report stays readable as long as this task lives. A closed channel is a stop, too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// The carrier's name of a node with this network key.
+#[must_use]
+pub fn peer_of(network_key: &x0_crypto::PublicKey) -> PeerKey {
+    PeerKey::of(network_key)
+}
+
+#[cfg(test)]
+pub(crate) fn test_metrics() -> Metrics {
+    Metrics::register(&SharedRegistry::global().with_moniker("test"))
+}

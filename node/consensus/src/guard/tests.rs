@@ -1,0 +1,206 @@
+//! The guard under repeats, contradictions, crashes at every byte, and damage.
+
+use super::*;
+use proptest::prelude::*;
+use std::cell::Cell;
+
+const BINDING: [u8; 32] = [3; 32];
+
+/// Signatures are randomised, so that a signature made twice shows.
+fn fresh(counter: &Cell<u32>) -> impl FnOnce() -> Result<Signature, x0_crypto::CryptoError> + '_ {
+    move || {
+        counter.set(counter.get() + 1);
+        let mut bytes = [0u8; SIGNATURE_BYTES];
+        bytes[..4].copy_from_slice(&counter.get().to_be_bytes());
+        bytes[SIGNATURE_BYTES - 1] = 1;
+        Ok(Signature::from(&bytes))
+    }
+}
+
+fn statement(height: u64, round: u32, step: Step, body: &[u8]) -> Statement<'_> {
+    Statement { place: Place { height, round, step }, block: Some([body[0]; 32]), pol_round: None, body }
+}
+
+#[test]
+fn repeats_get_the_stored_signature_and_contradictions_are_refused_across_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let counter = Cell::new(0);
+    let first = {
+        let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+        assert_eq!(guard.last(), None);
+        guard.sign(&statement(5, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap()
+    };
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    assert_eq!(guard.sign(&statement(5, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap(), first);
+    assert_eq!(counter.get(), 1, "the key was used once");
+    match guard.sign(&statement(5, 0, Step::Prevote, b"B"), fresh(&counter)) {
+        Err(GuardError::Conflict { recorded }) => assert_eq!(recorded.signature, first),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(
+        guard.sign(&statement(5, 0, Step::Proposal, b"A"), fresh(&counter)),
+        Err(GuardError::Regression { .. })
+    ));
+    assert!(matches!(
+        guard.sign(&statement(4, 9, Step::Precommit, b"A"), fresh(&counter)),
+        Err(GuardError::Regression { .. })
+    ));
+    guard.sign(&statement(5, 0, Step::Precommit, b"B"), fresh(&counter)).unwrap();
+    assert_eq!(counter.get(), 2);
+}
+
+#[test]
+fn one_process_one_key_one_chain() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    assert!(matches!(Guard::open(directory.path(), BINDING), Err(GuardError::InUse(_))));
+    guard.sign(&statement(1, 0, Step::Prevote, b"A"), fresh(&Cell::new(0))).unwrap();
+    drop(guard);
+    assert!(matches!(Guard::open(directory.path(), [4; 32]), Err(GuardError::OtherKey(_))));
+}
+
+#[test]
+fn damage_before_the_last_record_is_no_torn_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let counter = Cell::new(0);
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    for round in 0..3 {
+        guard.sign(&statement(1, round, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    }
+    drop(guard);
+    let path = directory.path().join("signed-a");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[RECORD_BYTES + 45] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(matches!(Guard::open(directory.path(), BINDING), Err(GuardError::Damaged { index: 1, .. })));
+}
+
+#[test]
+fn a_very_long_height_moves_to_the_other_slot_and_stays_safe() {
+    let directory = tempfile::tempdir().unwrap();
+    let counter = Cell::new(0);
+    let rounds = u32::try_from(GUARD_RECORDS_PER_SLOT_MAX).unwrap() + 10;
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    for round in 0..rounds {
+        guard.sign(&statement(1, round, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    }
+    drop(guard);
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    assert_eq!(guard.last().unwrap().round, rounds - 1);
+    let made = counter.get();
+    guard.sign(&statement(1, 5, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    assert_eq!(counter.get(), made, "a stored signature");
+    guard.sign(&statement(2, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    guard.sign(&statement(3, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    drop(guard);
+    assert_eq!(Guard::open(directory.path(), BINDING).unwrap().last().unwrap().height, 3);
+}
+
+/// What a test does to a guard.
+#[derive(Clone, Debug)]
+enum Action {
+    /// Signs the next place, so many rounds or heights on.
+    Advance { heights: u64, rounds: u32, step: usize, body: u8 },
+    /// Asks for an earlier place again.
+    Repeat { which: usize, same: bool },
+    /// Ends the process cleanly.
+    Restart,
+    /// Ends the process in the middle of the next write, after so many of the record's bytes.
+    Crash { written: usize, body: u8 },
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        6 => (0u64..3, 0u32..3, 0usize..4, any::<u8>())
+            .prop_map(|(heights, rounds, step, body)| Action::Advance { heights, rounds, step, body }),
+        3 => (any::<usize>(), any::<bool>()).prop_map(|(which, same)| Action::Repeat { which, same }),
+        1 => Just(Action::Restart),
+        2 => (0usize..RECORD_BYTES, any::<u8>()).prop_map(|(written, body)| Action::Crash { written, body }),
+    ]
+}
+
+/// Writes the first `written` bytes of the record that the guard would write next.
+fn tear(guard: Guard, directory: &Path, place: Place, body: u8, written: usize) {
+    let new_height = guard.last().is_some_and(|last| last.height != place.height);
+    let (slot, index) = if new_height { (1 - guard.active, 0) } else { (guard.active, guard.next) };
+    let record = write_record(
+        &Signed {
+            place,
+            block: None,
+            pol_round: None,
+            digest: [body; 32],
+            signature: Signature::from(&[9; SIGNATURE_BYTES]),
+        },
+        &BINDING,
+    );
+    guard.slots[slot].file.write_all_at(&record[..written], (index * RECORD_BYTES) as u64).unwrap();
+    drop(guard);
+    assert!(directory.exists());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Over any history of signing, restarts and crashes in mid-write: no place ever gets two different
+    /// bodies or two different signatures, and every signature that was returned is remembered.
+    #[test]
+    fn nothing_is_signed_twice(actions in proptest::collection::vec(action(), 1..60)) {
+        let directory = tempfile::tempdir().unwrap();
+        let counter = Cell::new(0);
+        let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+        // The model: everything that left the process.
+        let mut history: Vec<(Place, Vec<u8>, Signature)> = Vec::new();
+        let mut at = Place { height: 1, round: 0, step: Step::Opening };
+        for action in actions {
+            match action {
+                Action::Advance { heights, rounds, step, body } => {
+                    let next = if heights > 0 {
+                        Place { height: at.height + heights, round: rounds, step: Step::ALL[step] }
+                    } else {
+                        Place { height: at.height, round: at.round + rounds, step: Step::ALL[step] }
+                    };
+                    let body = vec![body];
+                    let request = Statement { place: next, block: None, pol_round: None, body: &body };
+                    match guard.sign(&request, fresh(&counter)) {
+                        Ok(signature) => {
+                            for (place, earlier, stored) in &history {
+                                if *place == next {
+                                    prop_assert_eq!((earlier, stored), (&body, &signature));
+                                }
+                            }
+                            history.push((next, body, signature));
+                            at = at.max(next);
+                        }
+                        Err(GuardError::Conflict { recorded }) => prop_assert_eq!(recorded.place, next),
+                        Err(GuardError::Regression { last, .. }) => prop_assert!(next < last),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                Action::Repeat { which, same } if !history.is_empty() => {
+                    let (place, body, signature) = history[which % history.len()].clone();
+                    let asked = if same { body } else { vec![body[0].wrapping_add(1)] };
+                    let request = Statement { place, block: None, pol_round: None, body: &asked };
+                    match guard.sign(&request, fresh(&counter)) {
+                        Ok(again) => prop_assert!(same && again == signature),
+                        Err(GuardError::Conflict { recorded }) => {
+                            prop_assert!(!same);
+                            prop_assert_eq!(recorded.signature.clone(), signature);
+                        }
+                        Err(GuardError::Regression { .. }) => prop_assert!(place.height < at.height),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                Action::Repeat { .. } => {}
+                Action::Restart => {
+                    drop(guard);
+                    guard = Guard::open(directory.path(), BINDING).unwrap();
+                }
+                Action::Crash { written, body } => {
+                    let next = Place { height: at.height, round: at.round + 1, step: Step::Opening };
+                    tear(guard, directory.path(), next, body, written);
+                    guard = Guard::open(directory.path(), BINDING).unwrap();
+                    prop_assert_eq!(guard.last(), history.iter().map(|(place, ..)| *place).max());
+                }
+            }
+        }
+    }
+}
