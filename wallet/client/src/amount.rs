@@ -60,7 +60,12 @@ pub fn parse_amount(text: &str) -> Result<Balance, AmountError> {
         Some(parts) => parts,
     };
     if fraction.len() > decimals {
-        return Err(AmountError::TooPrecise { number: number.to_owned(), given: fraction.len(), allowed: decimals, unit: unit_name });
+        return Err(AmountError::TooPrecise {
+            number: number.to_owned(),
+            given: fraction.len(),
+            allowed: decimals,
+            unit: unit_name,
+        });
     }
     let too_large = || AmountError::TooLarge(text.to_owned());
     let whole: Balance = whole.parse().map_err(|_| too_large())?;
@@ -114,9 +119,16 @@ mod tests {
         for text in ["", "X0T", "1.2.3 X0T", ".5 X0T", "1. X0T", "-1 X0T", "1e3 X0T", "1,5 X0T", "+1 X0T", "٣ X0T"] {
             assert!(parse_amount(text).is_err(), "{text}");
         }
-        assert!(matches!(parse_amount("0.0000000000001 X0T"), Err(AmountError::TooPrecise { given: 13, allowed: 12, .. })));
+        assert!(matches!(
+            parse_amount("0.0000000000001 X0T"),
+            Err(AmountError::TooPrecise { given: 13, allowed: 12, .. })
+        ));
         assert!(matches!(parse_amount("0.5u"), Err(AmountError::TooPrecise { .. })));
-        for text in ["340282366920938463463374607431768211456u", "340282366920938463463374608 X0T", "99999999999999999999999999999999999999999 X0T"] {
+        for text in [
+            "340282366920938463463374607431768211456u",
+            "340282366920938463463374608 X0T",
+            "99999999999999999999999999999999999999999 X0T",
+        ] {
             assert!(matches!(parse_amount(text), Err(AmountError::TooLarge(_))), "{text}");
         }
     }

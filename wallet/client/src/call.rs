@@ -4,7 +4,11 @@
 use scale_value::{Composite, Value};
 use subxt::transactions::DynamicPayload;
 use x0_crypto::PublicKey;
-use x0_types::{AccountId, Balance, Hash, KeyProof, KeyRole, market::{DealId, ListingId}};
+use x0_types::{
+    AccountId, Balance, Hash, KeyProof, KeyRole,
+    deal::{Capacity, Rate},
+    market::{DealId, ListingId},
+};
 
 /// A call: pallet, name and named arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,24 +50,6 @@ impl Call {
     pub fn into_value(self) -> Value<()> {
         self.payload().into_value()
     }
-}
-
-/// Relay capacity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
-    /// Bandwidth, kbit/s.
-    pub bandwidth_kbps: u32,
-    /// Sessions at the same time.
-    pub sessions: u32,
-}
-
-/// An amount per good slot, as an exact fraction of base units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Numerator, base units.
-    pub num: Balance,
-    /// Denominator, slots.
-    pub den: Balance,
 }
 
 /// What a provider offers: the arguments of `Marketplace.list`.
@@ -135,7 +121,10 @@ fn proof(proof: &KeyProof) -> Value<()> {
 }
 
 fn capacity(capacity: Capacity) -> Value<()> {
-    Value::named_composite([("bandwidth_kbps", number(capacity.bandwidth_kbps)), ("sessions", number(capacity.sessions))])
+    Value::named_composite([
+        ("bandwidth_kbps", number(capacity.bandwidth_kbps)),
+        ("sessions", number(capacity.sessions)),
+    ])
 }
 
 fn rate(rate: Rate) -> Value<()> {
@@ -192,7 +181,12 @@ pub fn rotate_key(subject: &AccountId, key_role: KeyRole, key: &PublicKey, posse
     Call::new(
         "Did",
         "rotate_key",
-        [("subject", account(subject)), ("role", role(key_role)), ("public", public(key)), ("proof", proof(possession))],
+        [
+            ("subject", account(subject)),
+            ("role", role(key_role)),
+            ("public", public(key)),
+            ("proof", proof(possession)),
+        ],
     )
 }
 

@@ -106,9 +106,18 @@ pub struct ChainConfig {
 impl ChainConfig {
     /// A configuration that needs no node: everything it would ask is given.
     #[must_use]
-    pub fn offline(genesis: x0_types::Hash, spec_version: u32, transaction_version: u32, metadata: ArcMetadata) -> Self {
+    pub fn offline(
+        genesis: x0_types::Hash,
+        spec_version: u32,
+        transaction_version: u32,
+        metadata: ArcMetadata,
+    ) -> Self {
         let config = Self {
-            fixed: Some(Versions { genesis: subxt::utils::H256(genesis.0), spec: spec_version, transaction: transaction_version }),
+            fixed: Some(Versions {
+                genesis: subxt::utils::H256(genesis.0),
+                spec: spec_version,
+                transaction: transaction_version,
+            }),
             metadata: Arc::default(),
         };
         config.set_metadata_for_spec_version(spec_version, metadata);

@@ -76,9 +76,10 @@ impl Client {
         let rpc = connect::open(endpoint).await?;
         // The node serves exactly the legacy method set, so that trying out newer ones only costs time.
         let backend = Arc::new(LegacyBackend::builder().build(rpc.clone()));
-        let online = OnlineClient::from_backend_with_config(ChainConfig::default(), backend)
-            .await
-            .map_err(|error| ClientError::Transport { method: "chain_getBlockHash".into(), reason: error.to_string() })?;
+        let online =
+            OnlineClient::from_backend_with_config(ChainConfig::default(), backend).await.map_err(|error| {
+                ClientError::Transport { method: "chain_getBlockHash".into(), reason: error.to_string() }
+            })?;
         let genesis = Hash::from(online.genesis_hash().0);
         if let Some(expected) = endpoint.genesis.filter(|expected| *expected != genesis) {
             return Err(ClientError::OtherChain { expected: hex_text(expected), found: hex_text(genesis) });
@@ -108,7 +109,11 @@ impl Client {
     /// # Errors
     /// [`ClientError::Rpc`] for a refusal, [`ClientError::Transport`] for a broken line,
     /// [`ClientError::Decode`] for an answer of another shape.
-    pub async fn request<R: DeserializeOwned>(&self, method: &str, parameters: &[serde_json::Value]) -> Result<R, ClientError> {
+    pub async fn request<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        parameters: &[serde_json::Value],
+    ) -> Result<R, ClientError> {
         let mut params = RpcParams::new();
         for parameter in parameters {
             push(&mut params, parameter)?;
@@ -126,6 +131,20 @@ impl Client {
     /// Those of [`Client::request`].
     pub async fn chain_name(&self) -> Result<String, ClientError> {
         self.call("system_chain", params![]).await
+    }
+
+    /// The network's name in DIDs.
+    ///
+    /// # Errors
+    /// [`ClientError::Decode`] when the node does not name it, and those of [`Client::request`].
+    pub async fn network_name(&self) -> Result<String, ClientError> {
+        let properties: serde_json::Value = self.call("system_properties", params![]).await?;
+        properties.get("x0Network").and_then(|name| name.as_str()).map(str::to_owned).ok_or_else(|| {
+            ClientError::Decode {
+                what: "the network's name".into(),
+                reason: "system_properties has no x0Network".into(),
+            }
+        })
     }
 
     /// Refuses unless the chain says that it is a development chain.
@@ -166,7 +185,9 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::request`].
-    pub async fn follow(&self) -> Result<impl Stream<Item = Result<u64, ClientError>> + Send + Unpin + use<>, ClientError> {
+    pub async fn follow(
+        &self,
+    ) -> Result<impl Stream<Item = Result<u64, ClientError>> + Send + Unpin + use<>, ClientError> {
         const METHOD: &str = "chain_subscribeFinalizedHeads";
         let heads = self
             .rpc
@@ -220,7 +241,12 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Metadata`] when this chain has no such entry.
-    pub async fn storage(&self, pallet: &str, entry: &str, keys: Vec<Value<()>>) -> Result<Option<Value<()>>, ClientError> {
+    pub async fn storage(
+        &self,
+        pallet: &str,
+        entry: &str,
+        keys: Vec<Value<()>>,
+    ) -> Result<Option<Value<()>>, ClientError> {
         let at = self.at_head().await?;
         let failed = |reason: String| ClientError::Metadata { what: format!("{pallet}.{entry}"), reason };
         let address = subxt::storage::dynamic::<Vec<Value<()>>, Value<()>>(pallet, entry);
@@ -286,12 +312,17 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Decode`] when the node's answer has another shape, and those of [`Client::request`].
-    pub async fn estimate_fee(&self, description: &ChainDescription, transaction: &UnsignedTransaction) -> Result<Balance, ClientError> {
+    pub async fn estimate_fee(
+        &self,
+        description: &ChainDescription,
+        transaction: &UnsignedTransaction,
+    ) -> Result<Balance, ClientError> {
         use codec::{Compact, Decode, Encode};
         let mut arguments = description.unsigned_bytes(transaction)?;
         let length = u32::try_from(arguments.len()).unwrap_or(u32::MAX);
         length.encode_to(&mut arguments);
-        let answer: String = self.call("state_call", params!["TransactionPaymentApi_query_info", hex_text(arguments)]).await?;
+        let answer: String =
+            self.call("state_call", params!["TransactionPaymentApi_query_info", hex_text(arguments)]).await?;
         let answer = crate::text::parse_hex("the fee estimate", &answer)?;
         // RuntimeDispatchInfo: weight (two compact numbers), class, fee.
         let (_, _, _, fee) = <(Compact<u64>, Compact<u64>, u8, Balance)>::decode(&mut &*answer)

@@ -43,12 +43,21 @@ impl Endpoint {
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), genesis: None, server_key: None }
     }
+
+    /// Checks the address without connecting: it reads, stays on this machine or is encrypted, and an
+    /// encrypted one has its pins.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`] or [`ClientError::Plaintext`].
+    pub fn check(&self) -> Result<(), ClientError> {
+        route(self).map(drop)
+    }
 }
 
 /// What an address says once it is read.
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
-    Plain { url: String },
+    Plain { host: String, port: u16 },
     Tls { host: String, port: u16, genesis: Hash, server_key: Hash },
 }
 
@@ -64,13 +73,15 @@ fn route(endpoint: &Endpoint) -> Result<Route, ClientError> {
         return Err(refuse("it has no host"));
     }
     match scheme {
-        "ws" if is_loopback(host) => Ok(Route::Plain { url: endpoint.url.clone() }),
+        "ws" if is_loopback(host) => Ok(Route::Plain { host: host.to_owned(), port }),
         "ws" | "http" => Err(ClientError::Plaintext { url: endpoint.url.clone() }),
         "x0s" => Ok(Route::Tls {
             host: host.to_owned(),
             port,
             genesis: endpoint.genesis.ok_or_else(|| refuse("x0s:// needs the genesis hash of the chain"))?,
-            server_key: endpoint.server_key.ok_or_else(|| refuse("x0s:// needs the fingerprint of the node's network key"))?,
+            server_key: endpoint
+                .server_key
+                .ok_or_else(|| refuse("x0s:// needs the fingerprint of the node's network key"))?,
         }),
         _ => Err(refuse("its scheme is neither ws:// nor x0s://")),
     }
@@ -86,34 +97,46 @@ fn is_loopback(host: &str) -> bool {
 /// [`ClientError::Url`], [`ClientError::Plaintext`] or [`ClientError::Connect`].
 pub(crate) async fn open(endpoint: &Endpoint) -> Result<RpcClient, ClientError> {
     let connect = |reason: String| ClientError::Connect { url: endpoint.url.clone(), reason };
+    let limit = Duration::from_millis(CLIENT_CONNECT_TIMEOUT_MS);
+    let late = |_| connect(format!("no answer within {CLIENT_CONNECT_TIMEOUT_MS} ms"));
+    // The WebSocket handshake asks for a URL; inside TLS the node has been named already.
+    let inner = |host: &str, port: u16| {
+        let text = if host.contains(':') { format!("ws://[{host}]:{port}") } else { format!("ws://{host}:{port}") };
+        Url::parse(&text).map_err(|error| ClientError::Url { url: endpoint.url.clone(), reason: error.to_string() })
+    };
     match route(endpoint)? {
-        Route::Plain { url } => {
-            let url = Url::parse(&url).map_err(|error| ClientError::Url { url: url.clone(), reason: error.to_string() })?;
-            let (sender, receiver) = websocket().build(url).await.map_err(|error| connect(plain_reason(&error)))?;
+        Route::Plain { host, port } => {
+            let stream = tokio::time::timeout(limit, tcp_stream(&host, port)).await.map_err(late)?.map_err(connect)?;
+            let handshake = websocket().build_with_stream(inner(&host, port)?, stream);
+            let (sender, receiver) = tokio::time::timeout(limit, handshake)
+                .await
+                .map_err(late)?
+                .map_err(|error| connect(plain_reason(&error)))?;
             Ok(start(sender, receiver))
         }
         Route::Tls { host, port, genesis, server_key } => {
             let stream = tls_stream(&host, port, genesis, server_key);
-            let stream = tokio::time::timeout(Duration::from_millis(CLIENT_CONNECT_TIMEOUT_MS), stream)
+            let stream = tokio::time::timeout(limit, stream).await.map_err(late)?.map_err(connect)?;
+            let handshake = websocket().build_with_stream(inner(&host, port)?, stream);
+            let (sender, receiver) = tokio::time::timeout(limit, handshake)
                 .await
-                .map_err(|_| connect(format!("no answer within {CLIENT_CONNECT_TIMEOUT_MS} ms")))?
-                .map_err(connect)?;
-            // The WebSocket handshake inside the tunnel needs a URL; TLS has named the node already.
-            let inner = format!("ws://{}:{port}", if host.contains(':') { format!("[{host}]") } else { host.clone() });
-            let inner = Url::parse(&inner).map_err(|error| ClientError::Url { url: endpoint.url.clone(), reason: error.to_string() })?;
-            let (sender, receiver) =
-                websocket().build_with_stream(inner, stream).await.map_err(|error| connect(plain_reason(&error)))?;
+                .map_err(late)?
+                .map_err(|error| connect(plain_reason(&error)))?;
             Ok(start(sender, receiver))
         }
     }
+}
+
+async fn tcp_stream(host: &str, port: u16) -> Result<tokio::net::TcpStream, String> {
+    let stream = tokio::net::TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    Ok(stream)
 }
 
 fn websocket() -> WsTransportClientBuilder {
     WsTransportClientBuilder::default()
         .max_request_size(RPC_REQUEST_BYTES_MAX)
         .max_response_size(RPC_RESPONSE_BYTES_MAX)
-        .connection_timeout(Duration::from_millis(CLIENT_CONNECT_TIMEOUT_MS))
-        .max_redirections(0)
 }
 
 fn start<S, R>(sender: S, receiver: R) -> RpcClient
@@ -136,20 +159,19 @@ async fn tls_stream(
     server_key: Hash,
 ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, String> {
     // A fresh link key for each connection: the node learns nothing about which wallet this is.
-    let identity = tokio::task::spawn_blocking(|| {
-        SigningKey::generate().map(|key| TlsIdentity::from_key(&key))
-    })
-    .await
-    .map_err(|error| error.to_string())?
-    .map_err(|error| error.to_string())?;
-    let policy = PeerPolicy::Dynamic(std::sync::Arc::new(move |key: &x0_crypto::PublicKey| key.fingerprint() == server_key.0));
+    let identity = tokio::task::spawn_blocking(|| SigningKey::generate().map(|key| TlsIdentity::from_key(&key)))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
+    let policy =
+        PeerPolicy::Dynamic(std::sync::Arc::new(move |key: &x0_crypto::PublicKey| key.fingerprint() == server_key.0));
     let alpn = format!("{RPC_ALPN}/{}", hex::encode(genesis)).into_bytes();
     let config = client_config(&identity, policy, alpn.clone()).map_err(|error| error.to_string())?;
-    let tcp = tokio::net::TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
-    tcp.set_nodelay(true).map_err(|error| error.to_string())?;
-    let stream = tokio_rustls::TlsConnector::from(config).connect(unused_server_name(), tcp).await.map_err(|error| {
-        format!("{error} (is {} the fingerprint of this node's network key?)", hex_text(server_key))
-    })?;
+    let tcp = tcp_stream(host, port).await?;
+    let stream =
+        tokio_rustls::TlsConnector::from(config).connect(unused_server_name(), tcp).await.map_err(|error| {
+            format!("{error} (is {} the fingerprint of this node's network key?)", hex_text(server_key))
+        })?;
     // The policy has judged the key; this also refuses a connection without our protocol name.
     peer(stream.get_ref().1, &alpn).map_err(|error| error.to_string())?;
     Ok(stream)
@@ -171,17 +193,30 @@ mod tests {
 
     #[test]
     fn plain_text_stays_on_this_machine() {
-        for url in ["ws://127.0.0.1:9944", "ws://localhost:1", "ws://[::1]:9944/"] {
-            assert_eq!(route(&Endpoint::new(url)).unwrap(), Route::Plain { url: url.into() });
+        for (url, host) in
+            [("ws://127.0.0.1:9944", "127.0.0.1"), ("ws://localhost:9944", "localhost"), ("ws://[::1]:9944/", "::1")]
+        {
+            assert_eq!(route(&Endpoint::new(url)).unwrap(), Route::Plain { host: host.into(), port: 9944 });
         }
-        for url in ["ws://10.0.0.1:9944", "ws://example.com:9944", "ws://127.0.0.1.example.com:9944", "http://example.com:80"] {
+        for url in
+            ["ws://10.0.0.1:9944", "ws://example.com:9944", "ws://127.0.0.1.example.com:9944", "http://example.com:80"]
+        {
             assert!(matches!(route(&Endpoint::new(url)), Err(ClientError::Plaintext { .. })), "{url}");
         }
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for url in ["", "localhost:9944", "ws://", "ws://localhost", "ws://localhost:99999", "ftp://localhost:1", "ws://:9944", "ws://a@127.0.0.1.b:1"] {
+        for url in [
+            "",
+            "localhost:9944",
+            "ws://",
+            "ws://localhost",
+            "ws://localhost:99999",
+            "ftp://localhost:1",
+            "ws://:9944",
+            "ws://a@127.0.0.1.b:1",
+        ] {
             assert!(route(&Endpoint::new(url)).is_err(), "{url}");
         }
     }

@@ -45,7 +45,9 @@ pub fn describe_call(call: &[u8], metadata: &Metadata, amounts: Amounts) -> Resu
     let printer = Printer { types: metadata.types(), amounts };
     let ValueDef::Variant(pallet) = &value.value else { return Err(unreadable("it is not an enum".into())) };
     let inner = pallet.values.values().next().ok_or_else(|| unreadable("the pallet has no call".into()))?;
-    let ValueDef::Variant(variant) = &inner.value else { return Err(unreadable("the pallet's call is not an enum".into())) };
+    let ValueDef::Variant(variant) = &inner.value else {
+        return Err(unreadable("the pallet's call is not an enum".into()));
+    };
     let arguments = printer.fields(&variant.values, &printer.variant_field_types(inner.context, &variant.name));
     Ok(CallDescription { pallet: pallet.name.clone(), call: variant.name.clone(), arguments })
 }
@@ -87,9 +89,7 @@ impl Printer<'_> {
             ValueDef::Primitive(primitive) => self.primitive(primitive, type_name),
             ValueDef::Composite(composite) => self.composite(composite, value.context, type_name),
             ValueDef::Variant(variant) => self.variant(variant, value.context),
-            ValueDef::BitSequence(bits) => {
-                Json::String(bits.iter().map(|bit| if bit { '1' } else { '0' }).collect())
-            }
+            ValueDef::BitSequence(bits) => Json::String(bits.iter().map(|bit| if bit { '1' } else { '0' }).collect()),
         }
     }
 
@@ -105,10 +105,13 @@ impl Printer<'_> {
             return Some(Json::String(text::account_text(&x0_types::AccountId::new(account))));
         }
         // Only lists of free length may hold text; hashes and keys are always hex.
-        let readable = self.is_list(value.context)
-            && !bytes.is_empty()
-            && bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
-        if readable { String::from_utf8(bytes).ok().map(Json::String) } else { Some(Json::String(text::hex_text(bytes))) }
+        let readable =
+            self.is_list(value.context) && !bytes.is_empty() && bytes.iter().all(|byte| (0x20..0x7f).contains(byte));
+        if readable {
+            String::from_utf8(bytes).ok().map(Json::String)
+        } else {
+            Some(Json::String(text::hex_text(bytes)))
+        }
     }
 
     /// Gathers the bytes of a value made of nothing else; `false` when there is anything else in it.
@@ -128,7 +131,9 @@ impl Printer<'_> {
                 }
             }
             ValueDef::Composite(Composite::Unnamed(values)) if values.is_empty() => self.is_byte_list(value.context),
-            ValueDef::Composite(Composite::Unnamed(values)) => values.iter().all(|value| self.collect_bytes(value, out)),
+            ValueDef::Composite(Composite::Unnamed(values)) => {
+                values.iter().all(|value| self.collect_bytes(value, out))
+            }
             _ => false,
         }
     }
@@ -169,8 +174,12 @@ impl Printer<'_> {
                 Amounts::Units => format_amount(*value),
                 Amounts::Base => value.to_string(),
             }),
-            Primitive::U128(value) => u64::try_from(*value).map_or_else(|_| Json::String(value.to_string()), Json::from),
-            Primitive::I128(value) => i64::try_from(*value).map_or_else(|_| Json::String(value.to_string()), Json::from),
+            Primitive::U128(value) => {
+                u64::try_from(*value).map_or_else(|_| Json::String(value.to_string()), Json::from)
+            }
+            Primitive::I128(value) => {
+                i64::try_from(*value).map_or_else(|_| Json::String(value.to_string()), Json::from)
+            }
             Primitive::U256(bytes) | Primitive::I256(bytes) => Json::String(text::hex_text(bytes)),
         }
     }
@@ -180,15 +189,17 @@ impl Printer<'_> {
         match composite {
             Composite::Named(_) => Json::Object(self.fields(composite, &names).into_iter().collect::<Map<_, _>>()),
             // A wrapper around one value prints as that value.
-            Composite::Unnamed(values) if values.len() == 1 && self.is_wrapper(type_id) => {
-                values.first().map_or(Json::Null, |value| self.value(value, names.first().and_then(Option::as_deref).or(type_name)))
-            }
+            Composite::Unnamed(values) if values.len() == 1 && self.is_wrapper(type_id) => values
+                .first()
+                .map_or(Json::Null, |value| self.value(value, names.first().and_then(Option::as_deref).or(type_name))),
             Composite::Unnamed(values) => Json::Array(values.iter().map(|value| self.value(value, None)).collect()),
         }
     }
 
     fn is_wrapper(&self, type_id: u32) -> bool {
-        self.types.resolve(type_id).is_some_and(|ty| matches!(&ty.type_def, TypeDef::Composite(composite) if composite.fields.len() == 1))
+        self.types
+            .resolve(type_id)
+            .is_some_and(|ty| matches!(&ty.type_def, TypeDef::Composite(composite) if composite.fields.len() == 1))
     }
 
     fn variant(&self, variant: &Variant<u32>, type_id: u32) -> Json {
@@ -204,7 +215,9 @@ impl Printer<'_> {
         let transparent = matches!(variant.name.as_str(), "Some" | "Id") && printed.len() == 1;
         let inner = match &variant.values {
             Composite::Named(_) => Json::Object(printed.into_iter().collect()),
-            Composite::Unnamed(values) if values.len() == 1 => printed.into_iter().next().map_or(Json::Null, |(_, value)| value),
+            Composite::Unnamed(values) if values.len() == 1 => {
+                printed.into_iter().next().map_or(Json::Null, |(_, value)| value)
+            }
             Composite::Unnamed(_) => Json::Array(printed.into_iter().map(|(_, value)| value).collect()),
         };
         if transparent {
@@ -231,7 +244,9 @@ impl Printer<'_> {
 
     fn composite_field_types(&self, type_id: u32) -> Vec<Option<String>> {
         match self.types.resolve(type_id).map(|ty| &ty.type_def) {
-            Some(TypeDef::Composite(composite)) => composite.fields.iter().map(|field| field.type_name.clone()).collect(),
+            Some(TypeDef::Composite(composite)) => {
+                composite.fields.iter().map(|field| field.type_name.clone()).collect()
+            }
             _ => Vec::new(),
         }
     }

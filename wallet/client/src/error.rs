@@ -49,14 +49,14 @@ pub enum ClientError {
         data: Option<String>,
     },
     /// The node's pool did not take the transaction; nothing was changed and no fee was paid.
-    #[error("the node did not take the transaction: {message} (code {code}){}", detail(.data))]
+    #[error("the node did not take the transaction: {message} (code {code})")]
     Rejected {
         /// The JSON-RPC error code (1010 for an invalid transaction).
         code: i32,
         /// The node's words.
         message: String,
-        /// The node's details, if any.
-        data: Option<String>,
+        /// The node's stable word for the broken rule (`stale`, `payment`, ...), if it gives one.
+        rule: Option<String>,
     },
     /// The pool took the transaction and later gave it up; it is not on chain.
     #[error("the transaction {hash} was given up by the pool: {reason}")]
@@ -73,7 +73,7 @@ pub enum ClientError {
         hash: String,
         /// Height of its block.
         block: u64,
-        /// The runtime's error by name, for example `Marketplace::UnknownDeal`.
+        /// The runtime's error by name, for example `Marketplace.UnknownDeal`.
         error: String,
     },
     /// The transaction was handed over, and its fate could not be learnt.
@@ -172,13 +172,17 @@ impl ClientError {
     #[must_use]
     pub const fn class(&self) -> ErrorClass {
         match self {
-            Self::Url { .. } | Self::Plaintext { .. } | Self::Account { .. } | Self::NotFound { .. } | Self::UnsafeCall { .. } => {
-                ErrorClass::Usage
-            }
+            Self::Url { .. }
+            | Self::Plaintext { .. }
+            | Self::Account { .. }
+            | Self::NotFound { .. }
+            | Self::UnsafeCall { .. } => ErrorClass::Usage,
             Self::Connect { .. } | Self::Transport { .. } | Self::OtherChain { .. } => ErrorClass::Network,
-            Self::Rpc { .. } | Self::Rejected { .. } | Self::Dropped { .. } | Self::Dispatch { .. } | Self::NotDevelopment { .. } => {
-                ErrorClass::Rejected
-            }
+            Self::Rpc { .. }
+            | Self::Rejected { .. }
+            | Self::Dropped { .. }
+            | Self::Dispatch { .. }
+            | Self::NotDevelopment { .. } => ErrorClass::Rejected,
             Self::OutcomeUnknown { .. } => ErrorClass::Unknown,
             Self::Key { .. } => ErrorClass::Key,
             Self::Metadata { .. } | Self::Decode { .. } | Self::Encode { .. } => ErrorClass::Incompatible,

@@ -102,7 +102,8 @@ fn many(
     types: &PortableRegistry,
     steps: &mut Vec<Step>,
 ) -> Result<(), ClientError> {
-    let is_byte = types.resolve(type_id).is_some_and(|ty| matches!(ty.type_def, TypeDef::Primitive(TypeDefPrimitive::U8)));
+    let is_byte =
+        types.resolve(type_id).is_some_and(|ty| matches!(ty.type_def, TypeDef::Primitive(TypeDefPrimitive::U8)));
     if is_byte {
         take(rest, usize::try_from(count).map_err(|_| refuse("a list is too long"))?)?;
     } else {
@@ -113,8 +114,9 @@ fn many(
 
 /// Takes bytes off the front.
 fn take<'a>(rest: &mut &'a [u8], count: usize) -> Result<&'a [u8], ClientError> {
-    let (front, back) =
-        rest.split_at_checked(count).ok_or_else(|| refuse(format!("it ends {} bytes early", count.saturating_sub(rest.len()))))?;
+    let (front, back) = rest
+        .split_at_checked(count)
+        .ok_or_else(|| refuse(format!("it ends {} bytes early", count.saturating_sub(rest.len()))))?;
     *rest = back;
     Ok(front)
 }
@@ -145,9 +147,7 @@ fn skip_primitive(rest: &mut &[u8], primitive: &TypeDefPrimitive) -> Result<(), 
         TypeDefPrimitive::U64 | TypeDefPrimitive::I64 => 8,
         TypeDefPrimitive::U128 | TypeDefPrimitive::I128 => 16,
         TypeDefPrimitive::U256 | TypeDefPrimitive::I256 => 32,
-        TypeDefPrimitive::Str => {
-            usize::try_from(compact_length(rest)?).map_err(|_| refuse("a text is too long"))?
-        }
+        TypeDefPrimitive::Str => usize::try_from(compact_length(rest)?).map_err(|_| refuse("a text is too long"))?,
     };
     take(rest, length).map(|_| ())
 }
@@ -166,10 +166,22 @@ mod tests {
     /// A stand-in for the runtime's call: it nests both singly and in lists.
     #[derive(Encode, TypeInfo)]
     enum Call {
-        Remark { text: Vec<u8>, note: String },
-        Pay { to: [u8; 32], #[codec(compact)] amount: u128 },
-        Batch { calls: Vec<Call> },
-        As { inner: Box<Call>, flag: Option<bool> },
+        Remark {
+            text: Vec<u8>,
+            note: String,
+        },
+        Pay {
+            to: [u8; 32],
+            #[codec(compact)]
+            amount: u128,
+        },
+        Batch {
+            calls: Vec<Call>,
+        },
+        As {
+            inner: Box<Call>,
+            flag: Option<bool>,
+        },
     }
 
     fn registry() -> (u32, PortableRegistry) {

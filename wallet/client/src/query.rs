@@ -46,7 +46,12 @@ impl Client {
         use scale_value::At;
         let key = || vec![Value::from_bytes(account)];
         let state = self.storage("System", "Account", key()).await?;
-        let field = |path: &[&str]| path.iter().fold(state.as_ref(), |value, name| value.and_then(|value| value.at(*name))).and_then(unsigned).unwrap_or(0);
+        let field = |path: &[&str]| {
+            path.iter()
+                .fold(state.as_ref(), |value, name| value.and_then(|value| value.at(*name)))
+                .and_then(unsigned)
+                .unwrap_or(0)
+        };
         let holds = match self.storage("Balances", "Holds", key()).await? {
             Some(value) => read_holds(&value)?,
             None => Vec::new(),
@@ -175,7 +180,12 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::request`].
-    pub async fn history(&self, account: &AccountId, before: Option<HistoryCursor>, limit: u32) -> Result<History, ClientError> {
+    pub async fn history(
+        &self,
+        account: &AccountId,
+        before: Option<HistoryCursor>,
+        limit: u32,
+    ) -> Result<History, ClientError> {
         self.call("account_history", params![account, before, limit]).await
     }
 }
@@ -208,7 +218,8 @@ fn unsigned(value: &Value<()>) -> Option<u128> {
 /// Reads the list of holds of an account.
 fn read_holds(value: &Value<()>) -> Result<Vec<Hold>, ClientError> {
     use scale_value::At;
-    let wrong = || ClientError::Decode { what: "an account's holds".into(), reason: "another shape than expected".into() };
+    let wrong =
+        || ClientError::Decode { what: "an account's holds".into(), reason: "another shape than expected".into() };
     let ValueDef::Composite(list) = &value.value else { return Err(wrong()) };
     // A bounded list is a wrapper around the list; a list of holds has named fields inside.
     let elements: Vec<&Value<()>> = match list.values().next() {

@@ -1,7 +1,7 @@
 //! Who signs: an account, its key, and the form of signature that the chain accepts for it.
 
 use x0_crypto::{PublicKey, SigningKey};
-use x0_types::{AccountId, KeyRole, MlDsa65Signature, key::PossessionStatement};
+use x0_types::AccountId;
 
 use crate::{ClientError, chain::ChainSignature};
 
@@ -19,6 +19,29 @@ pub enum SignatureForm {
 #[must_use]
 pub fn account_of(public: &PublicKey) -> AccountId {
     x0_types::account::account_id(public.as_bytes())
+}
+
+/// Chooses the form of a signature: registered when the chain names this very key for the account,
+/// inline when it names none and the key hashes to the account.
+///
+/// # Errors
+/// [`ClientError::Key`] when the chain names another key, or when the key is not the account's.
+pub fn signature_form(
+    account: &AccountId,
+    key: &PublicKey,
+    named: Option<&PublicKey>,
+) -> Result<SignatureForm, ClientError> {
+    let account_text = || crate::text::account_text(account);
+    match named {
+        Some(named) if named == key => Ok(SignatureForm::Registered),
+        Some(_) => Err(ClientError::Key {
+            reason: format!("the chain names another key for {}: it was rotated, use the newer key", account_text()),
+        }),
+        None if account_of(key) == *account => Ok(SignatureForm::Inline),
+        None => Err(ClientError::Key {
+            reason: format!("this is not the key of {}, and the chain names none", account_text()),
+        }),
+    }
 }
 
 /// An account and the key that signs for it.
@@ -61,25 +84,12 @@ impl Signer {
         &self.key
     }
 
-    /// Chooses the form: registered when the chain names this very key for the account, inline when
-    /// it names none and the key hashes to the account.
+    /// The form for this signer; see [`signature_form`].
     ///
     /// # Errors
-    /// [`ClientError::Key`] when the chain names another key, or when the key is not the account's.
+    /// Those of [`signature_form`].
     pub fn form(&self, named: Option<&PublicKey>) -> Result<SignatureForm, ClientError> {
-        match named {
-            Some(named) if named == self.key.public() => Ok(SignatureForm::Registered),
-            Some(_) => Err(ClientError::Key {
-                reason: format!(
-                    "the chain names another key for {}: it was rotated, use the newer key",
-                    crate::text::account_text(&self.account)
-                ),
-            }),
-            None if account_of(self.key.public()) == self.account => Ok(SignatureForm::Inline),
-            None => Err(ClientError::Key {
-                reason: format!("this is not the key of {}, and the chain names none", crate::text::account_text(&self.account)),
-            }),
-        }
+        signature_form(&self.account, self.key.public(), named)
     }
 
     /// Signs a transaction's payload. Blocks for about 100 us.
@@ -98,26 +108,6 @@ impl Signer {
             },
         })
     }
-}
-
-/// Signs the statement that a key is held by who registers it (architecture D13).
-///
-/// # Errors
-/// [`ClientError::Key`] when the library fails.
-pub fn prove_possession(
-    key: &SigningKey,
-    genesis: &x0_types::Hash,
-    role: KeyRole,
-    subject: &AccountId,
-    controller: &AccountId,
-    expires_at_ms: u64,
-) -> Result<x0_types::KeyProof, ClientError> {
-    use codec::Encode;
-    let statement = PossessionStatement { role, subject: subject.clone(), controller: controller.clone(), expires_at_ms };
-    let signature = key
-        .sign_possession(&genesis.0, &statement.encode())
-        .map_err(|error| ClientError::Key { reason: error.to_string() })?;
-    Ok(x0_types::KeyProof { expires_at_ms, signature: MlDsa65Signature(signature.to_boxed()) })
 }
 
 #[cfg(test)]
@@ -141,10 +131,13 @@ mod tests {
         let key = SigningKey::generate().unwrap();
         let signer = Signer::new(key.clone());
         let payload = b"payload";
-        let ChainSignature::Inline { signature: inline, .. } = signer.sign(payload, SignatureForm::Inline).unwrap() else {
+        let ChainSignature::Inline { signature: inline, .. } = signer.sign(payload, SignatureForm::Inline).unwrap()
+        else {
             unreachable!()
         };
-        let ChainSignature::Registered { signature: registered } = signer.sign(payload, SignatureForm::Registered).unwrap() else {
+        let ChainSignature::Registered { signature: registered } =
+            signer.sign(payload, SignatureForm::Registered).unwrap()
+        else {
             unreachable!()
         };
         let (inline, registered) = (x0_crypto::Signature::from(inline), x0_crypto::Signature::from(registered));

@@ -103,13 +103,21 @@ impl Client {
         self.outcome(transaction, block).await
     }
 
-    async fn wait_for_finality(&self, transaction: &SignedTransaction, on_progress: &mut impl FnMut(Progress)) -> Result<Hash, ClientError> {
+    async fn wait_for_finality(
+        &self,
+        transaction: &SignedTransaction,
+        on_progress: &mut impl FnMut(Progress),
+    ) -> Result<Hash, ClientError> {
         const METHOD: &str = "author_submitAndWatchExtrinsic";
         let hash = transaction.hash;
         let dropped = |reason: &str| ClientError::Dropped { hash: hex_text(hash), reason: reason.to_owned() };
         let mut statuses = self
             .rpc()
-            .subscribe::<TransactionStatus<Hash>>(METHOD, params![hex_text(&transaction.bytes.0)], "author_unwatchExtrinsic")
+            .subscribe::<TransactionStatus<Hash>>(
+                METHOD,
+                params![hex_text(&transaction.bytes.0)],
+                "author_unwatchExtrinsic",
+            )
             .await
             .map_err(|error| submission_error(hash, rpc_error(METHOD, error)))?;
         while let Some(status) = statuses.next().await {
@@ -122,10 +130,14 @@ impl Client {
                     on_progress(Progress::Finalised(block));
                     return Ok(block);
                 }
-                TransactionStatus::Usurped(_) => return Err(dropped("another transaction with its number took its place")),
+                TransactionStatus::Usurped(_) => {
+                    return Err(dropped("another transaction with its number took its place"));
+                }
                 TransactionStatus::Dropped => return Err(dropped("the pool is full")),
                 TransactionStatus::Invalid => return Err(dropped("it is no longer valid in the current state")),
-                TransactionStatus::Broadcast(_) | TransactionStatus::Retracted(_) | TransactionStatus::FinalityTimeout(_) => {}
+                TransactionStatus::Broadcast(_)
+                | TransactionStatus::Retracted(_)
+                | TransactionStatus::FinalityTimeout(_) => {}
             }
         }
         Err(ClientError::OutcomeUnknown { hash: hex_text(hash), reason: "the node stopped reporting on it".into() })
@@ -136,10 +148,10 @@ impl Client {
     /// # Errors
     /// [`ClientError::Dispatch`] when its call failed, [`ClientError::NotFound`] when it is not in the block.
     pub async fn outcome(&self, transaction: &SignedTransaction, block: Hash) -> Result<Outcome, ClientError> {
-        let signed: SignedBlock = self
-            .call::<Option<SignedBlock>>("chain_getBlock", params![hex_text(block)])
-            .await?
-            .ok_or_else(|| ClientError::NotFound { what: format!("block {}", hex_text(block)) })?;
+        let signed: SignedBlock =
+            self.call::<Option<SignedBlock>>("chain_getBlock", params![hex_text(block)])
+                .await?
+                .ok_or_else(|| ClientError::NotFound { what: format!("block {}", hex_text(block)) })?;
         let index = self.index_in(&signed, transaction)?;
         let at = self.at(block).await?;
         let unreadable = |reason: String| ClientError::Decode { what: "the events of the block".into(), reason };
@@ -167,7 +179,8 @@ impl Client {
             }
             let record = event_record(&event, &metadata).map_err(unreadable)?;
             if (record.pallet.as_str(), record.event.as_str()) == ("TransactionPayment", "TransactionFeePaid") {
-                outcome.fee = record.fields.get("actual_fee").and_then(|fee| fee.as_str()).and_then(|fee| fee.parse().ok());
+                outcome.fee =
+                    record.fields.get("actual_fee").and_then(|fee| fee.as_str()).and_then(|fee| fee.parse().ok());
             }
             outcome.events.push(record);
         }
@@ -177,44 +190,53 @@ impl Client {
     fn index_in(&self, block: &SignedBlock, transaction: &SignedTransaction) -> Result<u32, ClientError> {
         for (index, extrinsic) in block.block.extrinsics.iter().enumerate() {
             if parse_hex("an extrinsic", extrinsic)? == transaction.bytes.0 {
-                return u32::try_from(index).map_err(|error| ClientError::Decode { what: "a block".into(), reason: error.to_string() });
+                return u32::try_from(index)
+                    .map_err(|error| ClientError::Decode { what: "a block".into(), reason: error.to_string() });
             }
         }
-        Err(ClientError::NotFound { what: format!("transaction {} in the block that should hold it", hex_text(transaction.hash)) })
+        Err(ClientError::NotFound {
+            what: format!("transaction {} in the block that should hold it", hex_text(transaction.hash)),
+        })
     }
 }
 
 /// A refusal is certain; a broken line is not.
 fn submission_error(hash: Hash, error: ClientError) -> ClientError {
     match error {
-        ClientError::Rpc { code, message, data, .. } => ClientError::Rejected { code, message, data: data.map(|data| refusal_words(&data)) },
+        ClientError::Rpc { code, message, data, .. } => {
+            ClientError::Rejected { code, message, rule: data.and_then(|data| rule_word(&data)) }
+        }
         ClientError::Transport { reason, .. } => ClientError::OutcomeUnknown { hash: hex_text(hash), reason },
         other => other,
     }
 }
 
-/// The words of a refusal, without the JSON around them.
-fn refusal_words(data: &str) -> String {
-    serde_json::from_str::<x0_rpc_types::error::InvalidTransactionData>(data).map_or_else(|_| data.to_owned(), |data| data.reason)
+/// The word for the broken rule in the data of a refusal.
+fn rule_word(data: &str) -> Option<String> {
+    serde_json::from_str::<x0_rpc_types::error::InvalidTransactionData>(data).ok().map(|data| data.kind)
 }
 
-/// The name of a dispatch error: `Pallet::Error` for errors of pallets.
+/// The name of a dispatch error: `Pallet.Error` for errors of pallets, as the node's own RPC writes it.
 fn dispatch_name(fields: &[u8], metadata: &subxt::ArcMetadata) -> String {
     match DispatchError::decode_from(fields, metadata.clone()) {
-        Ok(DispatchError::Module(module)) => module.details_string(),
+        Ok(DispatchError::Module(module)) => module.details_string().replace("::", "."),
         Ok(other) => other.to_string(),
         Err(error) => format!("an error that does not decode ({error}): {}", hex_text(fields)),
     }
 }
 
-fn event_record(event: &subxt::events::Event<'_, crate::chain::ChainConfig>, metadata: &subxt::Metadata) -> Result<EventRecord, String> {
+fn event_record(
+    event: &subxt::events::Event<'_, crate::chain::ChainConfig>,
+    metadata: &subxt::Metadata,
+) -> Result<EventRecord, String> {
     let variant = metadata
         .pallet_by_event_index(event.pallet_index())
         .and_then(|pallet| pallet.event_variant_by_index(event.event_index()).cloned())
         .ok_or_else(|| format!("no event {}.{}", event.pallet_name(), event.event_name()))?;
     let mut types = variant.fields.iter().map(|field| scale_decode::Field::new(field.ty.id, field.name.as_deref()));
-    let fields: Composite<u32> = scale_value::scale::decode_as_fields(&mut event.field_bytes(), &mut types, metadata.types())
-        .map_err(|error| error.to_string())?;
+    let fields: Composite<u32> =
+        scale_value::scale::decode_as_fields(&mut event.field_bytes(), &mut types, metadata.types())
+            .map_err(|error| error.to_string())?;
     let type_names: Vec<_> = variant.fields.iter().map(|field| field.type_name.clone()).collect();
     Ok(EventRecord {
         pallet: event.pallet_name().to_owned(),

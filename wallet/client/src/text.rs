@@ -27,13 +27,15 @@ pub fn did_text(network: &str, account: &AccountId) -> String {
 pub fn parse_account(text: &str) -> Result<AccountId, ClientError> {
     let refuse = |reason: String| ClientError::Account { text: text.to_owned(), reason };
     if let Some(rest) = text.strip_prefix(DID_PREFIX) {
-        let (_, account) = rest.split_once(':').ok_or_else(|| refuse("a DID reads did:x0:<network>:<account>".into()))?;
+        let (_, account) =
+            rest.split_once(':').ok_or_else(|| refuse("a DID reads did:x0:<network>:<account>".into()))?;
         return parse_account(account);
     }
     if let Some(digits) = text.strip_prefix("0x") {
         let bytes = hex::decode(digits).map_err(|error| refuse(error.to_string()))?;
-        let bytes: [u8; 32] =
-            bytes.try_into().map_err(|bytes: Vec<u8>| refuse(format!("an account has 32 bytes, not {}", bytes.len())))?;
+        let bytes: [u8; 32] = bytes
+            .try_into()
+            .map_err(|bytes: Vec<u8>| refuse(format!("an account has 32 bytes, not {}", bytes.len())))?;
         return Ok(AccountId::new(bytes));
     }
     let (account, format) =
@@ -48,7 +50,9 @@ pub fn parse_account(text: &str) -> Result<AccountId, ClientError> {
 const fn ss58_reason(error: &sp_core::crypto::PublicError) -> &'static str {
     use sp_core::crypto::PublicError;
     match error {
-        PublicError::BadBase58 => "it contains a character that addresses do not use (0, O, I and l are left out on purpose)",
+        PublicError::BadBase58 => {
+            "it contains a character that addresses do not use (0, O, I and l are left out on purpose)"
+        }
         PublicError::BadLength => "its length is wrong: part of it is missing or doubled",
         PublicError::InvalidChecksum => "its checksum is wrong: a character is mistyped",
         PublicError::UnknownSs58AddressFormat(_) | PublicError::FormatNotAllowed | PublicError::InvalidPrefix => {

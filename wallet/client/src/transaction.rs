@@ -6,6 +6,7 @@
 //!                                             +-> offline --+
 //! ```
 
+use scale_value::Composite;
 use serde::{Deserialize, Serialize};
 use subxt::{
     ArcMetadata, OfflineClient,
@@ -13,7 +14,6 @@ use subxt::{
     transactions::DynamicPayload,
     utils::{AccountId32, H256},
 };
-use scale_value::Composite;
 use x0_limits::{BLOCK_HASH_COUNT, BLOCK_INTERVAL_BUSY_MS, TRANSACTION_LIFE_MS};
 use x0_rpc_types::{Amount, HexBytes};
 use x0_types::{AccountId, Hash, Nonce};
@@ -124,12 +124,29 @@ pub struct ChainDescription {
 }
 
 impl ChainDescription {
+    /// Reads a description that was written down: the metadata as [`crate::Client::metadata_bytes`]
+    /// gives it.
+    ///
+    /// # Errors
+    /// [`ClientError::Metadata`] for bytes that are none.
+    pub fn from_bytes(
+        genesis_hash: Hash,
+        spec_version: u32,
+        transaction_version: u32,
+        metadata: &[u8],
+    ) -> Result<Self, ClientError> {
+        let metadata = subxt::Metadata::decode_from(metadata)
+            .map_err(|error| ClientError::Metadata { what: "offline work".into(), reason: error.to_string() })?;
+        Ok(Self { genesis_hash, spec_version, transaction_version, metadata: metadata.arc() })
+    }
+
     /// Encodes a call.
     ///
     /// # Errors
     /// [`ClientError::Encode`] when this chain has no such call or its arguments do not fit.
     pub fn encode_call(&self, call: &Call) -> Result<Vec<u8>, ClientError> {
-        let failed = |reason: String| ClientError::Encode { what: format!("{}.{}", call.pallet(), call.name()), reason };
+        let failed =
+            |reason: String| ClientError::Encode { what: format!("{}.{}", call.pallet(), call.name()), reason };
         let at = self.offline().map_err(|error| failed(error.to_string()))?;
         at.transactions().call_data(&call.payload()).map_err(|error| failed(error.to_string()))
     }
@@ -169,13 +186,19 @@ impl ChainDescription {
     pub fn unsigned_bytes(&self, transaction: &UnsignedTransaction) -> Result<Vec<u8>, ClientError> {
         let signature = Box::new([0; x0_types::key::SIGNATURE_BYTES]);
         let signature = match transaction.form {
-            SignatureForm::Inline => ChainSignature::Inline { public: Box::new([0; x0_types::key::PUBLIC_KEY_BYTES]), signature },
+            SignatureForm::Inline => {
+                ChainSignature::Inline { public: Box::new([0; x0_types::key::PUBLIC_KEY_BYTES]), signature }
+            }
             SignatureForm::Registered => ChainSignature::Registered { signature },
         };
         Ok(self.assemble(transaction, &signature)?.bytes.0)
     }
 
-    fn assemble(&self, transaction: &UnsignedTransaction, signature: &ChainSignature) -> Result<SignedTransaction, ClientError> {
+    fn assemble(
+        &self,
+        transaction: &UnsignedTransaction,
+        signature: &ChainSignature,
+    ) -> Result<SignedTransaction, ClientError> {
         let account = AccountId32(transaction.account.clone().into());
         let bytes = self.with_signable(transaction, |signable| {
             signable
@@ -196,12 +219,15 @@ impl ChainDescription {
         let at = self.offline()?;
         let transactions = at.transactions();
         let payload = transactions.from_call_data_bytes(&transaction.call.0).map_err(|error| encode_error(&error))?;
-        let params = DefaultExtrinsicParamsBuilder::<ChainConfig>::new().nonce(u64::from(transaction.nonce)).tip(transaction.tip.0);
+        let params = DefaultExtrinsicParamsBuilder::<ChainConfig>::new()
+            .nonce(u64::from(transaction.nonce))
+            .tip(transaction.tip.0);
         let params = match transaction.era {
             Some(era) => params.mortal_from_unchecked(era.period_blocks, era.birth_block, H256(era.birth_hash.0)),
             None => params.immortal(),
         };
-        let mut signable = transactions.create_v4_signable_offline(&payload, params.build()).map_err(|error| encode_error(&error))?;
+        let mut signable =
+            transactions.create_v4_signable_offline(&payload, params.build()).map_err(|error| encode_error(&error))?;
         use_it(&mut signable)
     }
 
@@ -211,12 +237,15 @@ impl ChainDescription {
         if expected == found {
             return Ok(());
         }
-        let words = |(genesis, spec, format): (Hash, u32, u32)| format!("{genesis:?} (runtime {spec}, transaction format {format})");
+        let words = |(genesis, spec, format): (Hash, u32, u32)| {
+            format!("{genesis:?} (runtime {spec}, transaction format {format})")
+        };
         Err(ClientError::OtherChain { expected: words(expected), found: words(found) })
     }
 
     fn offline(&self) -> Result<subxt::OfflineClientAtBlock<ChainConfig>, ClientError> {
-        let config = ChainConfig::offline(self.genesis_hash, self.spec_version, self.transaction_version, self.metadata.clone());
+        let config =
+            ChainConfig::offline(self.genesis_hash, self.spec_version, self.transaction_version, self.metadata.clone());
         OfflineClient::new_with_config(config)
             .at_block(0u64)
             .map_err(|error| ClientError::Metadata { what: "offline work".into(), reason: error.to_string() })

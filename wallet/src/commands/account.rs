@@ -1,0 +1,65 @@
+//! `x0 account`: money and history.
+
+use serde::Serialize;
+use x0_client::{
+    AccountInfo, Client,
+    amount::format_amount,
+    rpc_types::chain::{History, HistoryEntry},
+    text::account_text,
+};
+
+use crate::{cli::Account, context::Context, error::Result};
+
+/// The answer.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    info: AccountInfo,
+    history: History,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// [`crate::error::WalletError`].
+pub async fn run(context: &Context, options: &Account) -> Result<()> {
+    let account = context.account_or_own(options.account.as_ref())?;
+    let (_, client) = context.connect().await?;
+    let info = client.account(&account).await?;
+    let history = load_history(&client, &info, options.history).await?;
+    context.answer(&Report { info, history }, words)
+}
+
+async fn load_history(client: &Client, info: &AccountInfo, limit: u32) -> Result<History> {
+    if limit == 0 {
+        return Ok(History::default());
+    }
+    Ok(client.history(&info.account, None, limit).await?)
+}
+
+fn words(report: &Report) -> String {
+    let Report { info, history } = report;
+    let mut lines = vec![
+        account_text(&info.account),
+        format!("  free      {}", format_amount(info.free.0)),
+        format!("  held      {}", format_amount(info.held.0)),
+    ];
+    lines.extend(info.holds.iter().map(|hold| format!("    {:<28} {}", hold.reason, format_amount(hold.amount.0))));
+    lines.push(format!("  sent      {} transactions", info.nonce));
+    if !history.entries.is_empty() {
+        lines.push("last transactions, newest first:".to_owned());
+        lines.extend(history.entries.iter().map(history_line));
+    }
+    lines.join("\n")
+}
+
+fn history_line(entry: &HistoryEntry) -> String {
+    let result = match (entry.success, &entry.error) {
+        (Some(true), _) => "done".to_owned(),
+        (_, Some(error)) => format!("failed: {error}"),
+        (Some(false), None) => "failed".to_owned(),
+        (None, None) => "result no longer kept".to_owned(),
+    };
+    let fee = entry.fee.map(|fee| format!(", fee {}", format_amount(fee.0))).unwrap_or_default();
+    format!("  block {:<8} {:<32} {result}{fee}", entry.block, entry.call)
+}
