@@ -48,6 +48,9 @@ pub mod presets;
 pub mod signature;
 pub mod version;
 
+#[cfg(test)]
+mod tests;
+
 use sp_runtime::{generic, traits::BlakeTwo256};
 
 pub use construct::*;

@@ -1,13 +1,13 @@
 //! Genesis configurations as JSON: the default, named presets, and how they are put together.
 //!
 //! ```text
-//!   default of the runtime <- preset <- validators and time of the network <- patch <- treasury
+//!   default of the runtime <- preset <- validators and time of the network <- patch
 //! ```
 //!
 //! Each step is a JSON merge patch (RFC 7386): objects are merged, everything else is replaced, and
 //! `null` removes.
 
-use crate::{RuntimeGenesisConfig, configs::money};
+use crate::RuntimeGenesisConfig;
 use serde_json::{Map, Value, json};
 use x0_crypto::{CryptoError, SigningKey, dev};
 use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::UNIT};
@@ -129,8 +129,8 @@ pub fn time_patch(genesis_time_ms: u64, slot_ms: u64) -> Value {
     json!({ "measurement": { "genesisTimeMs": genesis_time_ms, "slotMs": slot_ms } })
 }
 
-/// Puts patches on top of the default configuration, and gives the treasury its existential deposit,
-/// without which the first fees would be lost.
+/// Puts patches on top of the default configuration. (The treasury's existential deposit comes from
+/// the escrow module's genesis.)
 ///
 /// # Errors
 /// When the runtime's own defaults cannot be written as JSON.
@@ -138,12 +138,6 @@ pub fn complete(patches: impl IntoIterator<Item = Value>) -> Result<Value, serde
     let mut config = default_config()?;
     for patch in patches {
         merge(&mut config, patch);
-    }
-    let treasury = serde_json::to_value(money::treasury())?;
-    if let Some(Value::Array(balances)) = config.pointer_mut("/balances/balances")
-        && !balances.iter().any(|entry| entry.get(0) == Some(&treasury))
-    {
-        balances.push(json!([treasury, units(money::EXISTENTIAL_DEPOSIT)]));
     }
     Ok(config)
 }
@@ -189,15 +183,15 @@ mod tests {
         }
     }
 
-    /// What the preset gives is a configuration that the runtime accepts, with the treasury alive.
+    /// What the preset gives is a configuration that the runtime accepts.
     #[test]
     fn dev_preset_is_a_valid_configuration() {
         let validator = dev_validator(DEV_VALIDATOR).unwrap();
         let config = complete([preset("dev").unwrap().unwrap(), validators_patch(&[validator])]).unwrap();
         let parsed: RuntimeGenesisConfig = serde_json::from_value(config).unwrap();
-        let treasury = money::treasury();
-        assert!(parsed.balances.balances.contains(&(treasury, money::EXISTENTIAL_DEPOSIT)));
-        assert_eq!(parsed.balances.balances.len(), DEV_ACCOUNTS.len() + 3);
+        assert_eq!(parsed.balances.balances.len(), DEV_ACCOUNTS.len() + 2);
+        assert!(parsed.network.development);
+        assert_eq!(parsed.validators.validators.len(), 1);
     }
 
     #[test]
