@@ -108,8 +108,7 @@ pub mod pallet {
 
     /// Valid keys by subject and role.
     #[pallet::storage]
-    pub type Keys<T: Config> =
-        StorageDoubleMap<_, Blake2_128Concat, AccountId, Twox64Concat, KeyRole, KeyEntry>;
+    pub type Keys<T: Config> = StorageDoubleMap<_, Blake2_128Concat, AccountId, Twox64Concat, KeyRole, KeyEntry>;
 
     /// Every key that was ever registered, by fingerprint. Entries are never removed.
     #[pallet::storage]

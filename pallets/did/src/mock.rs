@@ -23,8 +23,16 @@ pub type Block = frame_system::mocking::MockBlockU32<Test>;
 mod runtime {
     #[runtime::runtime]
     #[runtime::derive(
-        RuntimeCall, RuntimeEvent, RuntimeError, RuntimeOrigin, RuntimeFreezeReason, RuntimeHoldReason, RuntimeSlashReason,
-        RuntimeLockId, RuntimeTask, RuntimeViewFunction
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeFreezeReason,
+        RuntimeHoldReason,
+        RuntimeSlashReason,
+        RuntimeLockId,
+        RuntimeTask,
+        RuntimeViewFunction
     )]
     pub struct Test;
     #[runtime::pallet_index(0)]

@@ -8,26 +8,14 @@ use codec::Encode;
 use frame_support::{
     ensure,
     pallet_prelude::{DispatchError, DispatchResult},
-    traits::{
-        Get, Time,
-        fungible::MutateHold,
-        tokens::Precision,
-    },
+    traits::{Get, Time, fungible::MutateHold, tokens::Precision},
 };
 use sp_runtime::SaturatedConversion;
-use x0_types::{
-    AccountId, Balance, BlockNumber, Hash, KeyProof, KeyRole, MlDsa65PublicKey, key::PossessionStatement,
-};
+use x0_types::{AccountId, Balance, BlockNumber, Hash, KeyProof, KeyRole, MlDsa65PublicKey, key::PossessionStatement};
 
 /// Every role but [`KeyRole::Account`], whose key is never removed.
-const REVOCABLE_ROLES: [KeyRole; 6] = [
-    KeyRole::Consensus,
-    KeyRole::Network,
-    KeyRole::Reporter,
-    KeyRole::Playbook,
-    KeyRole::Agent,
-    KeyRole::Release,
-];
+const REVOCABLE_ROLES: [KeyRole; 6] =
+    [KeyRole::Consensus, KeyRole::Network, KeyRole::Reporter, KeyRole::Playbook, KeyRole::Agent, KeyRole::Release];
 
 impl<T: Config> Pallet<T> {
     /// The key that alone signs for this account, if the account has named one.
@@ -79,8 +67,14 @@ impl<T: Config> Pallet<T> {
     ) -> Result<Identity, DispatchError> {
         let deposit = T::IdentityDeposit::get();
         T::Currency::hold(&HoldReason::Identity.into(), controller, deposit)?;
-        let identity =
-            Identity { controller: controller.clone(), endpoint, revoked: false, keys: 0, deposit, since: Self::height() };
+        let identity = Identity {
+            controller: controller.clone(),
+            endpoint,
+            revoked: false,
+            keys: 0,
+            deposit,
+            since: Self::height(),
+        };
         Identities::<T>::insert(subject, &identity);
         Self::deposit_event(Event::IdentityCreated { subject: subject.clone(), controller: controller.clone() });
         Ok(identity)
@@ -120,7 +114,8 @@ impl<T: Config> Pallet<T> {
     }
 
     fn is_possession(public: &MlDsa65PublicKey, statement: &PossessionStatement, proof: &KeyProof) -> bool {
-        let genesis = frame_system::Pallet::<T>::block_hash(frame_system::pallet_prelude::BlockNumberFor::<T>::default());
+        let genesis =
+            frame_system::Pallet::<T>::block_hash(frame_system::pallet_prelude::BlockNumberFor::<T>::default());
         let mut genesis_bytes = [0u8; 32];
         let source = genesis.as_ref();
         if source.len() != genesis_bytes.len() {
@@ -171,7 +166,11 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Removes a key and returns its deposit; says whether there was one.
-    pub(crate) fn remove_key(subject: &AccountId, role: KeyRole, controller: &AccountId) -> Result<bool, DispatchError> {
+    pub(crate) fn remove_key(
+        subject: &AccountId,
+        role: KeyRole,
+        controller: &AccountId,
+    ) -> Result<bool, DispatchError> {
         let Some(entry) = Keys::<T>::take(subject, role) else { return Ok(false) };
         T::Currency::release(&HoldReason::Key.into(), controller, entry.deposit, Precision::Exact)?;
         if role == KeyRole::Reporter {
@@ -209,18 +208,27 @@ impl<T: Config> Pallet<T> {
         let subject = &genesis.subject;
         assert!(!Identities::<T>::contains_key(subject), "did genesis: subject {subject} is named twice");
         let endpoint = genesis.endpoint.as_ref().map(|text| {
-            assert!(parse_endpoint(text.as_bytes()).is_some(), "did genesis: endpoint {text} of {subject} is not ip:port");
+            assert!(
+                parse_endpoint(text.as_bytes()).is_some(),
+                "did genesis: endpoint {text} of {subject} is not ip:port"
+            );
             Endpoint::truncate_from(text.as_bytes().to_vec())
         });
         let has_agent_key = genesis.keys.iter().any(|key| key.role == KeyRole::Agent);
-        assert!(has_agent_key == endpoint.is_some(), "did genesis: {subject} needs both or none of agent key and endpoint");
+        assert!(
+            has_agent_key == endpoint.is_some(),
+            "did genesis: {subject} needs both or none of agent key and endpoint"
+        );
         let controller = genesis.controller.clone().unwrap_or_else(|| subject.clone());
         let keys = genesis.keys.len().saturated_into();
         let identity = Identity { controller, endpoint, revoked: false, keys, deposit: 0, since: 0 };
         Identities::<T>::insert(subject, identity);
         for key in &genesis.keys {
             let (role, public) = (key.role, &key.public);
-            assert!(!UsedKeys::<T>::contains_key(public.fingerprint()), "did genesis: a {role:?} key of {subject} is used twice");
+            assert!(
+                !UsedKeys::<T>::contains_key(public.fingerprint()),
+                "did genesis: a {role:?} key of {subject} is used twice"
+            );
             assert!(!Keys::<T>::contains_key(subject, role), "did genesis: {subject} has two {role:?} keys");
             Self::write_key(subject, role, public.clone(), 0);
         }

@@ -85,10 +85,7 @@ fn the_named_key_survives_revocation_and_reaping() {
         assert_ok!(Balances::force_set_balance(RuntimeOrigin::root(), who.clone(), ENDOWMENT));
         let own = proof(&second, KeyRole::Account, &who, &who);
         assert_ok!(call(&who, Call::rotate_account_key { public: public(&second), proof: own }));
-        fails(
-            call(&who, Call::revoke_key { subject: who.clone(), role: KeyRole::Account }),
-            Error::RoleNotAllowed,
-        );
+        fails(call(&who, Call::revoke_key { subject: who.clone(), role: KeyRole::Account }), Error::RoleNotAllowed);
         assert_ok!(call(&who, Call::revoke { subject: who.clone() }));
         assert_eq!(Did::controller(&who), None);
         assert_ok!(Balances::force_set_balance(RuntimeOrigin::root(), who.clone(), 0));
@@ -169,16 +166,10 @@ fn a_key_has_one_role_for_one_subject_for_ever() {
         let subject = public(&one).account_id();
         fails(call(&bob, agent(&one, proof(&one, KeyRole::Agent, &subject, &bob))), Error::KeyUsed);
         // Neither rotation nor revocation frees it.
-        assert_ok!(call(
-            &alice,
-            rotate(&alice, KeyRole::Network, &two, proof(&two, KeyRole::Network, &alice, &alice))
-        ));
+        assert_ok!(call(&alice, rotate(&alice, KeyRole::Network, &two, proof(&two, KeyRole::Network, &alice, &alice))));
         fails(again(&bob, KeyRole::Network), Error::KeyUsed);
         assert_ok!(call(&alice, Call::revoke_key { subject: alice.clone(), role: KeyRole::Network }));
-        fails(
-            call(&alice, add(KeyRole::Network, &two, proof(&two, KeyRole::Network, &alice, &alice))),
-            Error::KeyUsed,
-        );
+        fails(call(&alice, add(KeyRole::Network, &two, proof(&two, KeyRole::Network, &alice, &alice))), Error::KeyUsed);
         assert_eq!(Did::use_of(&public(&two).fingerprint()).map(|used| used.role), Some(KeyRole::Network));
     });
 }

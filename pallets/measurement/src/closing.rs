@@ -1,7 +1,7 @@
 //! The closing of slots, in order, within a block's budget.
 
 use crate::{
-    ActiveNodes, Closing, ClosedSlot, ClosingStage, ClosingState, Config, CurrentSlot, Event, NextIndex, NodeAt, Nodes,
+    ActiveNodes, ClosedSlot, Closing, ClosingStage, ClosingState, Config, CurrentSlot, Event, NextIndex, NodeAt, Nodes,
     OpenRuns, Pallet, ReportedSlots, Reports, VoidHistory, VoidSlots, WeightInfo,
     tally::{Judgement, Tally},
     types::code_of,
@@ -27,13 +27,6 @@ impl Budget {
 }
 
 impl<T: Config> Pallet<T> {
-    /// Slots up to and including this one take no more reports: they are closed, or their count
-    /// has begun.
-    pub(crate) fn sealed_slot() -> Slot {
-        let counting = Closing::<T>::get().map_or(0, |closing| closing.slot);
-        ClosedSlot::<T>::get().max(counting)
-    }
-
     /// Moves the clock to the parent's time and closes what is due.
     pub(crate) fn advance() -> Weight {
         // Timestamps never go back, but a clock that did must not reopen anything.

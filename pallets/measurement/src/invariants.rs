@@ -1,8 +1,8 @@
 //! What must hold after every block.
 
 use crate::{
-    ActiveNodes, Closing, ClosedSlot, ClosingStage, Config, CurrentSlot, NextIndex, NodeAt, Nodes, OpenRuns, OwnedNodes,
-    Pallet, ReportedSlots, Reports, Resting, RestingEnds, VoidSlots,
+    ActiveNodes, ClosedSlot, Closing, ClosingStage, Config, CurrentSlot, NextIndex, NodeAt, Nodes, OpenRuns,
+    OwnedNodes, Pallet, ReportedSlots, Reports, Resting, RestingEnds, VoidSlots,
 };
 use std::collections::BTreeSet;
 use x0_types::market::Slot;
@@ -33,7 +33,8 @@ impl<T: Config> Pallet<T> {
                 Err("measurement: the market works on a slot that is not the last closed one")
             }
             Some(closing)
-                if matches!(closing.stage, ClosingStage::Verdicts { .. }) && closing.slot != closed.saturating_add(1) =>
+                if matches!(closing.stage, ClosingStage::Verdicts { .. })
+                    && closing.slot != closed.saturating_add(1) =>
             {
                 Err("measurement: the slot that is counted is not the next one")
             }
@@ -78,7 +79,8 @@ impl<T: Config> Pallet<T> {
         let mut indices: Vec<_> = ActiveNodes::<T>::get().iter().collect();
         let mut last_stamp: Slot = 0;
         for place in first..end {
-            let (index, stamp) = Resting::<T>::get(place).ok_or("measurement: a hole in the queue of resting indices")?;
+            let (index, stamp) =
+                Resting::<T>::get(place).ok_or("measurement: a hole in the queue of resting indices")?;
             if stamp < last_stamp {
                 return Err("measurement: resting indices are out of order");
             }

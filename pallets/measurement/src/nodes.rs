@@ -1,9 +1,9 @@
 //! Measured nodes: their indices, their counters, and what others ask of them.
 
 use crate::{
-    ActiveNodes, Closing, ClosedSlot, ClosingStage, Config, CurrentSlot, Error, Event, NextIndex, NodeAt, NodeRecord,
-    Nodes, OpenRuns, OwnedNodes, Pallet, Resting, RestingEnds, SlotOutcome, SlotRing, Unstamped, VoidHistory, VoidSlots,
-    types::outcome_of,
+    ActiveNodes, ClosedSlot, Closing, ClosingStage, Config, CurrentSlot, Error, Event, NextIndex, NodeAt, NodeRecord,
+    Nodes, OpenRuns, OwnedNodes, Pallet, Resting, RestingEnds, SlotOutcome, SlotRing, Unstamped, VoidHistory,
+    VoidSlots, types::outcome_of,
 };
 use frame_support::traits::Time;
 use sp_runtime::DispatchError;
@@ -28,7 +28,8 @@ impl<T: Config> Pallet<T> {
         let void = VoidHistory::<T>::get();
         let count = count.min(x0_limits::VERDICT_HISTORY_SLOTS);
         let first = closed.saturating_sub(count).max(record.since).saturating_add(1);
-        let outcome = |slot| if void.get(slot) == 0 { outcome_of(record.exceptions.get(slot)) } else { SlotOutcome::Void };
+        let outcome =
+            |slot| if void.get(slot) == 0 { outcome_of(record.exceptions.get(slot)) } else { SlotOutcome::Void };
         (first..=closed).map(|slot| (slot, outcome(slot))).collect()
     }
 
@@ -36,7 +37,9 @@ impl<T: Config> Pallet<T> {
     /// over several blocks, nodes that have had their turn are one slot ahead.
     pub(crate) fn closed_for(index: NodeIndex) -> Slot {
         match Closing::<T>::get() {
-            Some(closing) if matches!(closing.stage, ClosingStage::Verdicts { next, .. } if index < next) => closing.slot,
+            Some(closing) if matches!(closing.stage, ClosingStage::Verdicts { next, .. } if index < next) => {
+                closing.slot
+            }
             _ => ClosedSlot::<T>::get(),
         }
     }

@@ -193,8 +193,10 @@ pub mod pallet {
         pub fn set_power(origin: OriginFor<T>, controller: AccountId, power: u64) -> DispatchResult {
             T::AdminOrigin::ensure_origin(origin)?;
             let mut members = Self::latest();
-            let member =
-                members.iter_mut().find(|member| member.controller == controller).ok_or(Error::<T>::UnknownValidator)?;
+            let member = members
+                .iter_mut()
+                .find(|member| member.controller == controller)
+                .ok_or(Error::<T>::UnknownValidator)?;
             member.power = power;
             Self::schedule(members)
         }

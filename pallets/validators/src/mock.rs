@@ -9,7 +9,10 @@ use frame_support::{
 };
 use frame_system::EnsureRoot;
 use pallet_x0_did::{GenesisIdentity, GenesisKey};
-use sp_runtime::{BuildStorage, Digest, DispatchError, traits::{Dispatchable, IdentityLookup}};
+use sp_runtime::{
+    BuildStorage, Digest, DispatchError,
+    traits::{Dispatchable, IdentityLookup},
+};
 use x0_crypto::SigningKey;
 use x0_types::{
     AccountId, Balance, Hash, KeyProof, KeyRole, MlDsa65PublicKey, MlDsa65Signature, Moment, account::MILLI,
@@ -22,8 +25,16 @@ pub type Block = frame_system::mocking::MockBlockU32<Test>;
 mod runtime {
     #[runtime::runtime]
     #[runtime::derive(
-        RuntimeCall, RuntimeEvent, RuntimeError, RuntimeOrigin, RuntimeFreezeReason, RuntimeHoldReason, RuntimeSlashReason,
-        RuntimeLockId, RuntimeTask, RuntimeViewFunction
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeFreezeReason,
+        RuntimeHoldReason,
+        RuntimeSlashReason,
+        RuntimeLockId,
+        RuntimeTask,
+        RuntimeViewFunction
     )]
     pub struct Test;
     #[runtime::pallet_index(0)]

@@ -73,7 +73,8 @@ impl<T: Config> Pallet<T> {
             ensure!(member.power <= x0_limits::VALIDATOR_POWER_MAX, Error::<T>::PowerTooLarge);
         }
         members.sort_by(|left, right| left.controller.cmp(&right.controller));
-        let unique = members.windows(2).all(|pair| matches!(pair, [left, right] if left.controller != right.controller));
+        let unique =
+            members.windows(2).all(|pair| matches!(pair, [left, right] if left.controller != right.controller));
         ensure!(unique, Error::<T>::DuplicateValidator);
         ValidatorList::try_from(members).map_err(|_| Error::<T>::TooManyValidators)
     }

@@ -130,7 +130,6 @@ fn a_rotated_consensus_key_counts_after_a_refresh() {
     });
 }
 
-
 #[test]
 fn reporters_are_found_by_the_account_of_their_key() {
     run(&[(1, 1), (2, 1)], || {
@@ -141,10 +140,10 @@ fn reporters_are_found_by_the_account_of_their_key() {
         assert_eq!(Validators::index_of_reporter(&account(1)), None, "the controller is not the reporter");
         assert_ok!(Did::revoke_key(RuntimeOrigin::signed(account(1)), account(1), KeyRole::Reporter));
         assert_eq!(Validators::index_of_reporter(&reporter(1)), None);
-        assert_eq!(Validators::network_keys(), vec![
-            (account(1), unsigned_key(1, KeyRole::Network)),
-            (account(2), unsigned_key(2, KeyRole::Network))
-        ]);
+        assert_eq!(
+            Validators::network_keys(),
+            vec![(account(1), unsigned_key(1, KeyRole::Network)), (account(2), unsigned_key(2, KeyRole::Network))]
+        );
     });
 }
 
