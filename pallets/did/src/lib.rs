@@ -55,7 +55,12 @@ pub use types::{Endpoint, GenesisIdentity, GenesisKey, Identity, KeyEntry, KeyUs
 pub use weights::WeightInfo;
 
 #[frame_support::pallet]
-#[allow(missing_docs, reason = "the macro generates items that cannot carry documentation")]
+#[allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 pub mod pallet {
     use super::{Endpoint, GenesisIdentity, Identity, KeyEntry, KeyUse, WeightInfo, types};
     use frame_support::{

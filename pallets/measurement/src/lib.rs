@@ -62,7 +62,12 @@ pub use types::{ClosingStage, ClosingState, NodeBits, NodeRecord, Observations, 
 pub use weights::WeightInfo;
 
 #[frame_support::pallet]
-#[allow(missing_docs, reason = "the macro generates items that cannot carry documentation")]
+#[allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 pub mod pallet {
     use super::{ClosingState, NodeBits, NodeRecord, Observations, Report, SlotRing, WeightInfo};
     use frame_support::{pallet_prelude::*, traits::Time};

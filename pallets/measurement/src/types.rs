@@ -1,4 +1,5 @@
 //! What the measuring module stores.
+#![allow(clippy::cast_possible_truncation, reason = "the codec's macro casts the index of a variant")]
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, traits::ConstU32};

@@ -52,7 +52,12 @@ pub use weights::WeightInfo;
 pub const CONSENSUS_ENGINE_ID: sp_runtime::ConsensusEngineId = *b"x0vs";
 
 #[frame_support::pallet]
-#[allow(missing_docs, reason = "the macro generates items that cannot carry documentation")]
+#[allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 pub mod pallet {
     use super::{GenesisValidator, PowerList, UpcomingSet, ValidatorList, WeightInfo};
     use frame_support::pallet_prelude::*;

@@ -4,7 +4,10 @@ use super::equals;
 use crate::{SlotOutcome, SlotRing, VoidSlots, mock::*};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use x0_types::market::{Meter, Observation, Slot, Verdict};
+use x0_types::{
+    AccountId,
+    market::{Counters, Meter, Observation, Slot, Verdict},
+};
 
 #[test]
 fn the_parents_time_decides_the_slot_of_a_block() {
@@ -132,12 +135,17 @@ fn script() -> impl Strategy<Value = Vec<(u64, Vec<Option<Vec<u8>>>)>> {
     proptest::collection::vec((0u64..2_500, proptest::collection::vec(seen, 4)), 1..40)
 }
 
-/// Plays a script with a budget and gives all that can be seen at the end.
-fn play(
-    budget: u32,
-    script: &[(u64, Vec<Option<Vec<u8>>>)],
-    work: &BTreeMap<Slot, u32>,
-) -> (Vec<Option<x0_types::market::Counters>>, Vec<(Slot, x0_types::AccountId, Verdict)>, Vec<Slot>, u64) {
+/// All that can be seen at the end of a script.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    counters: Vec<Option<Counters>>,
+    verdicts: Vec<(Slot, AccountId, Verdict)>,
+    closed: Vec<Slot>,
+    void: u64,
+}
+
+/// Plays a script with a budget.
+fn play(budget: u32, script: &[(u64, Vec<Option<Vec<u8>>>)], work: &BTreeMap<Slot, u32>) -> Seen {
     let mut seen = None;
     run(&equals(4), || {
         Budget::set(budget);
@@ -164,8 +172,8 @@ fn play(
             block(now, || {});
         }
         let counters = (1..=6).map(|n| Measurement::counters(&node(n))).collect();
-        let heard = Verdicts::get().into_iter().map(|one| (one.slot, one.node, one.verdict)).collect();
-        seen = Some((counters, heard, ClosedSlots::get(), VoidSlots::<Test>::get()));
+        let verdicts = Verdicts::get().into_iter().map(|one| (one.slot, one.node, one.verdict)).collect();
+        seen = Some(Seen { counters, verdicts, closed: ClosedSlots::get(), void: VoidSlots::<Test>::get() });
     });
     seen.unwrap()
 }
