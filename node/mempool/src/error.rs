@@ -66,8 +66,8 @@ pub enum SubmitError {
     /// The account cannot pay the fee.
     #[error("the account cannot pay the fee")]
     Unpayable,
-    /// The transaction's era is over, or it refers to a block that this chain does not have.
-    #[error("the transaction's era is over, or it refers to an unknown block")]
+    /// The transaction's era begins at a block that the chain does not know or no longer remembers.
+    #[error("the transaction's era begins at a block that the chain does not remember")]
     Expired,
     /// Another transaction with the same nonce waits and offers as much.
     #[error("another transaction with nonce {nonce} waits with a tip of {waiting}; {offered} does not exceed it")]

@@ -75,6 +75,8 @@ struct State {
     imported: BlockNumber,
     /// What the block builder was last given, in order.
     offered: Vec<Hash>,
+    /// The first one that it did not take.
+    left_over: Option<Hash>,
 }
 
 /// A submission that the queue took: its places are free again when this is dropped.
@@ -116,6 +118,7 @@ impl Mempool {
                 recent: Recent::new(config.recent_max),
                 imported,
                 offered: Vec::new(),
+                left_over: None,
             }),
             work: Notify::new(),
             counters: Counters::default(),
@@ -416,15 +419,19 @@ fn refuse_known(state: &State, hash: Hash) -> Result<(), SubmitError> {
     Ok(())
 }
 
-/// Of the transactions that the builder was offered, those that come before the last one that it
-/// took and that it did not take. They may have become invalid. A full block ends the list early,
-/// so that a transaction that only waits its turn is not among them.
+/// Transactions that may have become invalid, since the builder was offered them and did not take
+/// them: those before the last one that it took, and the first one that it left over twice in a row.
+/// A full block leaves over many, but then the first of these is in the next block.
 fn passed_over(state: &mut State, included: &HashSet<Hash>) -> Vec<Arc<Admitted>> {
     let offered = std::mem::take(&mut state.offered);
-    let end = offered.iter().rposition(|hash| included.contains(hash)).unwrap_or(offered.len());
+    let end = offered.iter().rposition(|hash| included.contains(hash)).unwrap_or(0);
+    let left_over = offered.iter().find(|hash| !included.contains(*hash)).copied();
+    let twice = left_over.filter(|hash| state.left_over == Some(*hash));
+    state.left_over = left_over;
     offered[..end]
         .iter()
         .filter(|hash| !included.contains(*hash))
+        .chain(twice.as_ref())
         .filter_map(|hash| state.pool.get(hash))
         .map(|transaction| transaction.payload.clone())
         .take(x0_limits::MEMPOOL_REVALIDATED_MAX)

@@ -205,6 +205,12 @@ impl<T> Pool<T> {
         self.by_hash.len()
     }
 
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
     /// Bytes that wait.
     #[must_use]
     pub const fn bytes(&self) -> usize {
