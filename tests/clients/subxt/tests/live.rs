@@ -1,6 +1,6 @@
 //! subxt connects, reads, follows finalised blocks and sees an ML-DSA-65 transfer finalised.
 
-use futures::StreamExt;
+use futures::StreamExt as _;
 use subxt::{
     OnlineClient,
     config::DefaultExtrinsicParamsBuilder,
