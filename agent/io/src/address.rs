@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use x0_agent_core::RateLimiter;
 
 /// Counts connections and handshakes by address.
@@ -23,10 +24,11 @@ struct Book {
     connections: usize,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug)]
 struct Used {
     connections: usize,
-    handshakes: usize,
+    /// Handshakes that may still begin. Its holders keep it alive when the entry goes.
+    handshakes: Arc<Semaphore>,
 }
 
 /// A connection that is counted; the count goes down when this is dropped.
@@ -34,13 +36,7 @@ struct Used {
 pub(crate) struct ConnectionSeat {
     addresses: Arc<Addresses>,
     address: IpAddr,
-}
-
-/// The same for a handshake.
-#[derive(Debug)]
-pub(crate) struct HandshakeSeat {
-    addresses: Arc<Addresses>,
-    address: IpAddr,
+    handshakes: Arc<Semaphore>,
 }
 
 impl Addresses {
@@ -53,51 +49,43 @@ impl Addresses {
     pub(crate) fn seat(self: &Arc<Self>, peer: IpAddr, monotonic_ms: u64) -> Option<ConnectionSeat> {
         let address = subscriber(peer);
         let mut book = self.book.lock();
-        let used = book.used.get(&address).copied().unwrap_or_default();
+        let connections = book.used.get(&address).map_or(0, |used| used.connections);
         let free = book.connections < self.limits.connections_max
-            && used.connections < self.limits.connections_per_address_max
+            && connections < self.limits.connections_per_address_max
             && book.rates.allow(&address, monotonic_ms);
         if !free {
             return None;
         }
         book.connections += 1;
-        book.used.entry(address).or_default().connections += 1;
-        Some(ConnectionSeat { addresses: Arc::clone(self), address })
-    }
-
-    fn change(&self, address: IpAddr, change: impl FnOnce(&mut Used)) {
-        let mut book = self.book.lock();
-        let used = book.used.entry(address).or_default();
-        change(used);
-        if used.connections == 0 && used.handshakes == 0 {
-            book.used.remove(&address);
-        }
+        let handshakes_max = self.limits.handshakes_in_flight_per_address_max;
+        let used = book
+            .used
+            .entry(address)
+            .or_insert_with(|| Used { connections: 0, handshakes: Arc::new(Semaphore::new(handshakes_max)) });
+        used.connections += 1;
+        let handshakes = Arc::clone(&used.handshakes);
+        Some(ConnectionSeat { addresses: Arc::clone(self), address, handshakes })
     }
 }
 
 impl ConnectionSeat {
-    /// A seat for the handshake of this connection, unless its address has too many under way.
-    pub(crate) fn handshake(&self) -> Option<HandshakeSeat> {
-        let mut free = false;
-        self.addresses.change(self.address, |used| {
-            free = used.handshakes < self.addresses.limits.handshakes_in_flight_per_address_max;
-            used.handshakes += usize::from(free);
-        });
-        free.then(|| HandshakeSeat { addresses: Arc::clone(&self.addresses), address: self.address })
+    /// Waits until this address has a handshake to spare. `None` never happens, because nobody closes
+    /// the semaphore.
+    pub(crate) async fn handshake(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.handshakes).acquire_owned().await.ok()
     }
 }
 
 impl Drop for ConnectionSeat {
     fn drop(&mut self) {
-        self.addresses.change(self.address, |used| used.connections = used.connections.saturating_sub(1));
         let mut book = self.addresses.book.lock();
         book.connections = book.connections.saturating_sub(1);
-    }
-}
-
-impl Drop for HandshakeSeat {
-    fn drop(&mut self) {
-        self.addresses.change(self.address, |used| used.handshakes = used.handshakes.saturating_sub(1));
+        if let Some(used) = book.used.get_mut(&self.address) {
+            used.connections = used.connections.saturating_sub(1);
+            if used.connections == 0 {
+                book.used.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -144,15 +132,16 @@ mod tests {
         assert!(addresses.seat(two, 0).is_some());
     }
 
-    #[test]
-    fn nothing_is_remembered_of_addresses_that_left() {
+    #[tokio::test]
+    async fn nothing_is_remembered_of_addresses_that_left() {
         let addresses = addresses(10, 10);
         let seat = addresses.seat(address("192.0.2.1"), 0).unwrap();
-        let handshake = seat.handshake().unwrap();
-        assert!(seat.handshake().is_none(), "one handshake at a time");
-        drop(seat);
-        assert_eq!(addresses.book.lock().used.len(), 1);
+        let other = addresses.seat(address("192.0.2.1"), 0).unwrap();
+        let handshake = seat.handshake().await.unwrap();
+        assert_eq!(other.handshakes.available_permits(), 0, "one handshake at a time");
         drop(handshake);
+        assert!(other.handshake().await.is_some());
+        drop((seat, other));
         assert!(addresses.book.lock().used.is_empty());
         assert_eq!(addresses.book.lock().connections, 0);
     }

@@ -50,8 +50,6 @@ pub(crate) struct Connection {
 /// Why a connection did not come to be.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
-    #[error("too many handshakes of this address")]
-    TooMany,
     #[error("no handshake within the time for it")]
     Timeout,
     #[error("the responder stops")]
@@ -97,16 +95,17 @@ impl Connection {
             () = stopped(&mut self.stopping) => return Err(HandshakeError::Stopping),
             start = timeout_at(deadline, hello) => start.map_err(|_| HandshakeError::Timeout)??,
         };
-        let seat = self.seat.handshake().ok_or(HandshakeError::TooMany)?;
-        let permit = timeout_at(deadline, Arc::clone(&self.shared.handshakes).acquire_owned())
-            .await
-            .map_err(|_| HandshakeError::Timeout)?
-            .map_err(|_| HandshakeError::Stopping)?;
+        // The address waits for its own share first, so that it cannot fill the common queue.
+        let permits = timeout_at(deadline, async {
+            let own = self.seat.handshake().await?;
+            Some((own, Arc::clone(&self.shared.handshakes).acquire_owned().await.ok()?))
+        });
+        let permits = permits.await.map_err(|_| HandshakeError::Timeout)?.ok_or(HandshakeError::Stopping)?;
         let config = Arc::clone(&self.shared.tls);
         let mut stopping = self.stopping.clone();
         let runtime = tokio::runtime::Handle::current();
         let tls = tokio::task::spawn_blocking(move || {
-            let _seats = (seat, permit);
+            let _permits = permits;
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped(&mut stopping) => Err(HandshakeError::Stopping),
