@@ -68,7 +68,9 @@ async fn import_phrase(context: &Context, name: &str, role: Role, file: Option<&
                 .map_err(WalletError::Output)?
         }
         None => {
-            return Err(WalletError::Usage("the backup phrase is read from the terminal, or from --phrase-file".into()));
+            return Err(WalletError::Usage(
+                "the backup phrase is read from the terminal, or from --phrase-file".into(),
+            ));
         }
     });
     let seed = mnemonic::phrase_to_seed(&phrase)?;

@@ -1,0 +1,287 @@
+//! The real binary without a node: what it refuses, how it says so, and what it keeps on disk.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// What a run of the program gave back.
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {} / {}", self.stdout, self.stderr))
+    }
+
+    /// Checks exit code and kind of an error.
+    fn fails(&self, code: i32, kind: &str) -> String {
+        assert_eq!(self.code, code, "{} / {}", self.stdout, self.stderr);
+        let error = &self.json()["error"];
+        assert_eq!(error["kind"], kind, "{error}");
+        assert_eq!(error["exitCode"], code);
+        error["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A wallet in a directory of its own.
+struct Wallet {
+    dir: tempfile::TempDir,
+}
+
+impl Wallet {
+    fn new() -> Self {
+        let wallet = Self { dir: tempfile::tempdir().unwrap() };
+        std::fs::write(wallet.path("password"), format!("{PASSWORD}\n")).unwrap();
+        std::fs::write(wallet.path("wrong"), "not the password\n").unwrap();
+        wallet
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs `x0 --json` with no terminal, this home and the right password at hand.
+    fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with("password", arguments)
+    }
+
+    fn run_with(&self, password: &str, arguments: &[&str]) -> Run {
+        let output = Command::new(env!("CARGO_BIN_EXE_x0"))
+            .env_clear()
+            .args(["--json", "--home"])
+            .arg(self.path("home"))
+            .arg("--password-file")
+            .arg(self.path(password))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        Run {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn new_key(&self, name: &str) -> Value {
+        let run = self.run(&["keys", "new", name]);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.json()
+    }
+}
+
+#[test]
+fn a_key_comes_back_from_its_phrase_and_its_file_is_private() {
+    let wallet = Wallet::new();
+    let made = wallet.new_key("alice");
+    let phrase = made["phrase"].as_str().unwrap();
+    assert_eq!(phrase.split_whitespace().count(), 24);
+
+    std::fs::write(wallet.path("phrase"), phrase.to_uppercase()).unwrap();
+    let again = wallet.run(&["keys", "import", "again", "--phrase-file", wallet.path("phrase").to_str().unwrap()]);
+    assert_eq!(again.json()["account"], made["account"]);
+    assert_eq!(again.json()["fingerprint"], made["fingerprint"]);
+
+    let shown = wallet.run(&["keys", "export", "alice", "--phrase", "--yes"]);
+    assert_eq!(shown.json()["phrase"], phrase);
+
+    let file = wallet.path("home/keys/alice.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        phrase.split_whitespace().all(|word| !text.contains(&format!(" {word} "))),
+        "no word of the phrase on disk"
+    );
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777,
+        0o600
+    );
+
+    let copy = wallet.path("copy.json");
+    assert_eq!(wallet.run(&["keys", "export", "alice", "--out", copy.to_str().unwrap()]).code, 0);
+    let copied = wallet.run(&["keys", "import", "copy", "--file", copy.to_str().unwrap()]);
+    assert_eq!(copied.json()["account"], made["account"]);
+    assert_eq!(wallet.run(&["keys", "list"]).json().as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn keystore_errors_are_told_apart() {
+    let wallet = Wallet::new();
+    wallet.new_key("alice");
+    wallet.run_with("wrong", &["keys", "export", "alice", "--phrase", "--yes"]).fails(5, "wrong-password");
+    wallet.run(&["keys", "new", "alice"]).fails(5, "keystore");
+    wallet.run(&["keys", "export", "nobody", "--phrase", "--yes"]).fails(5, "no-key");
+    wallet.run(&["keys", "new", "../alice"]).fails(2, "usage");
+
+    let file = wallet.path("home/keys/alice.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("\"account\"", "\"agent\"")).unwrap();
+    let message = wallet.run(&["keys", "export", "alice", "--phrase", "--yes"]).fails(5, "keystore");
+    assert!(message.contains("changed or is damaged"), "{message}");
+    std::fs::write(&file, "{}").unwrap();
+    let message = wallet.run(&["keys", "list"]).fails(5, "keystore");
+    assert!(message.contains("alice"), "{message}");
+}
+
+#[test]
+fn a_mistyped_phrase_names_the_word_and_stores_nothing() {
+    let wallet = Wallet::new();
+    let phrase = wallet.new_key("alice")["phrase"].as_str().unwrap().to_owned();
+    let import = |phrase: &str| {
+        std::fs::write(wallet.path("phrase"), phrase).unwrap();
+        wallet
+            .run(&["keys", "import", "b", "--phrase-file", wallet.path("phrase").to_str().unwrap()])
+            .fails(5, "phrase")
+    };
+    let mut words: Vec<_> = phrase.split(' ').collect();
+    words[6] = "xylophon";
+    assert!(import(&words.join(" ")).contains("word 7"));
+    assert!(import(&words[..23].join(" ")).contains("found 23"));
+    assert!(!wallet.path("home/keys/b.json").exists());
+}
+
+#[test]
+fn wrong_values_are_refused_before_any_network_is_asked() {
+    let wallet = Wallet::new();
+    let account = wallet.new_key("alice")["account"].as_str().unwrap().to_owned();
+    assert!(wallet.run(&["transfer", &account, "5"]).fails(2, "amount").contains("no unit"));
+    wallet.run(&["transfer", &account, "0.0000000000001 X0T"]).fails(2, "amount");
+    wallet.run(&["transfer", "5GrwvaEF", "1 X0T"]).fails(2, "account");
+    wallet.run(&["transfer", &account, "1 X0T", "--key", "bob"]).fails(5, "no-key");
+    assert_eq!(wallet.run(&["keys", "new", "agent-1", "--role", "agent"]).code, 0);
+    let message = wallet.run(&["transfer", &account, "1 X0T", "--key", "agent-1"]).fails(5, "role");
+    assert!(message.contains("one key has one role"), "{message}");
+    // A secret on the command line is no option at all.
+    let run = wallet.run(&["keys", "list", "--password", "secret"]);
+    assert_eq!(run.code, 2);
+    assert!(run.stderr.contains("unexpected argument"), "{}", run.stderr);
+}
+
+#[test]
+fn a_node_that_is_away_is_a_network_error() {
+    let wallet = Wallet::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let message = wallet.run(&["account", "dev:bob", "--url", &url]).fails(3, "connect");
+    assert!(message.contains("refused"), "{message}");
+    wallet.run(&["account", "dev:bob", "--url", "ws://192.0.2.1:9944"]).fails(2, "plaintext");
+    wallet.run(&["account", "dev:bob", "--url", "x0s://192.0.2.1:9944"]).fails(2, "url");
+    wallet.run(&["account", "dev:bob", "--network", "moon"]).fails(2, "usage");
+}
+
+#[test]
+fn nothing_is_done_without_a_yes() {
+    let wallet = Wallet::new();
+    wallet.new_key("alice");
+    wallet.run(&["keys", "delete", "alice"]).fails(2, "no-terminal");
+    wallet.run(&["keys", "export", "alice", "--phrase"]).fails(2, "no-terminal");
+    assert_eq!(wallet.run(&["keys", "delete", "alice", "--yes"]).code, 0);
+    assert_eq!(wallet.run(&["keys", "list"]).json(), serde_json::json!([]));
+}
+
+#[test]
+fn passwords_come_from_files_and_descriptors_and_short_ones_are_refused() {
+    let wallet = Wallet::new();
+    std::fs::write(wallet.path("short"), "1234567\n").unwrap();
+    wallet.run_with("short", &["keys", "new", "alice"]).fails(5, "password");
+    wallet.run_with("missing", &["keys", "new", "alice"]).fails(5, "password");
+    // The shell opens descriptor 3 for the program; no file name and no secret is in its arguments.
+    let script = r#"printf '%s\n' "$PW" | "$X0" --json --home "$DIR" --password-fd 3 keys new alice 3<&0 0</dev/null"#;
+    let made = Command::new("sh")
+        .args(["-c", script])
+        .env("PW", PASSWORD)
+        .env("X0", env!("CARGO_BIN_EXE_x0"))
+        .env("DIR", wallet.path("home"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_eq!(wallet.run(&["keys", "export", "alice", "--phrase", "--yes"]).code, 0, "the same password opens it");
+    // Without any source and without a terminal, it says what to do.
+    let output = Command::new(env!("CARGO_BIN_EXE_x0"))
+        .args(["--home", wallet.path("home").to_str().unwrap(), "keys", "export", "alice", "--phrase", "--yes"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--password-file"));
+}
+
+#[test]
+fn networks_are_kept_in_a_file_that_is_checked() {
+    let wallet = Wallet::new();
+    let genesis = format!("0x{}", "12".repeat(32));
+    wallet.run(&["network", "add", "test", "--node", "ws://example.com:1"]).fails(2, "plaintext");
+    wallet.run(&["network", "add", "test", "--node", "x0s://example.com:1"]).fails(2, "url");
+    let add =
+        ["network", "add", "test", "--node", "x0s://example.com:1", "--genesis", &genesis, "--server-key", &genesis];
+    assert_eq!(wallet.run(&add).code, 0);
+    assert_eq!(wallet.run(&["network", "use", "test"]).code, 0);
+    let listed = wallet.run(&["network", "list"]).json();
+    assert_eq!(listed["default"], "test");
+    assert_eq!(listed["network"]["dev"]["url"], "ws://127.0.0.1:9944");
+    assert_eq!(listed["network"]["test"]["genesis"], genesis);
+    wallet.run(&["network", "remove", "test"]).fails(2, "usage");
+    wallet.run(&["network", "use", "moon"]).fails(2, "usage");
+
+    std::fs::write(wallet.path("home/networks.toml"), "[network.a]\nurl = \"ws://127.0.0.1:1\"\npassword = \"x\"\n")
+        .unwrap();
+    let message = wallet.run(&["network", "list"]).fails(2, "config");
+    assert!(message.contains("password") && message.contains("networks.toml"), "{message}");
+}
+
+#[test]
+fn a_proof_of_possession_is_made_without_a_network() {
+    let wallet = Wallet::new();
+    let controller = wallet.new_key("alice")["account"].as_str().unwrap().to_owned();
+    let made = wallet.run(&["keys", "new", "reporter-1", "--role", "reporter"]);
+    assert_eq!(made.code, 0);
+    let (genesis, out) = (format!("0x{}", "34".repeat(32)), wallet.path("proof.json"));
+    let out = out.to_str().unwrap();
+    let prove =
+        ["did", "prove", "--proved-key", "reporter-1", "--controller", "alice", "--genesis", &genesis, "--out", out];
+    let run = wallet.run(&prove);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let proof: x0_client::proof::KeyProofFile = serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
+    assert_eq!(proof.role, x0_types::KeyRole::Reporter);
+    assert_eq!(x0_client::text::account_text(&proof.subject), controller);
+    let genesis = x0_client::text::parse_hash("genesis", &genesis).unwrap();
+    let (key, _) = proof.check(genesis, 0).unwrap();
+    assert_eq!(x0_client::text::hex_text(key.fingerprint()), made.json()["fingerprint"].as_str().unwrap());
+    wallet.run(&prove).fails(2, "file");
+}
+
+#[test]
+fn files_that_are_no_transactions_are_refused() {
+    let wallet = Wallet::new();
+    wallet.new_key("alice");
+    let sign = |content: &str| {
+        std::fs::write(wallet.path("tx.json"), content).unwrap();
+        let (file, out) = (wallet.path("tx.json"), wallet.path("signed.json"));
+        wallet.run(&["tx", "sign", file.to_str().unwrap(), "--out", out.to_str().unwrap(), "--yes"]).fails(2, "file")
+    };
+    assert!(sign("not json").contains("not JSON"));
+    assert!(sign("{}").contains("kind"));
+    assert!(sign(r#"{"kind":"x0-signed-transaction/v1"}"#).contains("x0-signed-transaction"));
+    assert!(sign(r#"{"kind":"x0-unsigned-transaction/v1","surprise":1}"#).contains("surprise"));
+    assert!(!wallet.path("signed.json").exists());
+    wallet.run(&["tx", "submit", "/nonexistent"]).fails(2, "file");
+    wallet.run(&["tx", "submit", "0xabc"]).fails(1, "decode");
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = Command::new(env!("CARGO_BIN_EXE_x0")).arg("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for command in ["keys", "account", "transfer", "did", "market", "tx", "network", "dev"] {
+        assert!(text.contains(&format!("  {command}")), "{command}: {text}");
+    }
+}
