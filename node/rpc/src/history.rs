@@ -154,10 +154,11 @@ fn judge(events: &[EventRecord<RuntimeEvent, Hash>], index: u32) -> Outcome {
 
 /// `Pallet.Error` for a pallet's own error, the general name otherwise.
 pub(crate) fn error_name(error: &DispatchError) -> String {
-    // Events carry the error's index only; the runtime's own enum knows the names, and its `Debug`
-    // form is `Pallet(Error)`.
-    x0_runtime::RuntimeError::from_dispatch_error(*error)
-        .map_or_else(|| format!("{error:?}"), |named| format!("{named:?}").replace('(', ".").replace(')', ""))
+    // Events carry a pallet error's index only; the runtime's own enum knows the names, and its
+    // `Debug` form is `Pallet(Error)`.
+    let name = x0_runtime::RuntimeError::from_dispatch_error(*error)
+        .map_or_else(|| format!("{error:?}"), |named| format!("{named:?}"));
+    name.replace('(', ".").replace(')', "")
 }
 
 #[cfg(test)]
@@ -171,5 +172,9 @@ mod tests {
         let module = DispatchError::Module(ModuleError { index: 2, error: [2, 0, 0, 0], message: None });
         assert_eq!(error_name(&module), "Balances.InsufficientBalance");
         assert_eq!(error_name(&DispatchError::BadOrigin), "BadOrigin");
+        assert_eq!(
+            error_name(&DispatchError::Token(sp_runtime::TokenError::FundsUnavailable)),
+            "Token.FundsUnavailable"
+        );
     }
 }
