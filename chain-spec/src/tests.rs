@@ -19,7 +19,8 @@ fn printed_definitions_read_back() {
 /// The error of each mistake names the place of the mistake.
 #[test]
 fn errors_name_the_field() {
-    let cases: Vec<(&str, Box<dyn Fn(&mut Value)>, &str)> = vec![
+    type Change = Box<dyn Fn(&mut Value)>;
+    let cases: Vec<(&str, Change, &str)> = vec![
         ("missing", Box::new(|v| drop(v.as_object_mut().unwrap().remove("id"))), "`id` is missing"),
         ("unknown", Box::new(|v| v["slot_msec"] = json!(1)), "`slot_msec` is unknown"),
         ("type", Box::new(|v| v["genesis_time_ms"] = json!("now")), "`genesis_time_ms`"),

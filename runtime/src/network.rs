@@ -20,7 +20,12 @@ pub fn code_marker(spec_version: u32) -> Vec<u8> {
     codec::Encode::encode(&(b"native", spec_version))
 }
 
-#[allow(missing_docs, reason = "the pallet macro generates undocumented items")]
+#[allow(
+    missing_docs,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 #[frame_support::pallet]
 pub mod pallet {
     use super::{CODE_KEY, code_marker};

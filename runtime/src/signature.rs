@@ -9,6 +9,7 @@
 //!   other and change a transaction's hash and fee.
 //! * If `did` names a key for the account, only this key verifies, in either form. Otherwise the
 //!   inline key must hash to the account. This is judged from the state on every check.
+#![allow(clippy::cast_possible_truncation, reason = "the codec derive casts variant indices, which are small")]
 
 use crate::preverify::{Form, prove};
 use codec::{Decode, DecodeWithMemTracking, Encode};

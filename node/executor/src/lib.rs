@@ -57,6 +57,7 @@ pub mod extrinsic;
 pub mod genesis;
 pub mod guard;
 mod marks;
+pub mod measure;
 pub mod query;
 pub mod replay;
 pub mod router;

@@ -17,9 +17,6 @@ pub const LISTING_DEPOSIT: Balance = 100 * MILLI;
 pub const DEAL_DEPOSIT_MIN: Balance = 10 * MILLI;
 /// Smallest bond of a listing, base units.
 pub const BOND_MIN: Balance = 100 * MILLI;
-/// Ended deals whose records stay in state for those who ask; blocks hold the rest for ever.
-pub const CLOSED_DEALS_KEPT: u64 = 10_000;
-
 parameter_types! {
     /// Names the treasury's account.
     pub const TreasuryId: PalletId = super::money::TREASURY_ID;
@@ -59,7 +56,7 @@ impl pallet_x0_marketplace::Config for Runtime {
     type ListingDeposit = ConstU128<LISTING_DEPOSIT>;
     type DealDepositMin = ConstU128<DEAL_DEPOSIT_MIN>;
     type BondMin = ConstU128<BOND_MIN>;
-    type ClosedDealsKept = ConstU64<CLOSED_DEALS_KEPT>;
+    type ClosedDealsKept = ConstU64<{ x0_limits::CLOSED_DEALS_KEPT }>;
     type WeightInfo = pallet_x0_marketplace::weights::MeasuredWeight<Runtime>;
 }
 

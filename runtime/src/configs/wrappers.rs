@@ -1,4 +1,5 @@
 //! Pallets that wrap calls: batches, proxies, and sudo on development networks.
+#![allow(clippy::cast_possible_truncation, reason = "the codec derive casts variant indices, which are small")]
 
 use crate::{Balances, OriginCaller, Runtime, RuntimeCall, RuntimeEvent, System};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};

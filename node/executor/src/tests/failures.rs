@@ -105,7 +105,7 @@ fn read_missing_state(options: OpenOptions) {
     )
     .unwrap();
     let mut overlay = state::Overlay::default();
-    let result = state::run(&state.backend, &mut overlay, || x0_runtime::System::block_number());
+    let result = state::run(&state.backend, &mut overlay, x0_runtime::System::block_number);
     panic!("the process must not get here: {result:?}");
 }
 

@@ -3,6 +3,7 @@ mod bombs;
 mod calls;
 mod failures;
 mod keys;
+mod market;
 mod property;
 mod queries;
 mod support;
