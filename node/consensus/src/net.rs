@@ -250,9 +250,14 @@ impl Fabric {
                 }
                 CarrierEvent::PeerDown(peer) => self.peer_down(peer),
                 CarrierEvent::Frame { from, channel, bytes } => {
-                    if let Err(error) = self.frame(from, channel, bytes).await {
-                        self.refused.fetch_add(1, Ordering::Relaxed);
-                        tracing::debug!(%from, ?channel, %error, "frame refused");
+                    match self.frame(from, channel, bytes).await {
+                        Ok(()) => {}
+                        // Votes come in after a quorum has formed without them; that is nobody's fault.
+                        Err(FrameError::NotDue(height)) => tracing::trace!(%from, ?channel, height, "frame is not due"),
+                        Err(error) => {
+                            self.refused.fetch_add(1, Ordering::Relaxed);
+                            tracing::debug!(%from, ?channel, %error, "frame refused");
+                        }
                     }
                 }
             }

@@ -54,7 +54,7 @@ struct State {
     /// Greatest height that a peer is at.
     peers_at: u64,
     /// Greatest height that came from synchronisation.
-    synced: u64,
+    synced: Option<u64>,
 }
 
 /// Decides when heights start.
@@ -69,7 +69,7 @@ impl Pacer {
     /// A pacer that has not started a height yet.
     #[must_use]
     pub fn new(pacing: Pacing) -> Self {
-        Self { pacing, state: Mutex::new(State { last: None, peers_at: 0, synced: 0 }), woken: Notify::new() }
+        Self { pacing, state: Mutex::new(State { last: None, peers_at: 0, synced: None }), woken: Notify::new() }
     }
 
     /// A peer is at this height, or beyond it.
@@ -86,7 +86,7 @@ impl Pacer {
     /// The block of this height came from synchronisation: the next one is not this node's to pace.
     pub fn synced(&self, height: u64) {
         let mut state = self.state.lock();
-        state.synced = state.synced.max(height);
+        state.synced = state.synced.max(Some(height));
     }
 
     /// Waits until `height` is due. `has_work` tells whether transactions wait, `work` ends when one
@@ -127,7 +127,7 @@ impl Pacer {
         let (peer, floor) = {
             let state = self.state.lock();
             let peer = state.peers_at >= height;
-            if peer && state.synced.saturating_add(1) == height {
+            if peer && state.synced == height.checked_sub(1) {
                 return Decision::Start(Reason::Sync);
             }
             let floor = match state.last {

@@ -347,3 +347,6 @@ pub fn extended(certificate: Certificate) -> ExtendedCommitCertificate<ChainCont
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;
