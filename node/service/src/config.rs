@@ -264,7 +264,9 @@ impl Config {
         let plain = match file.rpc.plain.as_str() {
             "off" => None,
             text => Some(text.parse().map_err(|_| {
-                Failure::configuration(format!("rpc.plain: '{text}' is neither an address like 127.0.0.1:9944 nor 'off'"))
+                Failure::configuration(format!(
+                    "rpc.plain: '{text}' is neither an address like 127.0.0.1:9944 nor 'off'"
+                ))
             })?),
         };
         if !args.dev && file.node.chain.is_none() {
@@ -279,7 +281,8 @@ impl Config {
 
 /// Reads and parses a configuration file.
 fn read(path: &Path) -> Result<FileConfig, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|cause| Failure::configuration(format!("cannot read {}: {cause}", path.display())))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Failure::configuration(format!("cannot read {}: {cause}", path.display())))?;
     parse(&text).map_err(|cause| Failure::configuration(format!("{}: {cause}", path.display())))
 }
 
@@ -297,7 +300,9 @@ fn default_base_path(dev: bool) -> Result<PathBuf, Failure> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
-        .ok_or_else(|| Failure::configuration("no data directory is named and HOME is not set: pass --base-path DIR"))?;
+        .ok_or_else(|| {
+            Failure::configuration("no data directory is named and HOME is not set: pass --base-path DIR")
+        })?;
     Ok(data.join("x0-node").join(if dev { "dev" } else { "main" }))
 }
 
@@ -313,10 +318,15 @@ mod tests {
     #[test]
     fn every_commented_setting_of_the_default_file_parses() {
         // Settings without a default stand in the file behind "#> ".
-        let full: String = DEFAULT_FILE.lines().map(|line| format!("{}\n", line.strip_prefix("#> ").unwrap_or(line))).collect();
+        let full: String =
+            DEFAULT_FILE.lines().map(|line| format!("{}\n", line.strip_prefix("#> ").unwrap_or(line))).collect();
         let config = parse(&full).unwrap();
         assert!(config.rpc.native.is_some() && config.rpc.web.is_some() && config.node.chain.is_some());
-        assert!(config.keys.password_file.is_some() && config.consensus.busy_ms.is_some() && config.consensus.idle_ms.is_some());
+        assert!(
+            config.keys.password_file.is_some()
+                && config.consensus.busy_ms.is_some()
+                && config.consensus.idle_ms.is_some()
+        );
     }
 
     #[test]
@@ -331,7 +341,11 @@ mod tests {
     fn flags_beat_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x0-node.toml");
-        std::fs::write(&path, "[rpc]\nplain = \"127.0.0.1:1\"\n[log]\nfilter = \"warn\"\n[node]\nbase_path = \"/nowhere\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "[rpc]\nplain = \"127.0.0.1:1\"\n[log]\nfilter = \"warn\"\n[node]\nbase_path = \"/nowhere\"\n",
+        )
+        .unwrap();
         let mut args = RunArgs { dev: true, config: Some(path), ..RunArgs::default() };
         let from_file = Config::load(&args).unwrap();
         assert_eq!(from_file.plain.unwrap().port(), 1);

@@ -93,7 +93,10 @@ mod tests {
             let row = format!("| {} | {} |", exit.code(), exit.name());
             assert!(table.contains(&row), "docs/operating/exit-codes.md lacks the row {row}");
         }
-        assert_eq!(table.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).count(), Exit::ALL.len());
+        assert_eq!(
+            table.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit()).count(),
+            Exit::ALL.len()
+        );
     }
 
     #[test]

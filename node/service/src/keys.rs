@@ -1,11 +1,6 @@
 //! The node's keys: well-known ones on development chains, encrypted keystore files elsewhere.
 
-use crate::{
-    cli::KeyCommand,
-    config::Config,
-    exit::Failure,
-    password::Source,
-};
+use crate::{cli::KeyCommand, config::Config, exit::Failure, password::Source};
 use codec::Encode as _;
 use core::str::FromStr as _;
 use serde_json::json;
@@ -14,7 +9,11 @@ use x0_crypto::{
     PublicKey, Seed, SigningKey, dev,
     keystore::{self, KdfParams, KeystoreFile},
 };
-use x0_rpc_types::{HexBytes, bytes::to_hex, did::{Multikey, role_name}};
+use x0_rpc_types::{
+    HexBytes,
+    bytes::to_hex,
+    did::{Multikey, role_name},
+};
 use x0_types::{AccountId, KeyRole, account::account_id, key::PossessionStatement};
 
 /// Name of the validator of development chains.
@@ -36,7 +35,8 @@ impl NodeKeys {
     /// # Errors
     /// When the crypto library fails.
     pub fn development() -> Result<Self, Failure> {
-        let key = |role| SigningKey::from_seed(&dev::seed(DEV_VALIDATOR, role_name(role))).map_err(Failure::configuration);
+        let key =
+            |role| SigningKey::from_seed(&dev::seed(DEV_VALIDATOR, role_name(role))).map_err(Failure::configuration);
         Ok(Self {
             consensus: Some(key(KeyRole::Consensus)?),
             network: key(KeyRole::Network)?,
@@ -65,7 +65,8 @@ impl NodeKeys {
                 opened.push((role, open_file(&path, role, &password)?));
             }
         }
-        let mut take = |role| opened.iter().position(|(found, _)| *found == role).map(|place| opened.swap_remove(place).1);
+        let mut take =
+            |role| opened.iter().position(|(found, _)| *found == role).map(|place| opened.swap_remove(place).1);
         let (consensus, reporter) = (take(KeyRole::Consensus), take(KeyRole::Reporter));
         let network = match take(KeyRole::Network) {
             Some(key) => key,
@@ -77,10 +78,15 @@ impl NodeKeys {
 
 /// Opens one keystore file and checks that it is for the role.
 fn open_file(path: &Path, role: KeyRole, password: &keystore::Password) -> Result<SigningKey, Failure> {
-    let named = |cause: &dyn core::fmt::Display| Failure::configuration(format!("keystore {}: {cause}", path.display()));
+    let named =
+        |cause: &dyn core::fmt::Display| Failure::configuration(format!("keystore {}: {cause}", path.display()));
     let file = KeystoreFile::read(path).map_err(|cause| named(&cause))?;
     if file.role() != role_name(role) {
-        return Err(named(&format!("holds a key for the role '{}', not '{}' (one key, one role)", file.role(), role_name(role))));
+        return Err(named(&format!(
+            "holds a key for the role '{}', not '{}' (one key, one role)",
+            file.role(),
+            role_name(role)
+        )));
     }
     let seed = keystore::open(&file, password).map_err(|cause| named(&cause))?;
     SigningKey::from_seed(&seed).map_err(|cause| named(&cause))
@@ -97,7 +103,8 @@ pub fn run(command: KeyCommand) -> Result<serde_json::Value, Failure> {
             let source = Source { file: password.password_file, fd: password.password_fd };
             let password = source.read("for the new keystore file", true)?;
             let seed = Seed::generate().map_err(Failure::configuration)?;
-            let file = keystore::seal(&seed, &password, role_name(role), &KdfParams::default()).map_err(Failure::configuration)?;
+            let file = keystore::seal(&seed, &password, role_name(role), &KdfParams::default())
+                .map_err(Failure::configuration)?;
             file.write_new(&out).map_err(Failure::configuration)?;
             let public = SigningKey::from_seed(&seed).map_err(Failure::configuration)?.public().clone();
             Ok(public_json(role, &public, &out))
@@ -118,7 +125,9 @@ pub fn run(command: KeyCommand) -> Result<serde_json::Value, Failure> {
 /// A role by its name.
 fn parse_role(name: &str) -> Result<KeyRole, Failure> {
     serde_json::from_value(json!(name)).map_err(|_| {
-        Failure::configuration(format!("'{name}' is no role: account, consensus, network, reporter, playbook, agent or release"))
+        Failure::configuration(format!(
+            "'{name}' is no role: account, consensus, network, reporter, playbook, agent or release"
+        ))
     })
 }
 
@@ -144,7 +153,10 @@ fn prove(
     life_s: u64,
     source: &Source,
 ) -> Result<serde_json::Value, Failure> {
-    let account = |text: &str| AccountId::from_str(text).map_err(|cause| Failure::configuration(format!("'{text}' is no ss58 account: {cause}")));
+    let account = |text: &str| {
+        AccountId::from_str(text)
+            .map_err(|cause| Failure::configuration(format!("'{text}' is no ss58 account: {cause}")))
+    };
     let controller = account(controller)?;
     let subject = subject.map_or_else(|| Ok(controller.clone()), account)?;
     let genesis: [u8; 32] = HexBytes::parse(genesis)
@@ -159,10 +171,12 @@ fn prove(
     let store = KeystoreFile::read(file).map_err(Failure::configuration)?;
     let role = parse_role(store.role())?;
     let password = source.read("of the keystore file", false)?;
-    let seed = keystore::open(&store, &password).map_err(|cause| Failure::configuration(format!("keystore {}: {cause}", file.display())))?;
+    let seed = keystore::open(&store, &password)
+        .map_err(|cause| Failure::configuration(format!("keystore {}: {cause}", file.display())))?;
     let key = SigningKey::from_seed(&seed).map_err(Failure::configuration)?;
     let expires_at_ms = now_ms()?.saturating_add(life_ms);
-    let statement = PossessionStatement { role, subject: subject.clone(), controller: controller.clone(), expires_at_ms };
+    let statement =
+        PossessionStatement { role, subject: subject.clone(), controller: controller.clone(), expires_at_ms };
     let signature = key.sign_possession(&genesis, &statement.encode()).map_err(Failure::configuration)?;
     Ok(json!({
         "role": role_name(role),
@@ -197,7 +211,12 @@ mod tests {
     fn a_generated_key_proves_its_possession() {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("reporter.json");
-        let made = run(KeyCommand::Generate { role: "reporter".into(), out: out.clone(), password: password_file(directory.path(), "right") }).unwrap();
+        let made = run(KeyCommand::Generate {
+            role: "reporter".into(),
+            out: out.clone(),
+            password: password_file(directory.path(), "right"),
+        })
+        .unwrap();
         assert_eq!(run(KeyCommand::Inspect { file: out.clone() }).unwrap(), made);
         let controller = AccountId::new([9; 32]);
         let prove = |password: &str, life_s| {

@@ -48,7 +48,8 @@ fn native(section: &NativeSection, network: &SigningKey, genesis: Hash) -> Resul
         PeerPolicy::Dynamic(std::sync::Arc::new(move |key| admitted.contains(&Hash::from(key.fingerprint()))))
     };
     let alpn = format!("{RPC_ALPN}/{}", hex::encode(genesis)).into_bytes();
-    let tls = server_config(&TlsIdentity::from_key(network), policy, alpn).map_err(|cause| Failure::configuration(format!("rpc.native: {cause}")))?;
+    let tls = server_config(&TlsIdentity::from_key(network), policy, alpn)
+        .map_err(|cause| Failure::configuration(format!("rpc.native: {cause}")))?;
     Ok(ListenerConfig {
         address: section.address,
         transport: Transport::Native(tls),
@@ -59,7 +60,10 @@ fn native(section: &NativeSection, network: &SigningKey, genesis: Hash) -> Resul
 }
 
 fn web(section: &WebSection, origins: Origins) -> Result<ListenerConfig, Failure> {
-    let read = |path: &Path| std::fs::read(path).map_err(|cause| Failure::configuration(format!("rpc.web: cannot read {}: {cause}", path.display())));
+    let read = |path: &Path| {
+        std::fs::read(path)
+            .map_err(|cause| Failure::configuration(format!("rpc.web: cannot read {}: {cause}", path.display())))
+    };
     let tls = web_server_config(&read(&section.certificate)?, &read(&section.key)?, section.allow_classical)
         .map_err(|cause| Failure::configuration(format!("rpc.web: {cause}")))?;
     Ok(ListenerConfig { address: section.address, transport: Transport::Web(tls), origins, unsafe_methods: false })

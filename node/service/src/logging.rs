@@ -13,7 +13,8 @@ pub fn start(settings: &LogSection) -> Result<LogControl, Failure> {
     let filter = parse(&settings.filter).map_err(|cause| Failure::configuration(format!("log.filter: {cause}")))?;
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let started = if settings.json { registry.with(lines.json()).try_init() } else { registry.with(lines).try_init() };
     started.map_err(|cause| Failure::configuration(format!("cannot start logging: {cause}")))?;
     Ok(Arc::new(move |text: &str| {

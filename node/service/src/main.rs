@@ -36,6 +36,7 @@ mod exit;
 mod keys;
 mod listeners;
 mod logging;
+mod parts;
 mod password;
 mod run;
 

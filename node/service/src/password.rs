@@ -33,7 +33,8 @@ impl Source {
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
-    File::open(path).map_err(|cause| Failure::configuration(format!("cannot read the password file {}: {cause}", path.display())))
+    File::open(path)
+        .map_err(|cause| Failure::configuration(format!("cannot read the password file {}: {cause}", path.display())))
 }
 
 /// Duplicates an inherited descriptor through `/proc`, so that no foreign descriptor is closed.
@@ -63,7 +64,8 @@ fn ask(purpose: &str, confirm: bool) -> Result<Password, Failure> {
         )));
     }
     let prompt = |text: String| {
-        rpassword::prompt_password(text).map_err(|cause| Failure::configuration(format!("cannot read the password: {cause}")))
+        rpassword::prompt_password(text)
+            .map_err(|cause| Failure::configuration(format!("cannot read the password: {cause}")))
     };
     let first = prompt(format!("Password {purpose}: "))?;
     if confirm && prompt("Again: ".to_owned())? != first {

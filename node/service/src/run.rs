@@ -5,25 +5,17 @@ use crate::{
     config::{BasePath, Config},
     exit::{Exit, Failure},
     keys::NodeKeys,
-    listeners::listeners,
     logging,
+    parts::Parts,
 };
-use serde_json::json;
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use x0_chain_spec::{ChainSpec, ChainType};
-use x0_consensus::EngineHandle;
-use x0_executor::{Executor, ExecutorError, Options};
+use x0_chain_spec::ChainSpec;
 use x0_limits as limits;
-use x0_mempool::Mempool;
-use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, RpcServer, Transport};
-use x0_storage::{Database, FatalHandler, OpenOptions, StorageError};
-use x0_types::Hash;
+use x0_rpc::LogControl;
 
 /// Runs the node until it is told to stop or a part of it fails.
 ///
@@ -78,8 +70,9 @@ impl Base {
     fn prepare(config: &Config) -> Result<Self, Failure> {
         match &config.base_path {
             BasePath::Directory(path) => {
-                std::fs::create_dir_all(path)
-                    .map_err(|cause| Failure::configuration(format!("cannot create the data directory {}: {cause}", path.display())))?;
+                std::fs::create_dir_all(path).map_err(|cause| {
+                    Failure::configuration(format!("cannot create the data directory {}: {cause}", path.display()))
+                })?;
                 Ok(Self::Directory(path.clone()))
             }
             BasePath::Temporary => tempfile::Builder::new()
@@ -98,13 +91,6 @@ impl Base {
     }
 }
 
-/// The running parts, in the order in which they were started.
-struct Parts {
-    database: Database,
-    engine: Option<EngineHandle>,
-    rpc: RpcServer,
-}
-
 /// Starts the parts, waits for the end, stops the parts.
 async fn supervise(
     config: &Config,
@@ -116,7 +102,7 @@ async fn supervise(
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
-    let mut parts = start(config, spec, genesis, base, keys, log).await?;
+    let mut parts = Parts::start(config, spec, genesis, base, keys, log).await?;
     let ended = tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),
         _ = interrupt.recv() => Ok("SIGINT"),
@@ -124,12 +110,17 @@ async fn supervise(
     };
     match &ended {
         Ok(signal) => tracing::info!(target: "x0::node", signal, "stopping"),
-        Err(failure) => tracing::error!(target: "x0::node", reason = failure.reason, exit_code = failure.exit.code(), "a part of the node failed: stopping"),
+        Err(failure) => {
+            tracing::error!(target: "x0::node", reason = failure.reason, exit_code = failure.exit.code(), "a part of the node failed: stopping")
+        }
     }
     let stopped = tokio::time::timeout(Duration::from_millis(limits::NODE_STOP_TIMEOUT_MS), parts.stop()).await;
     ended?;
     match stopped {
         Ok(stopped) => stopped,
-        Err(_) => Err(Failure::new(Exit::Restartable, format!("the node did not stop within {} ms", limits::NODE_STOP_TIMEOUT_MS))),
+        Err(_) => Err(Failure::new(
+            Exit::Restartable,
+            format!("the node did not stop within {} ms", limits::NODE_STOP_TIMEOUT_MS),
+        )),
     }
 }
