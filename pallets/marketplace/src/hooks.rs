@@ -1,5 +1,6 @@
 //! What the measuring module and the janitor call.
 
+use sp_runtime::DispatchError;
 use x0_types::{
     deal::{CloseReason, DealState, split_queue_key},
     market::{
