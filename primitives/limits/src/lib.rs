@@ -150,6 +150,21 @@ pub const NODES_PER_SLOT_WORK_UNIT: u32 = 64;
 pub const SLOT_WORK_PER_BLOCK_MAX: u32 = 256;
 /// How long a probe may take, milliseconds.
 pub const PROBE_TIMEOUT_MS: u64 = 400;
+/// Time between the end of the last probe of a slot and the slot's end, milliseconds.
+pub const PROBE_MARGIN_MS: u64 = 50;
+/// Slots whose receipts a validator keeps, so that it can prove a report.
+pub const RECEIPTS_SLOTS_KEPT: usize = 600;
+/// Bytes of receipts that a validator keeps; the oldest slots go first.
+pub const RECEIPTS_BYTES_KEPT: usize = 64 * 1024 * 1024;
+/// Attempts to submit one report, for reasons that pass by themselves.
+pub const REPORT_ATTEMPTS_MAX: u32 = 3;
+/// Blocks for which a signed report is valid: a power of two. A report that no block took by then
+/// is too old anyway, and must not block the reporter's later ones.
+pub const REPORT_ERA_BLOCKS: u64 = 64;
+/// Finished slots that wait for their report to be sent.
+pub const REPORTS_WAITING_MAX: usize = 8;
+/// Characters of an agent's refusal that are logged.
+pub const REFUSAL_CHARACTERS_MAX: usize = 80;
 /// Probes that one validator keeps in flight.
 pub const PROBES_IN_FLIGHT_MAX: usize = 256;
 /// Largest message on the probe channel, bytes: the admission list of a node with all its deals.
@@ -318,7 +333,8 @@ const _: () = assert!(EXTRINSIC_BYTES_MAX < BLOCK_BYTES_MAX);
 const _: () = assert!(EXTRINSIC_BYTES_MAX * 2 < RPC_REQUEST_BYTES_MAX as usize, "hex doubles the bytes");
 const _: () = assert!(MEMPOOL_BYTES_MAX > 2 * BLOCK_BYTES_MAX);
 const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX);
-const _: () = assert!(PROBE_TIMEOUT_MS * 2 < SLOT_MS_DEV);
+const _: () = assert!(PROBE_TIMEOUT_MS * 2 + PROBE_MARGIN_MS < SLOT_MS_DEV);
+const _: () = assert!(REPORT_ERA_BLOCKS.is_power_of_two() && REPORT_ERA_BLOCKS >= 4);
 const _: () = assert!(PROBE_HANDSHAKES_IN_FLIGHT_PER_ADDRESS_MAX < PROBE_HANDSHAKES_IN_FLIGHT_MAX);
 const _: () = assert!(PROBE_CONNECTIONS_PER_ADDRESS_MAX < PROBE_CONNECTIONS_MAX);
 const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);

@@ -1,0 +1,160 @@
+//! The node's own chain, behind the worker's view of it.
+
+use crate::{
+    chain::{Chain, ChainError, Gate, Target},
+    clock::SlotClock,
+    endpoint,
+};
+use bytes::Bytes;
+use codec::Encode;
+use futures::future::BoxFuture;
+use sp_runtime::{MultiAddress, generic::Era};
+use std::sync::Arc;
+use x0_crypto::{PublicKey, SigningKey};
+use x0_executor::{Executor, Head};
+use x0_mempool::{Mempool, SubmitError};
+use x0_runtime::{ChainSignature, Measurement, Runtime, SignedPayload, TxExtension, UncheckedExtrinsic};
+use x0_types::{
+    AccountId, Hash, KeyRole, MlDsa65PublicKey, MlDsa65Signature, Moment, Nonce,
+    market::{Identities, Slot, ValidatorSet},
+};
+
+/// Executor, mempool and the key that signs reports.
+#[derive(Clone)]
+pub struct NodeChain(Arc<Inner>);
+
+struct Inner {
+    executor: Executor,
+    mempool: Mempool,
+    key: SigningKey,
+    public: MlDsa65PublicKey,
+    reporter: AccountId,
+}
+
+impl NodeChain {
+    /// The chain of this node, with the validator's key in role Reporter.
+    #[must_use]
+    pub fn new(executor: Executor, mempool: Mempool, reporter_key: SigningKey) -> Self {
+        let public = MlDsa65PublicKey(reporter_key.public().clone().to_boxed());
+        let reporter = public.account_id();
+        Self(Arc::new(Inner { executor, mempool, key: reporter_key, public, reporter }))
+    }
+
+    /// The account that sends the reports.
+    #[must_use]
+    pub fn reporter(&self) -> &AccountId {
+        &self.0.reporter
+    }
+
+    fn read<R>(&self, f: impl FnOnce() -> R) -> Result<(Head, R), ChainError> {
+        let head = self.0.executor.head();
+        Ok((head, self.0.executor.with_state(head.hash, f)?))
+    }
+}
+
+impl Chain for NodeChain {
+    fn genesis_hash(&self) -> Hash {
+        self.0.executor.genesis_hash()
+    }
+
+    fn slot_clock(&self) -> Result<SlotClock, ChainError> {
+        let (_, clock) = self.read(|| SlotClock {
+            genesis_time_ms: pallet_x0_measurement::GenesisTimeMs::<Runtime>::get(),
+            slot_ms: pallet_x0_measurement::SlotMs::<Runtime>::get(),
+        })?;
+        if clock.slot_ms == 0 { Err(ChainError::NoSlots) } else { Ok(clock) }
+    }
+
+    fn targets(&self) -> Result<Vec<Target>, ChainError> {
+        let (_, targets) = self.read(|| Measurement::targets().into_iter().map(target).collect())?;
+        Ok(targets)
+    }
+
+    fn gate(&self, slot: Slot, now_ms: Moment) -> Result<Gate, ChainError> {
+        let (_, gate) = self.read(|| gate(&self.0.reporter, slot, now_ms))?;
+        Ok(gate)
+    }
+
+    fn report(&self, slot: Slot, observations: Vec<u8>, receipts_root: Hash) -> Result<Bytes, ChainError> {
+        let inner = &self.0;
+        let bytes = observations.len();
+        let max = x0_limits::OBSERVATION_BYTES_MAX;
+        let observations = observations.try_into().map_err(|_| ChainError::TooManyNodes { bytes, max })?;
+        let call: x0_runtime::RuntimeCall =
+            pallet_x0_measurement::Call::report { slot, observations, receipts_root }.into();
+        let (head, (version, state_nonce)) =
+            self.read(|| (x0_runtime::apis::version(), x0_runtime::apis::account_nonce(inner.reporter.clone())))?;
+        let nonce = inner.mempool.next_nonce(&inner.reporter, state_nonce);
+        let era = Era::mortal(x0_limits::REPORT_ERA_BLOCKS, head.number.into());
+        let birth = x0_types::BlockNumber::try_from(era.birth(head.number.into())).unwrap_or(head.number);
+        let birth_hash = inner.executor.database().hash_of(birth).ok_or(ChainError::MissingBlock(birth))?;
+        let implicit = (
+            (),
+            version.spec_version,
+            version.transaction_version,
+            inner.executor.genesis_hash(),
+            birth_hash,
+            (),
+            (),
+            (),
+            (),
+        );
+        let payload = SignedPayload::from_raw(call.clone(), extension(nonce, era), implicit).encode();
+        let signature = ChainSignature::MlDsa65 {
+            public: inner.public.clone(),
+            signature: MlDsa65Signature(inner.key.sign_transaction(&payload)?.to_boxed()),
+        };
+        let address = MultiAddress::Id(inner.reporter.clone());
+        Ok(UncheckedExtrinsic::new_signed(call, address, signature, extension(nonce, era)).encode().into())
+    }
+
+    fn submit(&self, transaction: Bytes) -> BoxFuture<'_, Result<Hash, SubmitError>> {
+        Box::pin(self.0.mempool.submit_local(transaction))
+    }
+}
+
+fn extension(nonce: Nonce, era: Era) -> TxExtension {
+    (
+        frame_system::CheckNonZeroSender::new(),
+        frame_system::CheckSpecVersion::new(),
+        frame_system::CheckTxVersion::new(),
+        frame_system::CheckGenesis::new(),
+        frame_system::CheckMortality::from(era),
+        frame_system::CheckNonce::from(nonce),
+        frame_system::CheckWeight::new(),
+        pallet_transaction_payment::ChargeTransactionPayment::from(0),
+        frame_system::WeightReclaim::new(),
+    )
+}
+
+/// Runs inside the state.
+fn target((index, node): (x0_types::market::NodeIndex, AccountId)) -> Target {
+    let endpoint = pallet_x0_did::Identities::<Runtime>::get(&node)
+        .filter(|identity| !identity.revoked)
+        .and_then(|identity| identity.endpoint)
+        .and_then(|text| endpoint::parse(&text));
+    let key = <x0_runtime::Did as Identities<AccountId>>::key(&node, KeyRole::Agent);
+    Target { index, node, endpoint, key: key.map(|key| PublicKey::from(key.0)) }
+}
+
+/// Runs inside the state. The same rules as the call's, so that no report is sent in vain: a refused
+/// one costs its fee.
+fn gate(reporter: &AccountId, slot: Slot, now_ms: Moment) -> Gate {
+    let controller = x0_runtime::Validators::index_of_reporter(reporter)
+        .and_then(|place| usize::try_from(place).ok())
+        .and_then(|place| x0_runtime::Validators::current().into_iter().nth(place))
+        .map(|(controller, _)| controller);
+    let Some(controller) = controller else { return Gate::NoReporter };
+    if pallet_x0_measurement::Reports::<Runtime>::contains_key(slot, &controller) {
+        return Gate::AlreadyReported;
+    }
+    let counting = pallet_x0_measurement::Closing::<Runtime>::get().map_or(0, |closing| closing.slot);
+    let sealed = pallet_x0_measurement::ClosedSlot::<Runtime>::get().max(counting);
+    // The next block closes by its parent's time, and judges the report by its own.
+    let last_open = slot.saturating_add(1).saturating_add(x0_limits::REPORT_GRACE_SLOTS);
+    let parent_slot = Measurement::slot_of(x0_runtime::Timestamp::get());
+    if slot <= sealed || parent_slot >= last_open || Measurement::slot_of(now_ms) > last_open {
+        return Gate::TooLate;
+    }
+    Gate::Open
+}

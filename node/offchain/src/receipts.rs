@@ -1,0 +1,80 @@
+//! The receipts behind the latest reports, within bounds.
+
+use crate::merkle;
+use codec::Encode as _;
+use parking_lot::RwLock;
+use std::{collections::VecDeque, sync::Arc};
+use x0_types::{
+    Hash,
+    market::{NodeIndex, Slot},
+    probe::SignedReceipt,
+};
+
+/// The receipts of one slot, in the order of node indices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotReceipts {
+    /// The slot.
+    pub slot: Slot,
+    /// The root that the report names.
+    pub root: Hash,
+    /// Receipts of the nodes that were up.
+    pub receipts: Vec<(NodeIndex, SignedReceipt)>,
+}
+
+impl SlotReceipts {
+    /// Sorts a slot's receipts and computes their root.
+    #[must_use]
+    pub fn new(slot: Slot, mut receipts: Vec<(NodeIndex, SignedReceipt)>) -> Self {
+        receipts.sort_by_key(|(index, _)| *index);
+        let leaves: Vec<_> = receipts.iter().map(|(index, receipt)| merkle::leaf(*index, receipt)).collect();
+        Self { slot, root: merkle::root(&leaves), receipts }
+    }
+
+    /// The receipt of a node with the proof that it stands under the root.
+    #[must_use]
+    pub fn prove(&self, index: NodeIndex) -> Option<(&SignedReceipt, merkle::Proof)> {
+        let place = self.receipts.binary_search_by_key(&index, |(index, _)| *index).ok()?;
+        let leaves: Vec<_> = self.receipts.iter().map(|(index, receipt)| merkle::leaf(*index, receipt)).collect();
+        Some((&self.receipts.get(place)?.1, merkle::prove(&leaves, u32::try_from(place).ok()?)?))
+    }
+
+    fn bytes(&self) -> usize {
+        self.receipts.iter().map(|(_, receipt)| receipt.encoded_size()).sum()
+    }
+}
+
+/// The receipts of the latest slots. They live in memory: after a restart, older reports cannot be
+/// proved by this validator.
+#[derive(Debug)]
+pub struct ReceiptStore {
+    slots: RwLock<(VecDeque<Arc<SlotReceipts>>, usize)>,
+    slots_max: usize,
+    bytes_max: usize,
+}
+
+impl ReceiptStore {
+    /// An empty store with these bounds; the latest slot stays whatever its size.
+    #[must_use]
+    pub fn new(slots_max: usize, bytes_max: usize) -> Self {
+        Self { slots: RwLock::default(), slots_max, bytes_max }
+    }
+
+    /// Adds a slot; the oldest go.
+    pub fn insert(&self, receipts: Arc<SlotReceipts>) {
+        let mut guard = self.slots.write();
+        let (slots, bytes) = &mut *guard;
+        *bytes += receipts.bytes();
+        slots.push_back(receipts);
+        while slots.len() > 1 && (slots.len() > self.slots_max || *bytes > self.bytes_max) {
+            if let Some(oldest) = slots.pop_front() {
+                *bytes -= oldest.bytes();
+            }
+        }
+    }
+
+    /// The receipts of a slot, if they are kept.
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<Arc<SlotReceipts>> {
+        self.slots.read().0.iter().find(|receipts| receipts.slot == slot).cloned()
+    }
+}

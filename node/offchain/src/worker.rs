@@ -1,0 +1,238 @@
+//! The worker: slot after slot, whatever happens in one of them.
+
+use crate::{
+    chain::{Chain, ChainError, blocking},
+    clock::{Clock, SlotClock},
+    endpoint::EndpointPolicy,
+    probe::Prober,
+    receipts::{ReceiptStore, SlotReceipts},
+    reporter::{Finished, Reporter},
+    slot::{Seen, probe_all},
+};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+use x0_crypto::SigningKey;
+use x0_types::market::{Observation, Slot};
+
+/// Pause after the chain could not be read, milliseconds.
+const READ_RETRY_MS: u64 = 500;
+
+/// Settings of the worker.
+#[derive(Clone, Debug)]
+pub struct ProbeConfig {
+    /// The validator's key in role Network: the client key of probes.
+    pub network_key: SigningKey,
+    /// Which endpoints are probed.
+    pub endpoints: EndpointPolicy,
+}
+
+/// What the worker did, for status pages and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeStatus {
+    /// The last slot whose probes are done.
+    pub probed_slot: Option<Slot>,
+    /// Nodes that were up in it.
+    pub up: usize,
+    /// Nodes that were down in it.
+    pub down: usize,
+    /// Nodes that were not probed in it.
+    pub not_probed: usize,
+    /// The last slot whose report entered the mempool.
+    pub reported_slot: Option<Slot>,
+    /// Reports that entered the mempool.
+    pub reports: u64,
+    /// Slots that were reported before, by an earlier run.
+    pub already_reported: u64,
+    /// Slots without a report although nodes were probed.
+    pub missed: u64,
+    /// Slot and reason of the last of these.
+    pub last_missed: Option<(Slot, String)>,
+}
+
+/// State that the tasks of a worker share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(Mutex<ProbeStatus>);
+
+impl Shared {
+    pub(crate) fn probed(&self, slot: Slot, seen: &[Seen]) {
+        let count = |wanted| seen.iter().filter(|one| one.observation() == wanted).count();
+        let mut status = self.0.lock();
+        status.probed_slot = Some(slot);
+        (status.up, status.down) = (count(Observation::Up), count(Observation::Down));
+        status.not_probed = count(Observation::None);
+    }
+
+    pub(crate) fn reported(&self, slot: Slot) {
+        let mut status = self.0.lock();
+        status.reported_slot = Some(slot);
+        status.reports = status.reports.saturating_add(1);
+    }
+
+    pub(crate) fn skipped(&self) {
+        let mut status = self.0.lock();
+        status.already_reported = status.already_reported.saturating_add(1);
+    }
+
+    pub(crate) fn missed(&self, slot: Slot, reason: String) {
+        let mut status = self.0.lock();
+        status.missed = status.missed.saturating_add(1);
+        status.last_missed = Some((slot, reason));
+    }
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct ProbeHandle {
+    stop: watch::Sender<bool>,
+    tasks: [JoinHandle<()>; 2],
+    shared: Arc<Shared>,
+    store: Arc<ReceiptStore>,
+}
+
+impl ProbeHandle {
+    /// What the worker did so far.
+    #[must_use]
+    pub fn status(&self) -> ProbeStatus {
+        self.shared.0.lock().clone()
+    }
+
+    /// The receipts behind a recent report.
+    #[must_use]
+    pub fn receipts(&self, slot: Slot) -> Option<Arc<SlotReceipts>> {
+        self.store.get(slot)
+    }
+
+    /// Stops probing at once; a report that is being submitted is finished first.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the probing worker failed");
+            }
+        }
+    }
+}
+
+/// Probes every enrolled node in every slot and reports.
+pub struct ProbeWorker<C> {
+    chain: C,
+    clock: Arc<dyn Clock>,
+    prober: Arc<Prober>,
+    in_flight: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    finished: mpsc::Sender<Finished>,
+}
+
+impl<C: Chain> ProbeWorker<C> {
+    /// Starts the worker on the current tokio runtime.
+    #[must_use]
+    pub fn start(chain: C, clock: Arc<dyn Clock>, config: &ProbeConfig) -> ProbeHandle {
+        let (stop, stopped) = watch::channel(false);
+        let (finished, waiting) = mpsc::channel(x0_limits::REPORTS_WAITING_MAX);
+        let shared = Arc::new(Shared::default());
+        let store = Arc::new(ReceiptStore::new(x0_limits::RECEIPTS_SLOTS_KEPT, x0_limits::RECEIPTS_BYTES_KEPT));
+        let reporter = Reporter {
+            chain: chain.clone(),
+            clock: clock.clone(),
+            store: store.clone(),
+            shared: shared.clone(),
+            last_seen: HashMap::new(),
+        };
+        let prober = Arc::new(Prober::new(&config.network_key, chain.genesis_hash(), config.endpoints));
+        let in_flight = Arc::new(Semaphore::new(x0_limits::PROBES_IN_FLIGHT_MAX));
+        let worker = Self { chain, clock, prober, in_flight, shared: shared.clone(), finished };
+        let tasks = [tokio::spawn(worker.run(stopped.clone())), tokio::spawn(reporter.run(waiting, stopped))];
+        ProbeHandle { stop, tasks, shared, store }
+    }
+
+    async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let mut slots = JoinSet::new();
+        let mut last = None;
+        loop {
+            tokio::select! {
+                biased;
+                // Also ends when the handle is gone.
+                _ = stopped.wait_for(|stop| *stop) => break,
+                begun = self.next_slot(last) => {
+                    let Some((clock, slot)) = begun else { continue };
+                    last = Some(slot);
+                    slots.spawn(probe_slot(
+                        self.chain.clone(),
+                        self.clock.clone(),
+                        self.prober.clone(),
+                        self.in_flight.clone(),
+                        clock,
+                        slot,
+                    ));
+                }
+                Some(done) = slots.join_next() => self.pass_on(done),
+            }
+        }
+        // Probes that are under way end here; the reporter ends because the channel does.
+        slots.shutdown().await;
+    }
+
+    /// Waits for the next slot that leaves time for a probe, and comes after `last`.
+    async fn next_slot(&self, last: Option<Slot>) -> Option<(SlotClock, Slot)> {
+        let slots = match blocking(&self.chain, C::slot_clock).await {
+            Ok(slots) => slots,
+            Err(error) => {
+                tracing::error!(%error, "the probing worker cannot read the chain's clock");
+                tokio::time::sleep(Duration::from_millis(READ_RETRY_MS)).await;
+                return None;
+            }
+        };
+        let now = self.clock.now_ms();
+        let mut slot = slots.slot_at(now);
+        if now > slots.last_probe_start(slot) {
+            slot = slot.saturating_add(1);
+        }
+        // A clock that was set back must not make a slot happen twice.
+        if let Some(last) = last {
+            slot = slot.max(last.saturating_add(1));
+        }
+        self.clock.sleep_until(slots.start_of(slot)).await;
+        // A machine that slept wakes up long after: that slot is gone.
+        (self.clock.now_ms() <= slots.last_probe_start(slot)).then_some((slots, slot))
+    }
+
+    fn pass_on(&self, done: Result<Result<Option<Finished>, (Slot, ChainError)>, tokio::task::JoinError>) {
+        match done {
+            Ok(Ok(Some(finished))) => {
+                let slot = finished.slot;
+                if self.finished.try_send(finished).is_err() {
+                    tracing::error!(slot, "reports pile up; the slot stays without one");
+                    self.shared.missed(slot, "too many reports wait".to_owned());
+                }
+            }
+            // Nothing is enrolled.
+            Ok(Ok(None)) => {}
+            Ok(Err((slot, error))) => {
+                tracing::error!(slot, %error, "the slot cannot be probed");
+                self.shared.missed(slot, error.to_string());
+            }
+            Err(error) => tracing::error!(%error, "the probing of a slot failed"),
+        }
+    }
+}
+
+/// Probes one slot; `None` when nothing is enrolled.
+async fn probe_slot<C: Chain>(
+    chain: C,
+    clock: Arc<dyn Clock>,
+    prober: Arc<Prober>,
+    in_flight: Arc<Semaphore>,
+    slots: SlotClock,
+    slot: Slot,
+) -> Result<Option<Finished>, (Slot, ChainError)> {
+    let targets = blocking(&chain, C::targets).await.map_err(|error| (slot, error))?;
+    if targets.is_empty() {
+        return Ok(None);
+    }
+    let seen = probe_all(&prober, &*clock, slots, slot, targets, &in_flight).await;
+    Ok(Some(Finished { slots, slot, seen }))
+}
