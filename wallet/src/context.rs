@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use x0_client::{Client, Endpoint, Signer, text};
+use x0_client::{Client, Endpoint, Signer, password::PasswordSource, text};
 use x0_crypto::{PublicKey, Seed, SigningKey, keystore};
 use x0_types::AccountId;
 
@@ -15,7 +15,6 @@ use crate::{
     error::{Result, WalletError},
     home::Home,
     network::Networks,
-    password::PasswordSource,
 };
 
 /// How names of development keys begin.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use x0_client::{ClientError, ErrorClass, amount::AmountError};
+use x0_client::{ClientError, ErrorClass, amount::AmountError, password::PasswordError};
 use x0_crypto::{CryptoError, keystore::KeystoreError, mnemonic::MnemonicError};
 
 /// Exit codes of `x0`. They are part of its interface: scripts rely on them (docs/operating/x0.md).
@@ -100,31 +100,6 @@ pub enum WalletError {
     /// A task of the program's own died.
     #[error("an inner task failed: {0}")]
     Task(String),
-}
-
-/// Why a password is not accepted or cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum PasswordError {
-    /// Too short for a new key.
-    #[error("a password for a new key has at least {} characters", x0_limits::PASSWORD_CHARS_MIN)]
-    TooShort,
-    /// The two entries differ.
-    #[error("the two passwords differ")]
-    Differ,
-    /// Empty or too long.
-    #[error(transparent)]
-    Length(KeystoreError),
-    /// There is nobody to ask.
-    #[error("a password is needed: run this on a terminal, or pass --password-file or --password-fd ({0})")]
-    NoSource(String),
-    /// The file or descriptor cannot be read.
-    #[error("reading the password from {from}: {reason}")]
-    Unreadable {
-        /// The file or descriptor.
-        from: String,
-        /// What is wrong.
-        reason: String,
-    },
 }
 
 impl WalletError {

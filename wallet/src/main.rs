@@ -39,7 +39,6 @@ mod context;
 mod error;
 mod home;
 mod network;
-mod password;
 mod send;
 
 use std::{io::Write, process::ExitCode};

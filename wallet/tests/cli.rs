@@ -274,7 +274,7 @@ fn files_that_are_no_transactions_are_refused() {
     assert!(sign(r#"{"kind":"x0-unsigned-transaction/v1","surprise":1}"#).contains("surprise"));
     assert!(!wallet.path("signed.json").exists());
     wallet.run(&["tx", "submit", "/nonexistent"]).fails(2, "file");
-    wallet.run(&["tx", "submit", "0xabc"]).fails(1, "decode");
+    wallet.run(&["tx", "submit", "0xabc"]).fails(2, "usage");
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod connect;
 pub mod describe;
 mod error;
 pub mod guard;
+pub mod password;
 pub mod proof;
 mod query;
 mod read;

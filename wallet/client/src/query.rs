@@ -9,7 +9,7 @@ use x0_rpc_types::{
     did::{DidResolution, Identity, Multikey},
     market::{Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
 };
-use x0_types::{AccountId, KeyRole, Nonce};
+use x0_types::{AccountId, Hash, KeyRole, Nonce};
 
 use crate::{Client, ClientError, client::params};
 
@@ -72,7 +72,34 @@ impl Client {
     /// # Errors
     /// Those of [`Client::request`].
     pub async fn identity(&self, subject: &AccountId) -> Result<Option<Identity>, ClientError> {
-        absent(self.call("did_identity", params![subject]).await)
+        self.identity_at(subject, None).await
+    }
+
+    /// An identity as of a block; `None` when the chain had none for this subject.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn identity_at(&self, subject: &AccountId, at: Option<Hash>) -> Result<Option<Identity>, ClientError> {
+        absent(self.call("did_identity", params![subject, at]).await)
+    }
+
+    /// When slot 0 began and how long a slot is, both in milliseconds.
+    ///
+    /// # Errors
+    /// [`ClientError::Metadata`] when this chain does not measure.
+    pub async fn slot_times_ms(&self) -> Result<(u64, u64), ClientError> {
+        let mut found = [0u64; 2];
+        for (value, entry) in found.iter_mut().zip(["GenesisTimeMs", "SlotMs"]) {
+            let wrong = |reason: &str| ClientError::Metadata {
+                what: format!("Measurement.{entry}"),
+                reason: reason.to_owned(),
+            };
+            let stored =
+                self.storage("Measurement", entry, Vec::new()).await?.ok_or_else(|| wrong("there is no value"))?;
+            let number = unsigned(&stored).and_then(|number| u64::try_from(number).ok());
+            *value = number.ok_or_else(|| wrong("it is not a time"))?;
+        }
+        Ok((found[0], found[1]))
     }
 
     /// A DID's document with its metadata.
@@ -125,15 +152,23 @@ impl Client {
             .ok_or_else(|| ClientError::NotFound { what: format!("listing {listing}") })
     }
 
-    /// Deals that match, in the order of their numbers, all pages.
+    /// Deals that match, in the order of their numbers, all pages, now.
     ///
     /// # Errors
     /// Those of [`Client::request`].
     pub async fn deals(&self, filter: &DealFilter) -> Result<Vec<Deal>, ClientError> {
+        self.deals_at(filter, None).await
+    }
+
+    /// Deals that match, in the order of their numbers, all pages, as of a block.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn deals_at(&self, filter: &DealFilter, at: Option<Hash>) -> Result<Vec<Deal>, ClientError> {
         let mut filter = filter.clone();
         let mut all = Vec::new();
         loop {
-            let page: Vec<Deal> = self.call("market_deals", params![filter]).await?;
+            let page: Vec<Deal> = self.call("market_deals", params![filter, at]).await?;
             let full = page.len() >= page_length(filter.limit);
             filter.after = page.last().map(|deal| deal.id);
             all.extend(page);

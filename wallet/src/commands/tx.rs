@@ -147,7 +147,7 @@ fn unsigned_report(file: &UnsignedFile, description: &ChainDescription) -> Resul
 }
 
 fn read_report(network: &str, signed: &SignedTransaction, description: &ChainDescription) -> Result<Report> {
-    let read = read_transaction(&signed.bytes.0, description)?;
+    let read = read_transaction(&signed.bytes.0, description).map_err(wrong_input)?;
     Ok(Report {
         network: network.to_owned(),
         signed: true,
@@ -193,7 +193,7 @@ enum Signed {
 
 fn read_signed(text: &str) -> Result<Signed> {
     if text.starts_with("0x") {
-        return Ok(Signed::Bytes(parse_hex("the transaction", text)?));
+        return Ok(Signed::Bytes(parse_hex("the transaction", text).map_err(wrong_input)?));
     }
     let file: SignedFile = read_json(Path::new(text), SIGNED_KIND)?;
     let SignedTransaction { genesis_hash, hash, bytes } = file.transaction;
@@ -202,6 +202,14 @@ fn read_signed(text: &str) -> Result<Signed> {
         return Err(WalletError::File { path: text.into(), reason: "its hash does not fit its bytes".into() });
     }
     Ok(Signed::File(transaction))
+}
+
+/// Bytes that the user gave and that do not read are the user's to correct.
+fn wrong_input(error: ClientError) -> WalletError {
+    match error {
+        ClientError::Decode { .. } => WalletError::Usage(error.to_string()),
+        other => other.into(),
+    }
 }
 
 /// Reads a JSON file of one kind.

@@ -7,10 +7,33 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use x0_crypto::keystore::Password;
+use x0_crypto::keystore::{KeystoreError, Password};
 use zeroize::Zeroizing;
 
-use crate::error::{PasswordError, Result};
+/// Why a password is not accepted or cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too short for a new key.
+    #[error("a password for a new key has at least {} characters", x0_limits::PASSWORD_CHARS_MIN)]
+    TooShort,
+    /// The two entries differ.
+    #[error("the two passwords differ")]
+    Differ,
+    /// Empty or too long.
+    #[error(transparent)]
+    Length(KeystoreError),
+    /// There is nobody to ask.
+    #[error("a password is needed: run this on a terminal, or pass --password-file or --password-fd ({0})")]
+    NoSource(String),
+    /// The file or descriptor cannot be read.
+    #[error("reading the password from {from}: {reason}")]
+    Unreadable {
+        /// The file or descriptor.
+        from: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
 
 /// Longest password source that is read, bytes: a file that was named by mistake ends here.
 const SOURCE_BYTES_MAX: usize = 4_096;
@@ -29,36 +52,36 @@ impl PasswordSource {
     ///
     /// # Errors
     /// [`PasswordError`].
-    pub fn existing(&self, key: &str) -> Result<Password> {
+    pub fn existing(&self, key: &str) -> Result<Password, PasswordError> {
         let text = match self.read()? {
             Some(text) => text,
             None => ask(&format!("Password of key `{key}`: "))?,
         };
-        Ok(Password::new(text).map_err(PasswordError::Length)?)
+        Password::new(text).map_err(PasswordError::Length)
     }
 
     /// A password for a new key: long enough, and typed twice when it is typed.
     ///
     /// # Errors
     /// [`PasswordError`].
-    pub fn fresh(&self, key: &str) -> Result<Password> {
+    pub fn fresh(&self, key: &str) -> Result<Password, PasswordError> {
         let text = match self.read()? {
             Some(text) => text,
             None => {
                 let first = ask(&format!("New password for key `{key}`: "))?;
                 if ask("The same again: ")? != first {
-                    return Err(PasswordError::Differ.into());
+                    return Err(PasswordError::Differ);
                 }
                 first
             }
         };
         if text.chars().count() < x0_limits::PASSWORD_CHARS_MIN {
-            return Err(PasswordError::TooShort.into());
+            return Err(PasswordError::TooShort);
         }
-        Ok(Password::new(text).map_err(PasswordError::Length)?)
+        Password::new(text).map_err(PasswordError::Length)
     }
 
-    fn read(&self) -> Result<Option<String>> {
+    fn read(&self) -> Result<Option<String>, PasswordError> {
         if let Some(path) = &self.file {
             return first_line(path, &path.display().to_string()).map(Some);
         }
@@ -70,7 +93,7 @@ impl PasswordSource {
     }
 }
 
-fn first_line(path: &Path, from: &str) -> Result<String> {
+fn first_line(path: &Path, from: &str) -> Result<String, PasswordError> {
     let unreadable = |reason: String| PasswordError::Unreadable { from: from.to_owned(), reason };
     // The whole of what is read is cleared; growing is avoided, because it would leave copies behind.
     let mut text = Zeroizing::new(String::with_capacity(SOURCE_BYTES_MAX));
@@ -79,16 +102,16 @@ fn first_line(path: &Path, from: &str) -> Result<String> {
         .map_err(|error| unreadable(error.to_string()))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(unreadable("its first line is empty".into()).into()),
+        _ => Err(unreadable("its first line is empty".into())),
     }
 }
 
 /// Asks on the terminal without echo.
-fn ask(prompt: &str) -> Result<String> {
+fn ask(prompt: &str) -> Result<String, PasswordError> {
     if !std::io::stdin().is_terminal() {
-        return Err(PasswordError::NoSource("standard input is not a terminal".into()).into());
+        return Err(PasswordError::NoSource("standard input is not a terminal".into()));
     }
-    rpassword::prompt_password(prompt).map_err(|error| PasswordError::NoSource(error.to_string()).into())
+    rpassword::prompt_password(prompt).map_err(|error| PasswordError::NoSource(error.to_string()))
 }
 
 #[cfg(test)]
