@@ -311,6 +311,19 @@ pub const KEYSTORE_ARGON2_PASSES_MAX: u32 = 16;
 /// Most lanes of argon2id.
 pub const KEYSTORE_ARGON2_LANES_MAX: u32 = 8;
 
+// ---- the agent's line to its node
+
+/// First wait before an agent connects to its node again, milliseconds; each further wait is twice as long.
+pub const AGENT_RECONNECT_MS_MIN: u64 = 250;
+/// Longest wait before an agent connects to its node again, milliseconds.
+pub const AGENT_RECONNECT_MS_MAX: u64 = 15_000;
+/// Time without a new block after which an agent asks its node whether it is still there, milliseconds.
+pub const AGENT_SILENCE_MS_MAX: u64 = 10_000;
+/// Longest configuration file of the agent, bytes.
+pub const AGENT_CONFIG_BYTES_MAX: u64 = 64 * 1024;
+/// Longest status answer of the agent, bytes.
+pub const AGENT_STATUS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
 // ---- clients of the RPC (wallet, agent)
 
 /// How long a client waits for a connection to a node, milliseconds.
@@ -327,6 +340,7 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 
 // ---- relations
 
+const _: () = assert!(AGENT_SILENCE_MS_MAX + CLIENT_REQUEST_TIMEOUT_MS < AGENT_VIEW_LIFE_MS);
 const _: () = assert!(TRANSACTION_LIFE_MS / BLOCK_INTERVAL_BUSY_MS < BLOCK_HASH_COUNT as u64);
 
 const _: () = assert!(EXTRINSIC_BYTES_MAX < BLOCK_BYTES_MAX);
