@@ -95,6 +95,21 @@ fn the_named_key_survives_revocation_and_reaping() {
 }
 
 #[test]
+fn who_gave_up_the_identity_can_still_protect_the_account() {
+    run(|| {
+        let (first, second, network) = (key("first"), key("second"), key("network"));
+        let who = owner_of(&first);
+        assert_ok!(call(&who, add(KeyRole::Network, &network, proof(&network, KeyRole::Network, &who, &who))));
+        assert_ok!(call(&who, Call::revoke { subject: who.clone() }));
+        let own = |key: &SigningKey| proof(key, KeyRole::Account, &who, &who);
+        assert_ok!(call(&who, Call::register_account_key { public: public(&first), proof: own(&first) }));
+        assert_ok!(call(&who, Call::rotate_account_key { public: public(&second), proof: own(&second) }));
+        assert_eq!(Did::account_key(&who), Some(public(&second)));
+        assert_eq!(Did::controller(&who), None, "naming a key does not revive the identity");
+    });
+}
+
+#[test]
 fn an_agent_has_its_own_subject_and_a_controller() {
     run(|| {
         let provider = account(1);
