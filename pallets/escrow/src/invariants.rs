@@ -20,7 +20,10 @@ where
         for (deal, ledger) in Ledgers::<T>::iter() {
             let expected = Self::gross(&ledger, ledger.good_paid);
             if ledger.gross_paid != expected {
-                return Err(format!("I4: deal {deal} paid {} for {} good slots worth {expected}", ledger.gross_paid, ledger.good_paid));
+                return Err(format!(
+                    "I4: deal {deal} paid {} for {} good slots worth {expected}",
+                    ledger.gross_paid, ledger.good_paid
+                ));
             }
             let Some(held) = ledger.deposit.checked_sub(ledger.gross_paid) else {
                 return Err(format!("I4: deal {deal} paid {} of {}", ledger.gross_paid, ledger.deposit));

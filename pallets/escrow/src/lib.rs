@@ -108,6 +108,12 @@ pub struct Accrual {
 }
 
 #[frame_support::pallet]
+#[allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 pub mod pallet {
     use super::{Accrual, Balance, DealId, Ledger, Outcome};
     use frame_support::{
@@ -375,8 +381,7 @@ impl<T: Config> Pallet<T> {
             let gross = Self::gross(&ledger, good_slots);
             let fee_due = share_floor(gross, ledger.fee_ppm);
             let good_slots = good_slots.min(ledger.rate.affordable_slots(ledger.deposit));
-            let outcome =
-                Self::pay_out(&mut ledger, &Payment { good_slots, gross, fee_due, slash, ends: true })?;
+            let outcome = Self::pay_out(&mut ledger, &Payment { good_slots, gross, fee_due, slash, ends: true })?;
             Ledgers::<T>::remove(deal);
             Self::deposit_event(Event::PaidOut { deal, outcome });
             Ok(outcome)
@@ -434,11 +439,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Splits the bond between provider, renter and treasury: the victim comes first.
-    fn dispose_of_bond(
-        ledger: &Ledger<T::AccountId>,
-        slash: Option<Slash>,
-        outcome: &mut Outcome,
-    ) -> DispatchResult {
+    fn dispose_of_bond(ledger: &Ledger<T::AccountId>, slash: Option<Slash>, outcome: &mut Outcome) -> DispatchResult {
         let taken = slash.map_or(0, |slash| share_floor(ledger.bond, slash.share_ppm));
         let wanted = slash.map_or(0, |slash| share_floor(taken, slash.compensation_ppm));
         let rest = taken.checked_sub(wanted).ok_or(Error::<T>::Overflow)?;

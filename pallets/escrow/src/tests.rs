@@ -4,7 +4,10 @@ use crate::{BondTotal, Error, EscrowTotal, Ledgers, Slash, mock::*};
 use frame_support::{assert_noop, assert_ok, traits::fungible::Mutate as _};
 use proptest::prelude::*;
 use sp_runtime::{TokenError, traits::Zero as _};
-use x0_types::{Balance, deal::{Outcome, Rate}};
+use x0_types::{
+    Balance,
+    deal::{Outcome, Rate},
+};
 
 const RICH: Balance = 1_000_000_000;
 const FEE: u32 = 25_000;

@@ -43,46 +43,25 @@ pub use pallet::*;
 
 #[cfg(test)]
 mod tests;
+mod types;
 pub mod weights;
 
-use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{traits::Get, weights::Weight};
 use frame_system::pallet_prelude::BlockNumberFor;
-use scale_info::TypeInfo;
 use sp_runtime::{DispatchError, traits::SaturatedConversion};
 use x0_types::deal::{queue_key, split_queue_key};
 use x0_types::market::{DealId, DealProgress, DealQueue, DealWorker, Meter, Slot};
 
+pub use types::{Entry, Place, Waiting};
 pub use weights::WeightInfo;
 
-/// Where a deal's entry stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub enum Place {
-    /// In the timed queue, for this slot.
-    AtSlot(Slot),
-    /// In the next-block queue, under this sequence number.
-    NextBlock(u64),
-}
-
-/// A deal's entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct Entry {
-    /// Where it stands.
-    pub place: Place,
-    /// Failed attempts in a row.
-    pub attempts: u8,
-}
-
-/// An element of the next-block queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct Waiting {
-    /// The deal.
-    pub deal: DealId,
-    /// The block in which it was added.
-    pub added_in: u32,
-}
-
 #[frame_support::pallet]
+#[allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 pub mod pallet {
     use super::{DealId, DealWorker, Entry, Meter, Slot, Waiting, WeightInfo};
     use frame_support::pallet_prelude::*;

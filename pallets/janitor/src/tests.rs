@@ -1,6 +1,9 @@
 //! What the janitor promises: every entry is worked off in order, within the cap, and none is lost.
 
-use std::{cell::RefCell, collections::{BTreeMap, BTreeSet}};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{Entries, Entry, Error, Event, Place, weights::MeasuredWeight};
 use frame_support::{assert_noop, assert_ok, derive_impl, parameter_types, traits::Hooks};
@@ -102,7 +105,8 @@ impl Meter<u64> for Script {
 
 fn with_chain(test: impl FnOnce()) {
     world(|world| *world = World::default());
-    let mut chain: sp_io::TestExternalities = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap().into();
+    let mut chain: sp_io::TestExternalities =
+        frame_system::GenesisConfig::<Test>::default().build_storage().unwrap().into();
     chain.execute_with(|| {
         System::set_block_number(1);
         test();
@@ -306,8 +310,8 @@ fn the_weight_counts_the_entries_worked_off() {
         }
         System::set_block_number(2);
         let weight = Janitor::on_initialize(2);
-        let expected =
-            MeasuredWeight::<Test>::on_initialize_base().saturating_add(MeasuredWeight::<Test>::entry().saturating_mul(3));
+        let expected = MeasuredWeight::<Test>::on_initialize_base()
+            .saturating_add(MeasuredWeight::<Test>::entry().saturating_mul(3));
         assert_eq!(weight, expected);
     });
 }

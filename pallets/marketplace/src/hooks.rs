@@ -3,9 +3,7 @@
 use sp_runtime::DispatchError;
 use x0_types::{
     deal::{CloseReason, DealState, split_queue_key},
-    market::{
-        DealId, DealProgress, DealQueue as _, DealWorker, MarketHooks, Meter as _, Slot, SlotWork, Verdict,
-    },
+    market::{DealId, DealProgress, DealQueue as _, DealWorker, MarketHooks, Meter as _, Slot, SlotWork, Verdict},
 };
 
 use crate::{Config, Deal, Deals, DealsOfNode, Ends, Event, Pallet, Starts, Suspicions};
@@ -71,9 +69,10 @@ impl<T: Config> Pallet<T> {
     fn measured_deal(id: DealId, slot: Slot) -> Option<Deal<T::AccountId>> {
         Deals::<T>::get(id).filter(|deal| {
             deal.state.is_running()
-                && deal.run.as_ref().is_some_and(|run| {
-                    run.start.is_some() && run.confirmed_slot < slot && slot <= run.end_slot
-                })
+                && deal
+                    .run
+                    .as_ref()
+                    .is_some_and(|run| run.start.is_some() && run.confirmed_slot < slot && slot <= run.end_slot)
         })
     }
 
@@ -137,11 +136,8 @@ impl<T: Config> Pallet<T> {
     fn complete(id: DealId, slot: Slot) {
         match Deals::<T>::get(id) {
             Some(mut deal) => {
-                let reason = if Self::is_exhausted(id, &deal) {
-                    CloseReason::DepositExhausted
-                } else {
-                    CloseReason::TermServed
-                };
+                let reason =
+                    if Self::is_exhausted(id, &deal) { CloseReason::DepositExhausted } else { CloseReason::TermServed };
                 Self::freeze(id, &mut deal, slot, reason, None);
                 Self::hand_to_janitor(id, deal);
             }

@@ -88,9 +88,10 @@ where
         check!(frozen.reason.terminal_state() == deal.state, "deal {id} is {:?} for {:?}", deal.state, frozen.reason);
         check!(!T::Queue::is_queued(id), "I9: ended deal {id} is queued");
         let bond = if deal.run.is_some() { deal.bond } else { 0 };
-        let paid: Option<Balance> = [outcome.to_provider, outcome.fee, outcome.refund, outcome.slash, outcome.bond_back]
-            .into_iter()
-            .try_fold(0u128, u128::checked_add);
+        let paid: Option<Balance> =
+            [outcome.to_provider, outcome.fee, outcome.refund, outcome.slash, outcome.bond_back]
+                .into_iter()
+                .try_fold(0u128, u128::checked_add);
         check!(paid == deal.deposit.checked_add(bond), "I8: deal {id} paid {paid:?} of {} + {bond}", deal.deposit);
         check!(outcome.gross == deal.rate.accrued(deal.deposit, frozen.good_slots), "I4: deal {id}: {outcome:?}");
         check!(outcome.slash <= bond && outcome.compensation <= outcome.slash, "I17: deal {id}: {outcome:?}");
@@ -123,10 +124,7 @@ where
                 == (&deal.renter, &deal.provider, deal.deposit, bond, deal.rate),
             "I2: deal {id} and its ledger differ: {deal:?} {ledger:?}"
         );
-        check!(
-            FundedOf::<T>::contains_key(deal.source.listing, id) == deal.run.is_none(),
-            "deal {id}: funded index"
-        );
+        check!(FundedOf::<T>::contains_key(deal.source.listing, id) == deal.run.is_none(), "deal {id}: funded index");
         check!(DealsOfNode::<T>::get(&deal.node).contains(&id) == deal.run.is_some(), "deal {id}: node index");
         check!((deal.state == DealState::Suspect) == Suspicions::<T>::contains_key(id), "deal {id}: suspicion");
         check!((deal.state == DealState::Frozen) == deal.frozen.is_some(), "deal {id}: frozen");
@@ -134,10 +132,7 @@ where
         let Some(run) = &deal.run else { return Ok(()) };
         check!(run.terms.is_valid() && ledger.fee_ppm == run.terms.fee_ppm, "I14: deal {id}: {run:?} {ledger:?}");
         check!(run.end_slot == run.confirmed_slot + deal.term_slots, "deal {id}: {run:?}");
-        check!(
-            Ends::<T>::contains_key(queue_key(run.end_slot, id)) == deal.state.is_running(),
-            "deal {id}: end queue"
-        );
+        check!(Ends::<T>::contains_key(queue_key(run.end_slot, id)) == deal.state.is_running(), "deal {id}: end queue");
         check!(
             Starts::<T>::contains_key(queue_key(run.confirmed_slot, id))
                 == (deal.state.is_running() && run.start.is_none()),
@@ -169,12 +164,17 @@ where
             count.0 += 1;
             count.1 += listing.storage_deposit;
         }
-        check!(sums.keys().all(|id| Listings::<T>::contains_key(id)), "a deal's listing is gone");
+        check!(sums.keys().all(Listings::<T>::contains_key), "a deal's listing is gone");
         check!(ListingOf::<T>::iter().count() == listings, "node index: {listings} listings");
-        check!(ListingCount::<T>::iter().count() == of_provider.len(), "listing counts: {} providers", of_provider.len());
+        check!(
+            ListingCount::<T>::iter().count() == of_provider.len(),
+            "listing counts: {} providers",
+            of_provider.len()
+        );
         for (provider, (count, deposits)) in of_provider {
             check!(ListingCount::<T>::get(&provider) == count, "{provider:?} has {count} listings");
-            let held = <T as pallet_x0_escrow::Config>::Currency::balance_on_hold(&HoldReason::Listing.into(), &provider);
+            let held =
+                <T as pallet_x0_escrow::Config>::Currency::balance_on_hold(&HoldReason::Listing.into(), &provider);
             check!(held == deposits, "I3: {provider:?} holds {held} for listings, {deposits} expected");
         }
         Ok(())

@@ -71,7 +71,12 @@ pub use types::{Deal, Failure, Failures, Frozen, REPORTERS_BYTES_MAX, Reporters,
 pub use weights::WeightInfo;
 
 #[frame_support::pallet]
-#[allow(missing_docs, reason = "the macro generates items that cannot carry documentation")]
+#[allow(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    reason = "the macro generates undocumented items, and conversions that hold by construction"
+)]
 pub mod pallet {
     use super::{Deal, Failures, Suspicion, WeightInfo};
     use frame_support::pallet_prelude::*;
@@ -182,8 +187,7 @@ pub mod pallet {
 
     /// The last failures of each provider.
     #[pallet::storage]
-    pub type FailuresOf<T: Config> =
-        StorageMap<_, Blake2_128Concat, T::AccountId, Failures<T::AccountId>, ValueQuery>;
+    pub type FailuresOf<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Failures<T::AccountId>, ValueQuery>;
 
     /// Parameters of deals that are confirmed from now on.
     #[pallet::storage]

@@ -60,10 +60,7 @@ impl<T: Config> Pallet<T> {
         Self::ensure_live(&listing.node, &listing.provider)?;
         Self::ensure_free(&listing, &capacity)?;
         let offer = &listing.offer;
-        ensure!(
-            (offer.term_min_slots..=offer.term_max_slots).contains(&term_slots),
-            Error::<T>::TermOutsideListing
-        );
+        ensure!((offer.term_min_slots..=offer.term_max_slots).contains(&term_slots), Error::<T>::TermOutsideListing);
         let (part, whole) = (capacity.bandwidth_kbps, offer.capacity.bandwidth_kbps);
         let rate = offer.price.scaled(part, whole).ok_or(Error::<T>::PriceTooHigh)?;
         let least = rate.amount_ceil(offer.term_min_slots).ok_or(Error::<T>::PriceTooHigh)?;
@@ -153,12 +150,7 @@ impl<T: Config> Pallet<T> {
         ensure!(deal.state.is_running(), Error::<T>::NotRunning);
         let good_slots = Self::good_slots(id, &deal);
         let paid = Escrow::<T>::accrue(id, good_slots)?;
-        Self::deposit_event(Event::DealSettled {
-            deal: id,
-            good_slots,
-            to_provider: paid.to_provider,
-            fee: paid.fee,
-        });
+        Self::deposit_event(Event::DealSettled { deal: id, good_slots, to_provider: paid.to_provider, fee: paid.fee });
         Ok(())
     }
 
@@ -168,11 +160,8 @@ impl<T: Config> Pallet<T> {
         ensure!(deal.state.is_running(), Error::<T>::NotRunning);
         // A deposit that is used up ended the deal before the renter did, whether or not the janitor
         // has come by: the reason does not depend on its backlog.
-        let reason = if Self::is_exhausted(id, &deal) {
-            CloseReason::DepositExhausted
-        } else {
-            CloseReason::CancelledByRenter
-        };
+        let reason =
+            if Self::is_exhausted(id, &deal) { CloseReason::DepositExhausted } else { CloseReason::CancelledByRenter };
         Self::freeze(id, &mut deal, T::Meter::closed_slot(), reason, None);
         Self::conclude(id, deal)
     }

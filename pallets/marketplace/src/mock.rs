@@ -147,7 +147,14 @@ impl Meter<u64> for Script {
         world(|w| w.closed)
     }
     fn counters(node: &u64) -> Option<Counters> {
-        world(|w| w.nodes.get(node).map(|(bad, unknown)| Counters { closed: w.closed, void: w.void, bad: *bad, unknown: *unknown }))
+        world(|w| {
+            w.nodes.get(node).map(|(bad, unknown)| Counters {
+                closed: w.closed,
+                void: w.void,
+                bad: *bad,
+                unknown: *unknown,
+            })
+        })
     }
     fn enrol(node: &u64, _: &u64) -> Result<NodeIndex, DispatchError> {
         world(|w| {
@@ -179,7 +186,8 @@ fn close_slots() {
             }
             world(|w| w.working = None);
         }
-        let Some(slot) = world(|w| (w.closed + 1 + x0_limits::REPORT_GRACE_SLOTS < w.current).then_some(w.closed + 1)) else {
+        let Some(slot) = world(|w| (w.closed + 1 + x0_limits::REPORT_GRACE_SLOTS < w.current).then_some(w.closed + 1))
+        else {
             return;
         };
         close(slot);
@@ -230,7 +238,6 @@ fn close(slot: Slot) {
 
 /// The next block, with the clock at this slot.
 pub fn block_at(slot: Slot) {
-    check();
     let next = System::block_number() + 1;
     System::set_block_number(next);
     world(|w| w.current = slot.max(w.current));
@@ -308,7 +315,13 @@ pub fn manifest() -> Manifest<u64> {
 }
 
 /// Rents at the listing's present version.
-pub fn rent(renter: u64, listing: ListingId, capacity: Capacity, term: u64, deposit: Balance) -> Result<DealId, DispatchError> {
+pub fn rent(
+    renter: u64,
+    listing: ListingId,
+    capacity: Capacity,
+    term: u64,
+    deposit: Balance,
+) -> Result<DealId, DispatchError> {
     let deal = crate::NextDeal::<Test>::get();
     let version = crate::Listings::<Test>::get(listing).map_or(0, |listing| listing.version);
     Market::rent(signed(renter), listing, version, capacity, term, deposit, manifest())?;

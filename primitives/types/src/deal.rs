@@ -5,10 +5,11 @@
 //!
 //! Rounding: what a renter owes is floored once on the cumulative amount; what a renter must bring
 //! before a deal is ceiled.
+#![allow(clippy::cast_possible_truncation, reason = "the derive of Encode casts the index of a variant to a byte")]
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
-use sp_runtime::{BoundedVec, helpers_128bit::multiply_by_rational_with_rounding, Rounding, traits::ConstU32};
+use sp_runtime::{BoundedVec, Rounding, helpers_128bit::multiply_by_rational_with_rounding, traits::ConstU32};
 
 use crate::{
     account::Balance,
@@ -40,8 +41,18 @@ pub fn share_floor(amount: Balance, ppm: u32) -> Balance {
 
 /// A price: `num / den` base units for each good slot.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct Rate {
     /// Base units for `den` good slots; at least 1.
@@ -127,8 +138,19 @@ const fn gcd(mut a: Balance, mut b: Balance) -> Balance {
 
 /// Relay capacity of a node.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct Capacity {
     /// Relay bandwidth, kilobits per second.
@@ -191,8 +213,18 @@ impl<AccountId: Encode> Manifest<AccountId> {
 
 /// Where a listing stands. A closed listing is not stored.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum ListingState {
     /// Takes new deals.
@@ -203,8 +235,18 @@ pub enum ListingState {
 
 /// Where a deal stands.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum DealState {
     /// The renter's deposit is held; the provider has not confirmed yet.
@@ -243,8 +285,18 @@ impl DealState {
 
 /// Why a deal ended.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub enum CloseReason {
     /// The end slot closed.
@@ -290,8 +342,18 @@ impl CloseReason {
 
 /// Market parameters that governance may change; a deal keeps those of its confirmation.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct DealTerms {
     /// The treasury's share of what the provider earns, ppm, floored.
@@ -330,8 +392,19 @@ impl DealTerms {
 /// Who got what at the end of a deal: `to_provider + fee + refund = deposit` and
 /// `slash + bond_back = bond`, exactly.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct Outcome {
     /// Good slots that were billed.

@@ -269,7 +269,8 @@ fn a_deal_keeps_the_parameters_of_its_confirmation() {
         let early = DealTerms { fee_ppm: 100_000, ..DealTerms::default() };
         assert_ok!(set(early));
         assert_ok!(confirm(deal));
-        let late = DealTerms { fee_ppm: 900_000, compensation_ppm: 0, slash_ladder_ppm: [1_000_000; 3], fail_run_slots: 1 };
+        let late =
+            DealTerms { fee_ppm: 900_000, compensation_ppm: 0, slash_ladder_ppm: [1_000_000; 3], fail_run_slots: 1 };
         assert_ok!(set(late));
         close_up_to(60);
         plan(NODE, [61], Seen::Down(ALL));

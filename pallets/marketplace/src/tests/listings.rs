@@ -78,14 +78,13 @@ fn an_update_changes_new_deals_only() {
         let listing = list_node(NODE).unwrap();
         let deal = rent(RENTER, listing, SMALL, 50, 10_000).unwrap();
         let dear = Rate { num: 70, den: 1 };
-        let update = |capacity| Market::update_listing(signed(PROVIDER), listing, dear, capacity, region("us"), 10, 20, 2 * BOND);
+        let update = |capacity| {
+            Market::update_listing(signed(PROVIDER), listing, dear, capacity, region("us"), 10, 20, 2 * BOND)
+        };
         assert_ok!(update(CAPACITY));
         assert_eq!(Listings::<Test>::get(listing).unwrap().version, 1);
         // A renter who read the old terms is not bound to the new ones.
-        assert_noop!(
-            Market::rent(signed(RENTER), listing, 0, SMALL, 15, 10_000, manifest()),
-            Fails::VersionChanged
-        );
+        assert_noop!(Market::rent(signed(RENTER), listing, 0, SMALL, 15, 10_000, manifest()), Fails::VersionChanged);
         // The deal made before keeps price, term and bond, though it is confirmed after.
         assert_ok!(confirm(deal));
         let kept = deal_of(deal);
@@ -148,10 +147,7 @@ fn bad_requests_are_refused_with_their_reason() {
         // 10 slots at 7 are the least for the whole capacity; a smaller share has the smallest deposit.
         assert_noop!(rent(RENTER, listing, CAPACITY, 50, 69), Fails::DepositTooSmall);
         assert_noop!(rent(RENTER, listing, SMALL, 50, 49), Fails::DepositTooSmall);
-        assert_noop!(
-            rent(RENTER, listing, SMALL, 50, RICH),
-            pallet_x0_escrow::Error::<Test>::DepositNotCovered
-        );
+        assert_noop!(rent(RENTER, listing, SMALL, 50, RICH), pallet_x0_escrow::Error::<Test>::DepositNotCovered);
         assert_ok!(rent(RENTER, listing, CAPACITY, 50, 70));
         world(|w| w.revoked.insert(NODE));
         assert_noop!(rent(RENTER, listing, SMALL, 50, 10_000), Fails::NodeNotLive);

@@ -21,7 +21,13 @@ const RENTERS: [u64; 2] = [RENTER, RENTER_2];
 /// What a user or the clock does.
 #[derive(Clone, Debug)]
 enum Op {
-    Rent { renter: usize, node: usize, kbps: u32, term: u64, deposit: u32 },
+    Rent {
+        renter: usize,
+        node: usize,
+        kbps: u32,
+        term: u64,
+        deposit: u32,
+    },
     Confirm(usize),
     Settle(usize),
     Cancel(usize),
@@ -268,7 +274,9 @@ fn apply(op: &Op, deals: &mut Vec<Accepted>, pace: Pace) {
         Op::Cancel(index) => {
             if let Some(index) = pick(*index) {
                 let renter = deals[index].renter;
-                if Market::cancel(signed(renter), index as DealId).is_ok() && state(index as DealId) == DealState::Cancelled {
+                if Market::cancel(signed(renter), index as DealId).is_ok()
+                    && state(index as DealId) == DealState::Cancelled
+                {
                     deals[index].cancelled = Some(world(|w| w.closed));
                 }
             }
@@ -302,7 +310,7 @@ fn small(ops: &[Op]) -> Vec<Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
 
     /// Every history ends with the balances and states of its replay.
     #[test]
