@@ -106,6 +106,12 @@ impl ProbeHandle {
         self.store.get(slot)
     }
 
+    /// Whether the worker's tasks still run: they end before [`ProbeHandle::stop`] only by a defect.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.tasks.iter().any(JoinHandle::is_finished)
+    }
+
     /// Stops probing at once; a report that is being submitted is finished first.
     pub async fn stop(self) {
         self.stop.send_replace(true);

@@ -186,7 +186,7 @@ pub struct LogSection {
 
 impl Default for LogSection {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), json: false }
+        Self { filter: "info,arc_malachitebft=warn".to_owned(), json: false }
     }
 }
 

@@ -14,6 +14,7 @@ use x0_crypto::SigningKey;
 use x0_executor::{Executor, ExecutorError, Options};
 use x0_mempool::Mempool;
 use x0_network::memory::MemoryCarrier;
+use x0_offchain::{EndpointPolicy, NodeChain, ProbeConfig, ProbeHandle, ProbeWorker, SystemClock};
 use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, RpcServer, Transport};
 use x0_storage::{Database, FatalHandler, OpenOptions, StorageError};
 
@@ -21,8 +22,12 @@ use x0_storage::{Database, FatalHandler, OpenOptions, StorageError};
 pub struct Parts {
     database: Database,
     engine: EngineHandle,
+    probes: Option<ProbeHandle>,
     rpc: RpcServer,
 }
+
+/// How often the measuring worker is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The parts that hold state: opened on a blocking thread.
 struct Ground {
@@ -64,17 +69,21 @@ impl Parts {
             x0_consensus::start(settings, consensus, executor.clone(), mempool.clone(), database.clone(), carrier)
                 .await
                 .map_err(|cause| consensus_failure(&cause))?;
+        let probes = probes(config, spec, &keys, &executor, &mempool);
         let info = node_info(spec, &keys.network);
         let node = Arc::new(Node::new(executor.clone(), database.clone(), mempool, info, Some(log)));
         let rpc = match RpcServer::start(&node, &listeners).await {
             Ok(rpc) => rpc,
             Err(cause) => {
+                if let Some(probes) = probes {
+                    probes.stop().await;
+                }
                 engine.stop().await;
                 return Err(Failure::configuration(cause));
             }
         };
         announce(&listeners, &rpc, &executor, &keys.network);
-        Ok(Self { database, engine, rpc })
+        Ok(Self { database, engine, probes, rpc })
     }
 
     /// Waits until a part fails.
@@ -85,6 +94,7 @@ impl Parts {
                 x0_consensus::Failure::Restartable(reason) => Failure::new(Exit::Restartable, format!("consensus: {reason}")),
             },
             failure = self.rpc.failed() => Failure::new(Exit::Restartable, failure),
+            () = ended(self.probes.as_ref()) => Failure::new(Exit::Restartable, "the measuring worker ended"),
         }
     }
 
@@ -94,12 +104,47 @@ impl Parts {
     /// When the database cannot flush.
     pub async fn stop(self) -> Result<(), Failure> {
         self.rpc.stop().await;
+        if let Some(probes) = self.probes {
+            probes.stop().await;
+        }
         self.engine.stop().await;
         let database = self.database;
         tokio::task::spawn_blocking(move || database.flush())
             .await
             .map_err(|cause| Failure::new(Exit::Storage, format!("flushing ended early: {cause}")))?
             .map_err(|cause| storage_failure(&cause))
+    }
+}
+
+/// Starts measuring, on a node that has a reporter key.
+fn probes(
+    config: &Config,
+    spec: &ChainSpec,
+    keys: &NodeKeys,
+    executor: &Executor,
+    mempool: &Mempool,
+) -> Option<ProbeHandle> {
+    if !config.file.offchain.enabled {
+        return None;
+    }
+    let Some(reporter) = keys.reporter.clone() else {
+        tracing::warn!(target: "x0::node", "there is no reporter key: this validator does not measure mesh nodes");
+        return None;
+    };
+    let settings = ProbeConfig {
+        network_key: keys.network.clone(),
+        // On a network with value, a provider must not make validators knock on private addresses.
+        endpoints: if spec.chain_type == ChainType::Live { EndpointPolicy::Public } else { EndpointPolicy::Any },
+    };
+    let chain = NodeChain::new(executor.clone(), mempool.clone(), reporter);
+    Some(ProbeWorker::start(chain, Arc::new(SystemClock), &settings))
+}
+
+/// Waits until the worker has ended by itself; for ever when there is none.
+async fn ended(probes: Option<&ProbeHandle>) {
+    let Some(probes) = probes else { return std::future::pending().await };
+    while probes.is_running() {
+        tokio::time::sleep(WATCH_INTERVAL).await;
     }
 }
 
