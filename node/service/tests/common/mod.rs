@@ -4,7 +4,10 @@
 
 use codec::Encode as _;
 use jsonrpsee::{
-    core::{ClientError, client::{ClientT as _, Subscription, SubscriptionClientT as _}},
+    core::{
+        ClientError,
+        client::{ClientT as _, Subscription, SubscriptionClientT as _},
+    },
     rpc_params,
     ws_client::{WsClient, WsClientBuilder},
 };
@@ -228,7 +231,8 @@ impl Signer {
         let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
         let payload = SignedPayload::from_raw(call.clone(), extension.clone(), implicit).encode();
         let signature = self.key.sign_transaction(&payload).unwrap();
-        let signature = ChainSignature::MlDsa65 { public: public(&self.key), signature: MlDsa65Signature(signature.to_boxed()) };
+        let signature =
+            ChainSignature::MlDsa65 { public: public(&self.key), signature: MlDsa65Signature(signature.to_boxed()) };
         UncheckedExtrinsic::new_signed(call, self.account.clone().into(), signature, extension)
     }
 }
