@@ -225,9 +225,9 @@ impl Slot {
         Ok(bytes)
     }
 
-    fn write(&self, index: usize, record: &[u8; RECORD_BYTES]) -> Result<(), GuardError> {
+    fn write(&self, index: usize, records: &[u8]) -> Result<(), GuardError> {
         let offset = u64::try_from(index * RECORD_BYTES).unwrap_or(u64::MAX);
-        self.file.write_all_at(record, offset).map_err(|error| self.io(error))?;
+        self.file.write_all_at(records, offset).map_err(|error| self.io(error))?;
         self.file.sync_data().map_err(|error| self.io(error))
     }
 }
@@ -380,40 +380,87 @@ impl Guard {
         statement: &Statement<'_>,
         make: impl FnOnce() -> Result<Signature, x0_crypto::CryptoError>,
     ) -> Result<Signature, GuardError> {
+        let recorded = self.recorded(statement)?;
+        let signature = match recorded {
+            Some(signature) => signature,
+            None => {
+                let signature = make()?;
+                self.record(&[(statement, &signature)])?;
+                signature
+            }
+        };
+        Ok(signature)
+    }
+
+    /// Signs two statements of one round with one wait for the disk: the second place must follow the
+    /// first. If either is refused, nothing is signed.
+    ///
+    /// # Errors
+    /// As [`Guard::sign`].
+    pub fn sign_pair(
+        &mut self,
+        statements: [&Statement<'_>; 2],
+        make: impl Fn(usize) -> Result<Signature, x0_crypto::CryptoError>,
+    ) -> Result<[Signature; 2], GuardError> {
+        let [first, second] = statements;
+        let (old_first, old_second) = (self.recorded(first)?, self.recorded(second)?);
+        let new = |old: &Option<Signature>, index| old.clone().map_or_else(|| make(index), Ok);
+        let signatures = [new(&old_first, 0)?, new(&old_second, 1)?];
+        let mut fresh = Vec::with_capacity(2);
+        if old_first.is_none() {
+            fresh.push((first, &signatures[0]));
+        }
+        if old_second.is_none() {
+            fresh.push((second, &signatures[1]));
+        }
+        if !fresh.is_empty() {
+            self.record(&fresh)?;
+        }
+        Ok(signatures)
+    }
+
+    /// The stored signature of this very statement; `None` when its place is ahead of all others.
+    fn recorded(&self, statement: &Statement<'_>) -> Result<Option<Signature>, GuardError> {
         if self.poisoned {
             return Err(GuardError::Poisoned);
         }
-        let digest = x0_crypto::blake2b_256(statement.body);
         if let Some(recorded) = self.recent.get(&statement.place) {
-            if recorded.digest == digest {
-                return Ok(recorded.signature.clone());
+            if recorded.digest == x0_crypto::blake2b_256(statement.body) {
+                return Ok(Some(recorded.signature.clone()));
             }
             return Err(GuardError::Conflict { recorded: Box::new(recorded.clone()) });
         }
-        let last = self.last();
-        if let Some(last) = last
-            && statement.place < last
-        {
-            return Err(GuardError::Regression { asked: statement.place, last });
+        match self.last() {
+            Some(last) if statement.place < last => Err(GuardError::Regression { asked: statement.place, last }),
+            _ => Ok(None),
         }
-        let signature = make()?;
-        let signed = Signed {
-            place: statement.place,
-            block: statement.block,
-            pol_round: statement.pol_round,
-            digest,
-            signature: signature.clone(),
-        };
-        let new_height = last.is_some_and(|last| last.height != statement.place.height);
-        if new_height || self.next >= GUARD_RECORDS_PER_SLOT_MAX {
+    }
+
+    /// Writes records that follow one another, and waits for the disk once. They lie side by side in one
+    /// slot, so that a torn write leaves a beginning of them.
+    fn record(&mut self, statements: &[(&Statement<'_>, &Signature)]) -> Result<(), GuardError> {
+        let Some((first, _)) = statements.first() else { return Ok(()) };
+        let new_height = self.last().is_some_and(|last| last.height != first.place.height);
+        if new_height || self.next + statements.len() > GUARD_RECORDS_PER_SLOT_MAX {
             self.active = 1 - self.active;
             self.next = 0;
         }
-        if let Err(error) = self.slots[self.active].write(self.next, &write_record(&signed, &self.binding)) {
+        let signed: Vec<_> = statements
+            .iter()
+            .map(|(statement, signature)| Signed {
+                place: statement.place,
+                block: statement.block,
+                pol_round: statement.pol_round,
+                digest: x0_crypto::blake2b_256(statement.body),
+                signature: (*signature).clone(),
+            })
+            .collect();
+        let bytes: Vec<u8> = signed.iter().flat_map(|signed| *write_record(signed, &self.binding)).collect();
+        if let Err(error) = self.slots[self.active].write(self.next, &bytes) {
             self.poisoned = true;
             return Err(error);
         }
-        self.next += 1;
+        self.next += signed.len();
         if new_height {
             self.recent.clear();
         }
@@ -421,8 +468,8 @@ impl Guard {
         while self.recent.len() >= 2 * GUARD_RECORDS_PER_SLOT_MAX {
             self.recent.pop_first();
         }
-        self.recent.insert(signed.place, signed);
-        Ok(signature)
+        self.recent.extend(signed.into_iter().map(|signed| (signed.place, signed)));
+        Ok(())
     }
 }
 

@@ -143,17 +143,34 @@ impl ConsensusSigner {
         Ok(inner.guard.lock().sign(&statement, || inner.key.sign_proposal(&inner.genesis, &body))?.into())
     }
 
-    /// Signs the opening part of a block. Blocks on the disk.
+    /// Signs the opening part of a new block and, with the same wait for the disk, the proposal that the
+    /// engine will ask for. Blocks on the disk.
     ///
     /// # Errors
     /// Each variant of [`SignError`].
     pub fn opening(&self, opening: Opening) -> Result<SignedOpening, SignError> {
         self.own(opening.proposer)?;
-        let body = opening.body();
-        let place = Place { height: opening.height.0, round: opening.round, step: Step::Opening };
-        let statement = Statement { place, block: Some(opening.block.0), pol_round: None, body: &body };
+        let (height, round) = (opening.height.0, opening.round);
+        let proposal = Proposal {
+            height: opening.height,
+            round: Round::new(round),
+            value: opening.block,
+            pol_round: Round::Nil,
+            proposer: opening.proposer,
+        };
+        let bodies = [opening.body(), proposal_body(&proposal)];
+        let statement = |step, body| Statement {
+            place: Place { height, round, step },
+            block: Some(opening.block.0),
+            pol_round: None,
+            body,
+        };
+        let (first, second) = (statement(Step::Opening, &bodies[0][..]), statement(Step::Proposal, &bodies[1][..]));
         let inner = &self.0;
-        let signature = inner.guard.lock().sign(&statement, || inner.key.sign_proposal_part(&inner.genesis, &body))?;
+        let [signature, _] = inner.guard.lock().sign_pair([&first, &second], |index| match index {
+            0 => inner.key.sign_proposal_part(&inner.genesis, &bodies[0]),
+            _ => inner.key.sign_proposal(&inner.genesis, &bodies[1]),
+        })?;
         Ok(SignedOpening { opening, signature: signature.into() })
     }
 }

@@ -35,6 +35,24 @@ async fn four_validators_finalise_the_same_blocks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn blocks_of_many_parts_arrive_whole_on_a_lossy_network() {
+    let (hub, mut nodes) = cluster(4, Pacing { busy_ms: 500, ..PACING }).await;
+    let hashes = nodes[0].submit("alice", 0, 600).await;
+    // A lost part costs its round; the next proposer of the block, or synchronisation, makes up for it.
+    hub.set_loss_per_mille(2);
+    for node in &nodes {
+        node.until_final(&hashes).await;
+    }
+    assert_same_chain(&nodes);
+    let largest = (1..=nodes[0].height())
+        .map(|height| nodes[0].up().database.body(u32::try_from(height).unwrap()).unwrap().iter().map(bytes::Bytes::len).sum())
+        .max();
+    assert!(largest > Some(2 * x0_limits::PROPOSAL_PART_BYTES), "{largest:?}");
+    hub.set_loss_per_mille(0);
+    stop_all(&mut nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_validator_that_was_away_catches_up() {
     let (_hub, mut nodes) = cluster(4, PACING).await;
     for node in &nodes {

@@ -90,3 +90,32 @@ async fn an_idle_chain_beats_no_faster_than_its_idle_interval_and_answers_at_onc
     node.until_final(&hashes).await;
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validator_that_dies_at_any_moment_comes_back_to_the_same_chain() {
+    let (_hub, mut nodes) = cluster(1, ON_DEMAND).await;
+    let node = &mut nodes[0];
+    node.until_height(1).await;
+    let mut history = Vec::new();
+    let mut sent = Vec::new();
+    for round in 0..12u32 {
+        sent.extend(node.submit("charlie", u32::try_from(sent.len()).unwrap(), 2).await);
+        // Somewhere between the first step of the block and the next idle wait.
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 5)).await;
+        // Without a word to the engine: its tasks end where they stand.
+        drop(node.up.take());
+        node.start().await;
+        for (height, hash) in &history {
+            assert_eq!(node.hash_of(*height), *hash, "a final block stays");
+        }
+        // Waiting transactions live in memory only, so the wallet sends again what is not in a block.
+        let nonce = node.nonce_of("charlie");
+        sent.truncate(usize::try_from(nonce).unwrap());
+        let height = node.height();
+        history = (1..=height).map(|height| (height, node.hash_of(height))).collect();
+    }
+    let last = node.submit("charlie", node.nonce_of("charlie"), 1).await;
+    node.until_final(&last).await;
+    node.check_certificates();
+    node.stop().await;
+}

@@ -96,6 +96,29 @@ fn a_very_long_height_moves_to_the_other_slot_and_stays_safe() {
     assert_eq!(Guard::open(directory.path(), BINDING).unwrap().last().unwrap().height, 3);
 }
 
+#[test]
+fn a_pair_is_signed_together_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let counter = Cell::new(0);
+    let make = |_| fresh(&counter)();
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    let (opening, proposal) = (statement(1, 0, Step::Opening, b"A"), statement(1, 0, Step::Proposal, b"A"));
+    let [first, second] = guard.sign_pair([&opening, &proposal], make).unwrap();
+    assert_ne!(first, second);
+    drop(guard);
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    assert_eq!(guard.sign_pair([&opening, &proposal], make).unwrap(), [first.clone(), second.clone()]);
+    assert_eq!(guard.sign(&proposal, fresh(&counter)).unwrap(), second);
+    let other = statement(1, 0, Step::Proposal, b"B");
+    assert!(matches!(guard.sign_pair([&opening, &other], make), Err(GuardError::Conflict { .. })));
+    // Only the second of a new pair is refused: the first is not signed either.
+    guard.sign(&statement(1, 1, Step::Proposal, b"A"), fresh(&counter)).unwrap();
+    let made = counter.get();
+    let late = statement(1, 1, Step::Opening, b"A");
+    assert!(matches!(guard.sign_pair([&late, &other], make), Err(GuardError::Regression { .. })));
+    assert_eq!(counter.get(), made);
+}
+
 /// What a test does to a guard.
 #[derive(Clone, Debug)]
 enum Action {

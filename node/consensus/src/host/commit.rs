@@ -14,6 +14,9 @@ use ractor::RpcReplyPort;
 use std::{ops::RangeInclusive, sync::Arc};
 use x0_limits::{SYNC_BATCH_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX};
 
+/// Heights between two removals of stale undecided blocks: each one waits for the disk.
+const FORGET_EVERY: u64 = 8;
+
 /// Commits a decided block and then acknowledges it, after which peers may be told of it.
 pub(super) async fn decided(shared: Arc<Shared>, certificate: CommitCertificate<ChainContext>, reply: RpcReplyPort<()>) {
     let (height, block) = (certificate.height, certificate.value_id);
@@ -42,10 +45,13 @@ async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -
         answer => answer?,
     };
     shared.book.refresh(shared.chain.as_ref(), tip.height).await?;
-    shared.chain.forget(height).await?;
     shared.known.lock().retain(|of, _| *of > height);
     shared.assembler.lock().prune(height);
     shared.tip.send_replace(tip);
+    if height.is_multiple_of(FORGET_EVERY) {
+        // The decision is durable and told; only then is there time for another wait for the disk.
+        shared.chain.forget(height).await?;
+    }
     Ok(())
 }
 

@@ -151,6 +151,13 @@ impl Node {
         hashes
     }
 
+    /// The account's nonce in the head's state.
+    pub fn nonce_of(&self, account: &str) -> u32 {
+        let executor = &self.up().executor;
+        let account = presets::dev_account(account).unwrap();
+        executor.with_state(executor.head().hash, || x0_runtime::System::account_nonce(&account)).unwrap()
+    }
+
     /// Waits until every one of these transactions is in a block of this node.
     pub async fn until_final(&self, transactions: &[Hash]) {
         let database = &self.up().database;
