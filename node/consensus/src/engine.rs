@@ -33,7 +33,7 @@ use ractor::Actor;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     runtime::Runtime,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
 };
 use x0_crypto::SigningKey;
@@ -334,6 +334,9 @@ async fn assemble(
         halted: Arc::clone(&halted),
         assembler: Mutex::default(),
         known: Mutex::default(),
+        announced: Mutex::default(),
+        judging: Arc::new(Semaphore::new(x0_limits::JUDGING_BLOCKS_MAX)),
+        early: Arc::new(Semaphore::new(x0_limits::EARLY_BLOCKS_MAX)),
         config,
     });
     shared.recover().await?;

@@ -25,7 +25,8 @@
 //!
 //! # Limits
 //! Messages: the `*_FRAME_BYTES_MAX` of `x0-limits`. Blocks under way: `PROPOSAL_STREAMS_PER_PEER_MAX`,
-//! `UNDECIDED_BLOCKS_PER_HEIGHT_MAX`. Heights ahead: `FUTURE_HEIGHTS_MAX`. History: `CERTIFICATES_KEPT`.
+//! `ASSEMBLY_BYTES_MAX`, `PROPOSALS_PER_ROUND_MAX`, `JUDGING_BLOCKS_MAX`, `EARLY_BLOCKS_MAX`. Ahead: `FUTURE_HEIGHTS_MAX`,
+//! `FUTURE_ROUNDS_MAX`. History: `CERTIFICATES_KEPT`.
 //!
 //! # Errors
 //! [`ConsensusError`] at the start, [`Failure`] later; each module names its own.
@@ -49,6 +50,7 @@ mod engine;
 pub mod guard;
 mod host;
 mod net;
+mod node_chain;
 pub mod pacing;
 pub mod parts;
 pub mod signer;

@@ -12,15 +12,17 @@
 //!
 //! # Limits
 //! A peer has at most [`x0_limits::PROPOSAL_STREAMS_PER_PEER_MAX`] unfinished streams (the oldest gives
-//! way), memory is taken as bytes arrive and never beyond what the opening announces, and an opening
-//! announces at most [`x0_limits::BLOCK_BYTES_MAX`] and room for the header.
+//! way), memory is taken as bytes arrive and never beyond what the opening announces, an opening
+//! announces at most [`x0_limits::BLOCK_BYTES_MAX`] and room for the header, and all streams together hold at most
+//! [`x0_limits::ASSEMBLY_BYTES_MAX`]: beyond it the peer with the most bytes loses its oldest stream, so that one peer cannot push
+//! out another one's block.
 
 use crate::context::{Address, BlockId, Height, Signature};
 use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use malachite_core_types::Round;
 use std::collections::{BTreeMap, VecDeque};
-use x0_limits::{BLOCK_BYTES_MAX, PROPOSAL_PART_BYTES, PROPOSAL_PARTS_MAX, PROPOSAL_STREAMS_PER_PEER_MAX};
+use x0_limits::{ASSEMBLY_BYTES_MAX, BLOCK_BYTES_MAX, PROPOSAL_PART_BYTES, PROPOSAL_PARTS_MAX, PROPOSAL_STREAMS_PER_PEER_MAX};
 use x0_network::PeerKey;
 
 /// Bytes of a header and of the list's length, beside the body that [`BLOCK_BYTES_MAX`] bounds.
@@ -144,6 +146,12 @@ struct Stream {
     parts: BTreeMap<usize, Bytes>,
 }
 
+impl Stream {
+    fn bytes(&self) -> usize {
+        self.parts.values().map(Bytes::len).sum()
+    }
+}
+
 /// A whole block, as it came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assembled {
@@ -201,6 +209,7 @@ impl Assembler {
         }
         open.parts.insert(index, part);
         if open.parts.len() < count {
+            self.shrink(ASSEMBLY_BYTES_MAX);
             return Ok(None);
         }
         let Some(done) = streams.remove(at) else { return Err(PartError::UnknownStream) };
@@ -210,6 +219,15 @@ impl Assembler {
             return Err(PartError::Digest);
         }
         Ok(Some(Assembled { opening: done.opening, encoded: encoded.into() }))
+    }
+
+    /// Takes streams from the peer with the most bytes until all together hold no more than `max`.
+    fn shrink(&mut self, max: usize) {
+        let held = |streams: &VecDeque<Stream>| streams.iter().map(Stream::bytes).sum::<usize>();
+        while self.streams.values().map(held).sum::<usize>() > max {
+            let Some(streams) = self.streams.values_mut().max_by_key(|streams| held(streams)) else { return };
+            streams.pop_front();
+        }
     }
 
     /// Forgets streams of heights up to this one, which are decided.
@@ -273,6 +291,25 @@ mod tests {
             prop_assert_eq!(done.unwrap().encoded, encoded);
             prop_assert_eq!(assembler.add(PEER, &id(1), 1, id(0)), Err(PartError::UnknownStream));
         }
+    }
+
+    #[test]
+    fn a_greedy_peer_does_not_push_out_a_modest_one() {
+        let block: Bytes = vec![7u8; 4 * PROPOSAL_PART_BYTES].into();
+        let (greedy, modest) = (PeerKey([8; 32]), PEER);
+        let mut assembler = Assembler::default();
+        assembler.open(modest, id(1), opening(&block)).unwrap();
+        assembler.add(modest, &id(1), 1, block.slice(..PROPOSAL_PART_BYTES)).unwrap();
+        for tag in 0..3 {
+            assembler.open(greedy, id(tag), opening(&block)).unwrap();
+            for sequence in 1..=3 {
+                assembler.add(greedy, &id(tag), sequence, block.slice(..PROPOSAL_PART_BYTES)).unwrap();
+            }
+        }
+        assembler.shrink(5 * PROPOSAL_PART_BYTES);
+        let held = |assembler: &Assembler, peer| assembler.streams[&peer].iter().map(Stream::bytes).sum::<usize>();
+        assert_eq!(held(&assembler, modest), PROPOSAL_PART_BYTES);
+        assert_eq!(held(&assembler, greedy), 3 * PROPOSAL_PART_BYTES);
     }
 
     #[test]

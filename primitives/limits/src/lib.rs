@@ -61,8 +61,16 @@ pub const PROPOSAL_PART_BYTES: usize = 128 * 1024;
 pub const PROPOSAL_PARTS_MAX: usize = BLOCK_BYTES_MAX / PROPOSAL_PART_BYTES + 2;
 /// Most unfinished proposal streams that a node keeps for one publisher.
 pub const PROPOSAL_STREAMS_PER_PEER_MAX: usize = 4;
-/// Most undecided blocks that a node stores for one height.
-pub const UNDECIDED_BLOCKS_PER_HEIGHT_MAX: usize = 32;
+/// Bytes of unfinished proposals that a node holds over all peers; the peer with most gives way.
+pub const ASSEMBLY_BYTES_MAX: usize = 6 * BLOCK_BYTES_MAX;
+/// Proposals of one round that a node looks at: the engine, too, keeps no more of a proposer that contradicts itself.
+pub const PROPOSALS_PER_ROUND_MAX: usize = 2;
+/// Rounds ahead of its own of which a node takes proposals.
+pub const FUTURE_ROUNDS_MAX: u32 = 2;
+/// Whole blocks that wait for their execution.
+pub const JUDGING_BLOCKS_MAX: usize = 4;
+/// Whole blocks that wait for the block before them.
+pub const EARLY_BLOCKS_MAX: usize = 2;
 /// Heights whose commit certificates a node keeps (certificates at set changes stay for ever).
 pub const CERTIFICATES_KEPT: u64 = 10_000;
 /// Distance between two blocks while there is work, milliseconds.

@@ -1,6 +1,6 @@
 //! What follows a decision: the commit, the pace of the next height, and history for others.
 
-use super::{Shared, store::Envelope};
+use super::{Shared, evidence, store::Envelope};
 use crate::{
     chain::ChainError,
     context::{BlockId, ChainContext, Height},
@@ -46,6 +46,7 @@ async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -
     };
     shared.book.refresh(shared.chain.as_ref(), tip.height).await?;
     shared.known.lock().retain(|of, _| *of > height);
+    shared.announced.lock().retain(|(of, _), _| *of > height);
     shared.assembler.lock().prune(height);
     shared.tip.send_replace(tip);
     if height.is_multiple_of(FORGET_EVERY) {
@@ -70,9 +71,7 @@ pub(super) async fn finalized(
     evidence: MisbehaviorEvidence<ChainContext>,
     reply: RpcReplyPort<Next<ChainContext>>,
 ) {
-    if !evidence.is_empty() {
-        tracing::error!(height, ?evidence, "validators contradicted themselves");
-    }
+    evidence::keep(&shared, height, &evidence).await;
     shared.until_head(height).await;
     let next = height.saturating_add(1);
     let chain = &shared.chain;

@@ -9,9 +9,11 @@
 //!   ProcessSyncedValue .. receive.rs   the same for decided blocks of other nodes
 //!   Decided, Finalized .. commit.rs    commit with a trimmed certificate; pace the next height
 //!   GetDecidedValues .... commit.rs    read for others
+//!   (evidence) .......... evidence.rs  keep what proves a contradiction
 //! ```
 
 mod commit;
+mod evidence;
 mod propose;
 mod receive;
 mod store;
@@ -36,7 +38,8 @@ use malachite_engine::{
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use x0_limits::{FUTURE_ROUNDS_MAX, PROPOSALS_PER_ROUND_MAX};
 
 /// A block that is known at a height and not decided.
 #[derive(Clone, Debug)]
@@ -76,6 +79,11 @@ pub(crate) struct Shared {
     pub halted: Arc<Mutex<Option<String>>>,
     pub assembler: Mutex<Assembler>,
     pub known: Mutex<BTreeMap<u64, Vec<Known>>>,
+    /// Blocks whose openings were taken, by height and round.
+    pub announced: Mutex<BTreeMap<(u64, u32), Vec<BlockId>>>,
+    /// Places for whole blocks that wait for their execution, and for those that wait for the block before.
+    pub judging: Arc<Semaphore>,
+    pub early: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -127,11 +135,24 @@ impl Shared {
             .is_some_and(|blocks| blocks.iter().any(|known| known.round == round && known.block == block))
     }
 
-    fn is_full(&self, height: u64) -> bool {
-        self.known
-            .lock()
-            .get(&height)
-            .is_some_and(|blocks| blocks.len() >= x0_limits::UNDECIDED_BLOCKS_PER_HEIGHT_MAX)
+    /// Whether to look at this block: its round is near, and its proposer has not announced too much.
+    fn announce(&self, height: u64, round: u32, block: BlockId) -> bool {
+        let (at, own) = *self.round.borrow();
+        let first = if height == at { own } else { 0 };
+        // Earlier rounds of the present height count too: a locked block is sent again under its first opening.
+        if round > first.saturating_add(FUTURE_ROUNDS_MAX) {
+            return false;
+        }
+        let mut announced = self.announced.lock();
+        let blocks = announced.entry((height, round)).or_default();
+        if blocks.contains(&block) {
+            return true;
+        }
+        if blocks.len() >= PROPOSALS_PER_ROUND_MAX {
+            return false;
+        }
+        blocks.push(block);
+        true
     }
 
     /// Waits until the head is at least this high.

@@ -54,12 +54,15 @@ async fn open(shared: &Shared, peer: PeerKey, stream: Bytes, signed: SignedOpeni
     if height <= tip || height > tip.saturating_add(FUTURE_HEIGHTS_MAX) {
         return tracing::trace!(%peer, height, tip, "opening of a height that is not due");
     }
-    if shared.knows(height, opening.round, opening.block) || shared.is_full(height) {
+    if shared.knows(height, opening.round, opening.block) {
         return;
     }
     let Some(set) = shared.book.set(height) else { return };
     if !shared.verifier.opening(&set, &signed).await {
         return tracing::warn!(%peer, height, "opening without the proposer's signature");
+    }
+    if !shared.announce(height, opening.round, opening.block) {
+        return tracing::debug!(%peer, height, round = opening.round, "opening of a far round, or one too many of its round");
     }
     if let Err(error) = shared.assembler.lock().open(peer, stream, signed) {
         tracing::debug!(%peer, %error, "stream not opened");
@@ -69,6 +72,12 @@ async fn open(shared: &Shared, peer: PeerKey, stream: Bytes, signed: SignedOpeni
 /// Executes a proposed block and answers with the verdict; no answer is no verdict.
 async fn judge_proposal(shared: Arc<Shared>, block: Assembled, reply: RpcReplyPort<ProposedValue<ChainContext>>) {
     let opening = block.opening.opening.clone();
+    // A block without a place is dropped: it comes again when it is proposed again, or decided.
+    let due = opening.height.0 <= shared.tip.borrow().height.saturating_add(1);
+    let places = if due { &shared.judging } else { &shared.early };
+    let Ok(_place) = places.clone().try_acquire_owned() else {
+        return tracing::warn!(height = %opening.height, block = %opening.block, "too many blocks wait; this one is dropped");
+    };
     match verdict_on_proposal(&shared, block).await {
         Ok(Some(valid)) => {
             let known = Known { round: opening.round, proposer: opening.proposer, block: opening.block, valid };
