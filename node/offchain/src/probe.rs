@@ -80,7 +80,8 @@ impl ProbeFailure {
 
     /// Keeps faults of this machine apart from faults of the node.
     fn connection(action: &'static str, endpoint: SocketAddr, source: io::Error) -> Self {
-        let exhausted = matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
+        let exhausted =
+            matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
         let offline = matches!(
             source.kind(),
             io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable
@@ -145,7 +146,12 @@ impl Prober {
     }
 
     /// Connects, asks and reads one answer.
-    async fn exchange(&self, endpoint: SocketAddr, key: &PublicKey, request: ProbeRequest) -> Result<ProbeResponse, ProbeFailure> {
+    async fn exchange(
+        &self,
+        endpoint: SocketAddr,
+        key: &PublicKey,
+        request: ProbeRequest,
+    ) -> Result<ProbeResponse, ProbeFailure> {
         let failed = |action| move |source| ProbeFailure::connection(action, endpoint, source);
         let config = tls::client_config(&self.identity, PeerPolicy::only(key.clone()), self.alpn.clone())?;
         let tcp = TcpStream::connect(endpoint).await.map_err(failed("connect to"))?;
@@ -178,7 +184,8 @@ impl Prober {
         let (key, genesis) = (key.clone(), self.genesis);
         let verdict = tokio::task::spawn_blocking(move || {
             let signature = Signature::from(&*signed.signature.0);
-            let verified: Result<(), CryptoError> = key.verify_receipt(&genesis, &signed.receipt.signed_body(), &signature);
+            let verified: Result<(), CryptoError> =
+                key.verify_receipt(&genesis, &signed.receipt.signed_body(), &signature);
             verified.map(|()| signed)
         });
         match verdict.await {

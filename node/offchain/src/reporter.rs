@@ -110,7 +110,9 @@ impl<C: Chain> Reporter<C> {
             match &one.result {
                 Ok(_) if changed => tracing::info!(slot, node = %one.node, "node is up"),
                 Ok(_) => {}
-                Err(reason) if changed => tracing::warn!(slot, node = %one.node, %reason, ?observation, "node is not up"),
+                Err(reason) if changed => {
+                    tracing::warn!(slot, node = %one.node, %reason, ?observation, "node is not up")
+                }
                 Err(reason) => tracing::debug!(slot, node = %one.node, %reason, ?observation, "node is still not up"),
             }
             self.last_seen.insert(one.node.clone(), observation);

@@ -70,10 +70,7 @@ async fn probe_one(
     target: &Target,
     in_flight: &Arc<Semaphore>,
 ) -> Result<SignedReceipt, ProbeFailure> {
-    let _place = in_flight
-        .acquire()
-        .await
-        .map_err(|_| ProbeFailure::Local("the worker is stopping".to_owned()))?;
+    let _place = in_flight.acquire().await.map_err(|_| ProbeFailure::Local("the worker is stopping".to_owned()))?;
     // A probe that waited too long for its place would end after the slot: that is not the node's fault.
     let late_ms = clock.now_ms().saturating_sub(last);
     if late_ms > x0_limits::PROBE_MARGIN_MS {
@@ -84,9 +81,11 @@ async fn probe_one(
 
 /// The report's bits: one observation for each index up to the highest one seen.
 pub(crate) fn pack(seen: &[Seen]) -> Vec<u8> {
-    let length = seen.iter().map(|one| one.index).max().map_or(0, |highest| {
-        usize::try_from(highest).unwrap_or(usize::MAX).saturating_add(1)
-    });
+    let length = seen
+        .iter()
+        .map(|one| one.index)
+        .max()
+        .map_or(0, |highest| usize::try_from(highest).unwrap_or(usize::MAX).saturating_add(1));
     let mut observations = vec![Observation::None; length];
     for one in seen {
         if let Some(place) = usize::try_from(one.index).ok().and_then(|index| observations.get_mut(index)) {

@@ -1,0 +1,217 @@
+//! Slot after slot: each once, none lost to the failure of another.
+
+use super::{
+    agent::{self, Behaviour},
+    fake::{Arrived, FakeChain, ManualClock, SLOTS, until},
+};
+use crate::{EndpointPolicy, Gate, ProbeConfig, ProbeHandle, ProbeWorker, Target, merkle};
+use std::sync::Arc;
+use x0_mempool::SubmitError;
+use x0_types::market::{Observation, Slot};
+
+struct Run {
+    chain: FakeChain,
+    clock: Arc<ManualClock>,
+    worker: ProbeHandle,
+}
+
+impl Run {
+    fn start(chain: FakeChain, clock: Arc<ManualClock>) -> Self {
+        let config = ProbeConfig { network_key: agent::key("validator"), endpoints: EndpointPolicy::Any };
+        let worker = ProbeWorker::start(chain.clone(), clock.clone(), &config);
+        Self { chain, clock, worker }
+    }
+
+    /// A worker that starts at the beginning of a slot.
+    fn at(slot: Slot, targets: Vec<Target>) -> Self {
+        let chain = FakeChain::default();
+        chain.0.lock().targets = targets;
+        Self::start(chain, ManualClock::at(SLOTS.start_of(slot)))
+    }
+
+    /// Lets the time for probes of a slot pass, and waits until they are done.
+    async fn probe(&self, slot: Slot) {
+        self.clock.set(SLOTS.last_probe_start(slot));
+        until("the slot is probed", || self.worker.status().probed_slot == Some(slot)).await;
+    }
+
+    /// Probes a slot and waits for what becomes of its report.
+    async fn slot(&self, slot: Slot) {
+        let settled = || {
+            let status = self.worker.status();
+            status.reports + status.already_reported + status.missed
+        };
+        let before = settled();
+        self.probe(slot).await;
+        assert_eq!(settled(), before, "nothing is reported before the slot is over");
+        self.clock.set(SLOTS.end_of(slot));
+        until("the slot is settled", || settled() > before).await;
+    }
+
+    fn arrived(&self) -> Vec<Arrived> {
+        self.chain.0.lock().arrived.clone()
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        self.arrived().iter().map(|report| report.slot).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_report_says_what_was_seen_and_its_receipts_prove_it() {
+    let targets = vec![
+        agent::start(0, "a", Behaviour::Honest).await,
+        agent::dead(2, "b").await,
+        agent::start(5, "c", Behaviour::Honest).await,
+        agent::start(6, "d", Behaviour::Refuse).await,
+    ];
+    let run = Run::at(10, targets);
+    run.slot(10).await;
+    let report = run.arrived().remove(0);
+    assert_eq!(report.slot, 10);
+    assert_eq!(report.observations.len(), 2, "two bits for each index up to the highest");
+    let seen: Vec<_> = (0..8).map(|index| report.of(index)).collect();
+    use Observation::{Down, None as Not, Up};
+    assert_eq!(seen, [Up, Not, Down, Not, Not, Up, Down, Not]);
+    let receipts = run.worker.receipts(10).unwrap();
+    assert_eq!(receipts.root, report.root);
+    for index in [0, 5] {
+        let (receipt, proof) = receipts.prove(index).unwrap();
+        assert!(merkle::verify(&report.root, &merkle::leaf(index, receipt), &proof));
+        assert!(!merkle::verify(&report.root, &merkle::leaf(index + 1, receipt), &proof));
+    }
+    assert!(receipts.prove(2).is_none());
+    let status = run.worker.status();
+    assert_eq!((status.up, status.down, status.not_probed, status.reported_slot), (2, 2, 0, Some(10)));
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn each_slot_is_reported_once_and_in_order() {
+    let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Honest).await]);
+    for slot in 3..7 {
+        run.slot(slot).await;
+    }
+    assert_eq!(run.slots(), [3, 4, 5, 6]);
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_enrolled_means_nothing_sent() {
+    let run = Run::at(3, vec![]);
+    until("slot 3 is looked at", || run.chain.0.lock().reads == 1).await;
+    run.clock.set(SLOTS.start_of(4));
+    until("slot 4 is looked at", || run.chain.0.lock().reads == 2).await;
+    assert_eq!((run.slots(), run.worker.status().missed), (vec![], 0));
+    run.chain.0.lock().targets = vec![agent::start(0, "a", Behaviour::Honest).await];
+    run.clock.set(SLOTS.start_of(5));
+    run.slot(5).await;
+    assert_eq!(run.slots(), [5]);
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_slot_that_fails_does_not_touch_the_next() {
+    let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Honest).await]);
+    run.probe(3).await;
+    // The state is not readable, then a report is refused, then the reporter is unknown.
+    run.chain.0.lock().unreadable = 1;
+    run.clock.set(SLOTS.end_of(3));
+    until("slot 3 is reported and slot 4 missed", || {
+        let status = run.worker.status();
+        (status.reports, status.missed) == (1, 1)
+    })
+    .await;
+    run.clock.set(SLOTS.start_of(5));
+    run.chain.0.lock().refusals.push_back(SubmitError::Unpayable);
+    run.slot(5).await;
+    run.chain.0.lock().gate = Some(Gate::NoReporter);
+    run.slot(6).await;
+    let status = run.worker.status();
+    assert_eq!((status.missed, status.reports), (3, 1));
+    assert!(matches!(status.last_missed, Some((6, reason)) if reason.contains("reporter")));
+    run.chain.0.lock().gate = None;
+    run.slot(7).await;
+    assert_eq!(run.slots(), [3, 7]);
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_reason_that_passes_is_waited_for_and_one_that_lasts_is_not() {
+    let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Honest).await]);
+    run.chain.0.lock().refusals =
+        [SubmitError::Busy { waiting: 1 }, SubmitError::StaleNonce { nonce: 0, expected: None }].into();
+    run.slot(3).await;
+    assert_eq!(run.slots(), [3]);
+    let busy = || SubmitError::Busy { waiting: 1 };
+    run.chain.0.lock().refusals = [busy(), busy(), busy()].into();
+    run.slot(4).await;
+    assert_eq!((run.slots(), run.worker.status().missed), (vec![3], 1));
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_does_not_report_a_slot_again() {
+    let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Honest).await]);
+    run.slot(3).await;
+    let (chain, clock) = (run.chain.clone(), run.clock.clone());
+    run.worker.stop().await;
+    // The machine's clock was set back a little while the node was down.
+    clock.set(SLOTS.start_of(3));
+    let run = Run::start(chain, clock);
+    run.slot(3).await;
+    assert_eq!(run.worker.status().already_reported, 1);
+    run.slot(4).await;
+    assert_eq!(run.slots(), [3, 4]);
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_repeats_no_slot_and_skips_what_is_gone() {
+    let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Honest).await]);
+    run.slot(3).await;
+    // Back by two slots: slots 1 to 3 do not happen again.
+    run.clock.set(SLOTS.start_of(1));
+    run.clock.set(SLOTS.start_of(4));
+    run.slot(4).await;
+    // Ahead by many, as after a sleep of the machine. Slot 5 had begun, and is too old now.
+    until("slot 5 has begun", || run.chain.0.lock().reads == 3).await;
+    run.clock.set(SLOTS.start_of(100));
+    until("slot 5 is given up", || run.worker.status().missed == 1).await;
+    run.slot(100).await;
+    assert_eq!(run.slots(), [3, 4, 100]);
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn too_late_in_a_slot_the_next_one_is_the_first() {
+    let chain = FakeChain::default();
+    chain.0.lock().targets = vec![agent::start(0, "a", Behaviour::Honest).await];
+    let run = Run::start(chain, ManualClock::at(SLOTS.last_probe_start(3) + 1));
+    run.clock.set(SLOTS.start_of(4));
+    run.slot(4).await;
+    assert_eq!(run.slots(), [4]);
+    run.worker.stop().await;
+}
+
+/// More nodes than may be probed at once, all silent: the bound holds and the slot ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_nodes_do_not_hold_up_the_others() {
+    let mut targets = vec![agent::start(0, "a", Behaviour::Honest).await];
+    let silent = agent::start(1, "b", Behaviour::Silent).await;
+    targets.extend((1..40).map(|index| Target { index, ..silent.clone() }));
+    let run = Run::at(3, targets);
+    run.slot(3).await;
+    let report = run.arrived().remove(0);
+    assert_eq!(report.of(0), Observation::Up);
+    assert!((1..40).all(|index| report.of(index) == Observation::Down));
+    run.worker.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_ends_at_once_even_within_a_slot() {
+    let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Silent).await]);
+    until("slot 3 has begun", || run.chain.0.lock().reads == 1).await;
+    run.worker.stop().await;
+    assert_eq!(run.chain.0.lock().arrived, vec![]);
+}
