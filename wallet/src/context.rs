@@ -1,6 +1,8 @@
 //! What every command works with: the home, the network, the keys, the two output streams.
 
 use std::{
+    cell::RefCell,
+    collections::BTreeMap,
     io::{BufRead, IsTerminal, Write},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -57,6 +59,8 @@ pub struct Context {
     pub options: Global,
     /// Where passwords come from.
     pub passwords: PasswordSource,
+    /// Secrets that were opened in this run, so that nobody is asked twice; cleared when dropped.
+    opened: RefCell<BTreeMap<String, Seed>>,
 }
 
 impl Context {
@@ -67,7 +71,7 @@ impl Context {
     pub fn new(options: Global) -> Result<Self> {
         let home = Home::find(options.home.clone())?;
         let passwords = PasswordSource { file: options.password_file.clone(), descriptor: options.password_fd };
-        Ok(Self { home, options, passwords })
+        Ok(Self { home, options, passwords, opened: RefCell::default() })
     }
 
     /// The network's name and where its node is.
@@ -181,10 +185,15 @@ impl Context {
         match &key.source {
             KeySource::Development { name, role } => Ok(x0_crypto::dev::seed(name, role)),
             KeySource::File { name } => {
+                if let Some(seed) = self.opened.borrow().get(name) {
+                    return Ok(seed.clone());
+                }
                 let file = self.home.keystore(name)?;
                 let password = self.passwords.existing(name)?;
                 let opened = blocking(move || keystore::open(&file, &password)).await?;
-                opened.map_err(|source| WalletError::Keystore { name: name.clone(), source })
+                let seed = opened.map_err(|source| WalletError::Keystore { name: name.clone(), source })?;
+                self.opened.borrow_mut().insert(name.clone(), seed.clone());
+                Ok(seed)
             }
         }
     }

@@ -1,83 +1,11 @@
 //! The real binary without a node: what it refuses, how it says so, and what it keeps on disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+mod support;
 
-use serde_json::Value;
+use std::process::{Command, Stdio};
 
-const PASSWORD: &str = "correct horse battery";
-
-/// What a run of the program gave back.
-struct Run {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Run {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {} / {}", self.stdout, self.stderr))
-    }
-
-    /// Checks exit code and kind of an error.
-    fn fails(&self, code: i32, kind: &str) -> String {
-        assert_eq!(self.code, code, "{} / {}", self.stdout, self.stderr);
-        let error = &self.json()["error"];
-        assert_eq!(error["kind"], kind, "{error}");
-        assert_eq!(error["exitCode"], code);
-        error["message"].as_str().unwrap().to_owned()
-    }
-}
-
-/// A wallet in a directory of its own.
-struct Wallet {
-    dir: tempfile::TempDir,
-}
-
-impl Wallet {
-    fn new() -> Self {
-        let wallet = Self { dir: tempfile::tempdir().unwrap() };
-        std::fs::write(wallet.path("password"), format!("{PASSWORD}\n")).unwrap();
-        std::fs::write(wallet.path("wrong"), "not the password\n").unwrap();
-        wallet
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Runs `x0 --json` with no terminal, this home and the right password at hand.
-    fn run(&self, arguments: &[&str]) -> Run {
-        self.run_with("password", arguments)
-    }
-
-    fn run_with(&self, password: &str, arguments: &[&str]) -> Run {
-        let output = Command::new(env!("CARGO_BIN_EXE_x0"))
-            .env_clear()
-            .args(["--json", "--home"])
-            .arg(self.path("home"))
-            .arg("--password-file")
-            .arg(self.path(password))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn new_key(&self, name: &str) -> Value {
-        let run = self.run(&["keys", "new", name]);
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        run.json()
-    }
-}
+use support::{PASSWORD, Wallet};
 
 #[test]
 fn a_key_comes_back_from_its_phrase_and_its_file_is_private() {

@@ -93,13 +93,9 @@ impl Printer<'_> {
         }
     }
 
-    /// Accounts, and anything made of bytes alone.
+    /// Accounts and other byte strings.
     fn special(&self, value: &Value<u32>, ident: Option<&str>) -> Option<Json> {
-        let mut bytes = Vec::new();
-        let all_bytes = matches!(value.value, ValueDef::Composite(_)) && self.collect_bytes(value, &mut bytes);
-        if !all_bytes {
-            return None;
-        }
+        let bytes = self.bytes(value)?;
         if ident == Some("AccountId32") {
             let account: [u8; 32] = bytes.try_into().ok()?;
             return Some(Json::String(text::account_text(&x0_types::AccountId::new(account))));
@@ -114,41 +110,31 @@ impl Printer<'_> {
         }
     }
 
-    /// Gathers the bytes of a value made of nothing else; `false` when there is anything else in it.
-    fn collect_bytes(&self, value: &Value<u32>, out: &mut Vec<u8>) -> bool {
-        match &value.value {
-            ValueDef::Primitive(Primitive::U128(number)) => {
-                let is_byte = self
-                    .types
-                    .resolve(value.context)
-                    .is_some_and(|ty| matches!(ty.type_def, TypeDef::Primitive(TypeDefPrimitive::U8)));
-                match u8::try_from(*number) {
-                    Ok(byte) if is_byte => {
-                        out.push(byte);
-                        true
-                    }
-                    _ => false,
-                }
-            }
-            ValueDef::Composite(Composite::Unnamed(values)) if values.is_empty() => self.is_byte_list(value.context),
-            ValueDef::Composite(Composite::Unnamed(values)) => {
-                values.iter().all(|value| self.collect_bytes(value, out))
+    /// The bytes of a byte string: a list or array of bytes, under any number of wrappers with one field,
+    /// or an array of arrays of bytes (signatures are described like that). A list of accounts is made
+    /// of bytes as well, and is none.
+    fn bytes(&self, value: &Value<u32>) -> Option<Vec<u8>> {
+        let is_bytes = match self.unwrapped(value.context)? {
+            TypeDef::Sequence(list) => self.is_byte(list.type_param.id),
+            TypeDef::Array(array) => {
+                let element = array.type_param.id;
+                let inner = self.types.resolve(element).map(|ty| &ty.type_def);
+                self.is_byte(element)
+                    || matches!(inner, Some(TypeDef::Array(inner)) if self.is_byte(inner.type_param.id))
             }
             _ => false,
-        }
+        };
+        let mut bytes = Vec::new();
+        (is_bytes && collect_bytes(value, &mut bytes)).then_some(bytes)
+    }
+
+    fn is_byte(&self, type_id: u32) -> bool {
+        self.types.resolve(type_id).is_some_and(|ty| matches!(ty.type_def, TypeDef::Primitive(TypeDefPrimitive::U8)))
     }
 
     /// Whether the type is a list of free length, under any number of wrappers with one field.
     fn is_list(&self, type_id: u32) -> bool {
         self.unwrapped(type_id).is_some_and(|ty| matches!(ty, TypeDef::Sequence(_)))
-    }
-
-    /// Whether the type is a list of bytes, under any number of wrappers with one field.
-    fn is_byte_list(&self, type_id: u32) -> bool {
-        let Some(TypeDef::Sequence(list)) = self.unwrapped(type_id) else { return false };
-        self.types
-            .resolve(list.type_param.id)
-            .is_some_and(|ty| matches!(ty.type_def, TypeDef::Primitive(TypeDefPrimitive::U8)))
     }
 
     /// The type inside wrappers that have one unnamed field.
@@ -264,6 +250,21 @@ impl Printer<'_> {
     }
 }
 
+/// Gathers the bytes of nested lists; `false` when anything else is among them.
+fn collect_bytes(value: &Value<u32>, out: &mut Vec<u8>) -> bool {
+    match &value.value {
+        ValueDef::Primitive(Primitive::U128(number)) => match u8::try_from(*number) {
+            Ok(byte) => {
+                out.push(byte);
+                true
+            }
+            Err(_) => false,
+        },
+        ValueDef::Composite(Composite::Unnamed(values)) => values.iter().all(|value| collect_bytes(value, out)),
+        _ => false,
+    }
+}
+
 /// Whether the runtime's source calls this field's type a balance (`T::Balance`, `BalanceOf<T>`, ...).
 fn is_balance(type_name: Option<&str>) -> bool {
     type_name.is_some_and(|name| name.contains("Balance"))
@@ -298,6 +299,8 @@ mod tests {
         hash: [u8; 32],
         note: Option<u32>,
         list: Vec<u32>,
+        accounts: Vec<AccountId>,
+        signature: [[u8; 2]; 3],
     }
 
     fn describe(amounts: Amounts) -> Json {
@@ -314,6 +317,8 @@ mod tests {
             hash: [0x41; 32],
             note: None,
             list: vec![1, 2],
+            accounts: vec![AccountId::new([3; 32]), AccountId::new([4; 32])],
+            signature: [[1, 2], [3, 4], [5, 6]],
         }
         .encode();
         let value = scale_value::scale::decode_as_type(&mut &*bytes, id, &types).unwrap();
@@ -334,6 +339,8 @@ mod tests {
                 "hash": format!("0x{}", "41".repeat(32)),
                 "note": null,
                 "list": [1, 2],
+                "accounts": [text::account_text(&AccountId::new([3; 32])), text::account_text(&AccountId::new([4; 32]))],
+                "signature": "0x010203040506",
             })
         );
         assert_eq!(describe(Amounts::Base)["amount"], json!("1500000000000"));

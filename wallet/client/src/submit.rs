@@ -220,7 +220,10 @@ fn rule_word(data: &str) -> Option<String> {
 fn dispatch_name(fields: &[u8], metadata: &subxt::ArcMetadata) -> String {
     match DispatchError::decode_from(fields, metadata.clone()) {
         Ok(DispatchError::Module(module)) => module.details_string().replace("::", "."),
-        Ok(other) => other.to_string(),
+        Ok(DispatchError::Token(token)) => format!("Token.{token:?}"),
+        Ok(DispatchError::Arithmetic(arithmetic)) => format!("Arithmetic.{arithmetic:?}"),
+        Ok(DispatchError::Transactional(transactional)) => format!("Transactional.{transactional:?}"),
+        Ok(other) => format!("{other:?}"),
         Err(error) => format!("an error that does not decode ({error}): {}", hex_text(fields)),
     }
 }

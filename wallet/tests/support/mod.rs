@@ -1,0 +1,166 @@
+//! Runs the real `x0`, and a real `x0-node` for those tests that need one.
+#![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set up must fail")]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// The password of every key that [`Wallet`] makes.
+pub const PASSWORD: &str = "correct horse battery";
+/// How long a node may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a run of the program gave back.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// The answer.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {} / {}", self.stdout, self.stderr))
+    }
+
+    /// Checks that the run succeeded and gives its answer.
+    pub fn succeeds(&self) -> Value {
+        assert_eq!(self.code, 0, "{} / {}", self.stdout, self.stderr);
+        self.json()
+    }
+
+    /// Checks exit code and kind of an error.
+    pub fn fails(&self, code: i32, kind: &str) -> String {
+        assert_eq!(self.code, code, "{} / {}", self.stdout, self.stderr);
+        let error = &self.json()["error"];
+        assert_eq!(error["kind"], kind, "{error}");
+        assert_eq!(error["exitCode"], code);
+        error["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A wallet in a directory of its own.
+pub struct Wallet {
+    dir: tempfile::TempDir,
+    url: Option<String>,
+}
+
+impl Wallet {
+    /// An empty wallet.
+    pub fn new() -> Self {
+        let wallet = Self { dir: tempfile::tempdir().unwrap(), url: None };
+        std::fs::write(wallet.path("password"), format!("{PASSWORD}\n")).unwrap();
+        std::fs::write(wallet.path("wrong"), "not the password\n").unwrap();
+        wallet
+    }
+
+    /// An empty wallet that talks to a node.
+    pub fn at(node: &Node) -> Self {
+        Self { url: Some(node.text("rpc")), ..Self::new() }
+    }
+
+    /// A file in the wallet's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The same as text.
+    pub fn file(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs `x0 --json` with no terminal, this home and the right password at hand.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        self.run_with("password", arguments)
+    }
+
+    /// The same with `--yes`.
+    pub fn yes(&self, arguments: &[&str]) -> Run {
+        self.run(&[arguments, &["--yes"]].concat())
+    }
+
+    /// The same with another password file.
+    pub fn run_with(&self, password: &str, arguments: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_x0"));
+        command.env_clear().args(["--json", "--home"]).arg(self.path("home"));
+        command.arg("--password-file").arg(self.path(password));
+        if let Some(url) = &self.url {
+            command.args(["--url", url]);
+        }
+        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+        Run {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Makes a key and gives what `keys new` says.
+    pub fn new_key(&self, name: &str) -> Value {
+        self.run(&["keys", "new", name]).succeeds()
+    }
+
+    /// Makes a key with money on its account; gives the account.
+    pub fn funded_key(&self, name: &str, amount: &str) -> String {
+        let account = self.new_key(name)["account"].as_str().unwrap().to_owned();
+        self.yes(&["dev", "faucet", name, "--amount", amount]).succeeds();
+        account
+    }
+
+    /// Free and held balance of an account, base units.
+    pub fn balance(&self, account: &str) -> (u128, u128) {
+        let info = self.run(&["account", account, "--history", "0"]).succeeds();
+        let number = |name: &str| info[name].as_str().unwrap().parse().unwrap();
+        (number("free"), number("held"))
+    }
+}
+
+/// A running development node. It is killed when dropped, and its data goes with it.
+pub struct Node {
+    child: Child,
+    ready: Value,
+}
+
+impl Node {
+    /// Starts a node of its own on free ports.
+    pub fn dev() -> Self {
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_x0")).with_file_name("x0-node");
+        assert!(binary.exists(), "{} is missing: cargo build -p x0-service --bins", binary.display());
+        let mut child = Command::new(&binary)
+            .args(["--dev", "--tmp", "--rpc-port", "0", "--rpc-native-address", "127.0.0.1:0", "--log", "warn"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut line, mut lines) = (String::new(), BufReader::new(stdout));
+            let read = lines.read_line(&mut line).map(|_| line);
+            // The receiver is gone when the test has given up; then nobody needs the line.
+            let _ = send.send(read);
+            // Keeps the pipe open until the node ends.
+            let _ = lines.read_to_end(&mut Vec::new());
+        });
+        let line = receive.recv_timeout(PATIENCE).expect("the node is ready in time").unwrap();
+        let ready = line.strip_prefix("READY ").unwrap_or_else(|| panic!("no READY line but {line:?}"));
+        Self { ready: serde_json::from_str(ready).unwrap(), child }
+    }
+
+    /// A text of the READY line.
+    pub fn text(&self, name: &str) -> String {
+        self.ready[name].as_str().unwrap_or_else(|| panic!("READY without {name}: {}", self.ready)).to_owned()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
