@@ -90,6 +90,8 @@ parameter_types! {
     pub static MarketWork: BTreeMap<Slot, u32> = BTreeMap::new();
     /// A node that the market dismisses as soon as it hears of it.
     pub static DismissOnVerdict: Option<AccountId> = None;
+    /// A node that the market enrols as soon as it hears of any.
+    pub static EnrolOnVerdict: Option<AccountId> = None;
 }
 
 pub struct MockSet;
@@ -111,6 +113,9 @@ impl MarketHooks<AccountId> for MockMarket {
         Verdicts::mutate(|list| list.push(heard));
         if DismissOnVerdict::get().as_ref() == Some(node) {
             Measurement::dismiss(node);
+        }
+        if let Some(newcomer) = EnrolOnVerdict::take() {
+            Measurement::enrol(&newcomer, &stranger()).unwrap();
         }
     }
     fn slot_closed(slot: Slot, budget: u32) -> SlotWork {
@@ -214,6 +219,7 @@ pub fn run(set: &[(u8, u64)], test: impl FnOnce()) {
     ClosedSlots::set(Vec::new());
     MarketWork::set(BTreeMap::new());
     DismissOnVerdict::set(None);
+    EnrolOnVerdict::set(None);
     sp_io::TestExternalities::from(storage).execute_with(|| {
         test();
         Pallet::<Test>::check_invariants().unwrap();

@@ -44,12 +44,12 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// An index that no open report speaks of: the one that has rested longest, or a new one.
+    /// An index that no open report speaks of: the one that has rested longest, or a new one. An
+    /// index of this very block is not taken, stamped or not: its slot is not closed yet.
     fn free_index() -> Result<NodeIndex, DispatchError> {
         let (first, end) = RestingEnds::<T>::get();
         if first < end
             && let Some((index, dismissed_in)) = Resting::<T>::get(first)
-            && Unstamped::<T>::get().is_none_or(|unstamped| first < unstamped)
             && dismissed_in.saturating_add(x0_limits::NODE_INDEX_REST_SLOTS) <= ClosedSlot::<T>::get()
         {
             Resting::<T>::remove(first);

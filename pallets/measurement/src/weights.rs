@@ -1,18 +1,12 @@
-//! Weights of measuring: estimates until the runtime's measuring tool overwrites them.
+//! Weights of measuring.
+//!
+//! Measured: development profile (conservative), 2 cores, AMD EPYC, RocksDB-backed state; see `weigh`.
+//!
+//! The numbers cover reads, writes and the writes' share of the state root, and a unit of slot work
+//! also a verdict that ends all deals of a node. `weigh` of `x0-executor` rewrites them.
 
 use core::marker::PhantomData;
-use frame_support::{traits::Get, weights::Weight};
-
-/// Weight of the hook's fixed part, picoseconds.
-const HOOK_PS: u64 = 20_000_000;
-/// Weight of loading all reports of one slot, picoseconds.
-const LOAD_PS: u64 = 500_000_000;
-/// Weight of one unit of slot work, picoseconds (without its storage access).
-const UNIT_PS: u64 = 60_000_000;
-/// Weight of taking in a report, picoseconds.
-const REPORT_PS: u64 = 80_000_000;
-/// Weight of one byte of observations, picoseconds.
-const BYTE_PS: u64 = 2_000;
+use frame_support::weights::Weight;
 
 /// Weight of each call and hook of this module.
 pub trait WeightInfo {
@@ -23,24 +17,17 @@ pub trait WeightInfo {
     fn close(loads: u32, units: u32) -> Weight;
 }
 
-/// Weights for a runtime with the database weights of `T`.
+/// Measured weights of a runtime `T`.
 pub struct MeasuredWeight<T>(PhantomData<T>);
 
-impl<T: frame_system::Config> WeightInfo for MeasuredWeight<T> {
+impl<T> WeightInfo for MeasuredWeight<T> {
     fn report(bytes: u32) -> Weight {
-        Weight::from_parts(REPORT_PS.saturating_add(BYTE_PS.saturating_mul(bytes.into())), 0)
-            .saturating_add(T::DbWeight::get().reads_writes(9, 2))
+        Weight::from_parts(16_000_000, 0)
+            .saturating_add(Weight::from_parts(1_954, 0).saturating_mul(bytes.into()))
     }
     fn close(loads: u32, units: u32) -> Weight {
-        let (loads, units) = (u64::from(loads), u64::from(units));
-        let picoseconds =
-            HOOK_PS.saturating_add(LOAD_PS.saturating_mul(loads)).saturating_add(UNIT_PS.saturating_mul(units));
-        let reads = 8u64
-            .saturating_add(loads.saturating_mul(u64::from(x0_limits::VALIDATORS_MAX).saturating_mul(2)))
-            .saturating_add(units.saturating_mul(5));
-        let writes = 3u64
-            .saturating_add(loads.saturating_mul(u64::from(x0_limits::VALIDATORS_MAX)))
-            .saturating_add(units.saturating_mul(4));
-        Weight::from_parts(picoseconds, 0).saturating_add(T::DbWeight::get().reads_writes(reads, writes))
+        Weight::from_parts(19_000_000, 0)
+            .saturating_add(Weight::from_parts(583_000_000, 0).saturating_mul(loads.into()))
+            .saturating_add(Weight::from_parts(518_000_000, 0).saturating_mul(units.into()))
     }
 }

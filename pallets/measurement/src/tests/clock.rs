@@ -129,6 +129,20 @@ fn a_node_dismissed_by_the_market_is_not_judged_again() {
     });
 }
 
+#[test]
+fn a_node_enrolled_while_a_slot_closes_is_not_billed_for_it() {
+    run(&equals(1), || {
+        Measurement::enrol(&node(1), &stranger()).unwrap();
+        EnrolOnVerdict::set(Some(node(2)));
+        go_to(5);
+        block(time_in(5), || report(1, 5, &[Observation::Down]).unwrap());
+        go_to(7);
+        let newcomer = Measurement::counters(&node(2)).unwrap();
+        assert_eq!((newcomer.closed, newcomer.bad, newcomer.unknown), (5, 0, 1), "nobody saw it in slot 5");
+        assert_eq!(Measurement::history(&node(2), 9), vec![(5, SlotOutcome::Unknown)]);
+    });
+}
+
 /// One slot's script: the time to the next block, and what the validators say in it.
 fn script() -> impl Strategy<Value = Vec<(u64, Vec<Option<Vec<u8>>>)>> {
     let seen = proptest::option::weighted(0.8, proptest::collection::vec(0u8..4, 0..=6));

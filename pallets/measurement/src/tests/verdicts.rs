@@ -173,6 +173,17 @@ fn an_owner_neither_judges_its_node_nor_counts() {
 }
 
 #[test]
+fn an_owners_power_does_not_shield_its_node() {
+    run(&[(1, 4), (2, 1), (3, 1), (4, 1)], || {
+        Measurement::enrol(&node(1), &validator(1)).unwrap();
+        let one = closed_with(5, &[(2, Observation::Down)]);
+        assert_eq!((one.bad, one.void), (0, 5), "one of the three others is not more than a third");
+        let two = closed_with(8, &[(2, Observation::Down), (3, Observation::Down)]);
+        assert_eq!(two.bad, 1, "two of the three others are, although they hold 2 of 7 votes of the set");
+    });
+}
+
+#[test]
 fn the_only_validator_cannot_vouch_for_its_own_node() {
     run(&[(1, 1)], || {
         Measurement::enrol(&node(1), &validator(1)).unwrap();
