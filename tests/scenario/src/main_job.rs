@@ -135,8 +135,11 @@ async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Node, D
         sleep(Duration::from_millis(250)).await;
     };
     ensure!(deal.state == "Failed", "ended as {} ({:?})", deal.state, deal.reason);
-    let meter = meter_of(&rpc, id).await?;
-    ensure!(meter.bad.0 >= FAIL_RUN, "{} DOWN slots", meter.bad.0);
+    let outcome = deal.outcome.context("a paid deal has an outcome")?;
+    let start = deal.start_slot.context("the deal had started")?.0;
+    let end = deal.frozen_slot.context("a failed deal was frozen in a slot")?.0;
+    let bad = end.saturating_sub(start).saturating_sub(outcome.good_slots.0);
+    ensure!(bad >= FAIL_RUN, "slots {start} to {end} hold {} good ones and only {bad} others", outcome.good_slots.0);
     let frozen = deal.frozen_block.context("a failed deal was frozen in a block")?;
     let paid = payout_block(&rpc, frozen, id).await?;
     say(&format!("   After {FAIL_RUN} DOWN slots the deal failed in block {frozen}; the janitor paid in block {paid}."));
@@ -144,7 +147,6 @@ async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Node, D
 
     let after = Ledger::read(&rpc).await?;
     say(&after.table(&names));
-    let outcome = deal.outcome.context("a paid deal has an outcome")?;
     check_payout(before, &after, &deal, outcome.good_slots.0, (&provider, &renter), say)?;
     let solvency: Solvency = rpc.call("market_solvency", &[]).await?;
     ensure!(solvency.escrow_owed == solvency.escrow_held && solvency.bonds_owed == solvency.bonds_held, "{solvency:?}");
