@@ -280,7 +280,9 @@ impl Properties {
         };
         // The runtime has these built in; another value would make wallets show wrong amounts.
         if properties.token_decimals != DECIMALS {
-            return Err(field.required("token_decimals")?.error(format!("this runtime counts with {DECIMALS} decimals")));
+            return Err(field
+                .required("token_decimals")?
+                .error(format!("this runtime counts with {DECIMALS} decimals")));
         }
         if properties.ss58_prefix != SS58_PREFIX {
             return Err(field.required("ss58_prefix")?.error(format!("this runtime has prefix {SS58_PREFIX}")));
@@ -338,7 +340,11 @@ impl Validator {
 impl Keys {
     fn read(field: Field<'_>) -> Result<Self, ChainSpecError> {
         let field = field.only(&["consensus", "network", "reporter"])?;
-        Ok(Self { consensus: field.get("consensus")?, network: field.get("network")?, reporter: field.get("reporter")? })
+        Ok(Self {
+            consensus: field.get("consensus")?,
+            network: field.get("network")?,
+            reporter: field.get("reporter")?,
+        })
     }
 
     /// The keys with the names of their fields.

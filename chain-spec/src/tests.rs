@@ -116,3 +116,13 @@ fn raw_genesis_shows_the_state() {
     let marker = format!("0x{}", hex::encode(x0_runtime::network::code_marker(x0_runtime::version::SPEC_VERSION)));
     assert_eq!(raw.state.get(&code), Some(&marker));
 }
+
+/// The first block of the development chain. It changes only when the rules of the runtime change
+/// what the first state holds; clients, agents and saved data directories know the chain by it, so a
+/// change must be meant.
+#[test]
+fn dev_genesis_hash_is_known() {
+    const KNOWN: &str = "0x4239c902ddf7562cac2a06c84caf4a7003fbe2fa85217b22792fa6328590acab";
+    let hash = ChainSpec::dev().unwrap().genesis_hash().unwrap();
+    assert_eq!(format!("{hash:?}"), KNOWN);
+}

@@ -22,9 +22,9 @@ fn allowed(call: &RuntimeCall) -> bool {
         RuntimeCall::System(call) => system_allowed(call),
         RuntimeCall::Sudo(call) => crate::network::Development::<Runtime>::get() && sudo_allowed(call),
         RuntimeCall::Utility(call) => utility_allowed(call),
-        RuntimeCall::Proxy(pallet_proxy::Call::proxy { call, .. } | pallet_proxy::Call::proxy_announced { call, .. }) => {
-            allowed(call)
-        }
+        RuntimeCall::Proxy(
+            pallet_proxy::Call::proxy { call, .. } | pallet_proxy::Call::proxy_announced { call, .. },
+        ) => allowed(call),
         _ => true,
     }
 }

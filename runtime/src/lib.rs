@@ -43,10 +43,11 @@ pub mod configs;
 mod construct;
 pub mod filter;
 pub mod network;
-pub mod preverify;
 pub mod presets;
+pub mod preverify;
 pub mod signature;
 pub mod version;
+pub mod weights;
 
 #[cfg(test)]
 mod tests;
@@ -82,13 +83,8 @@ pub type SignedPayload = generic::SignedPayload<RuntimeCall, TxExtension>;
 /// A block: header and extrinsics.
 pub type Block = generic::Block<Header, UncheckedExtrinsic>;
 /// Runs blocks and transactions through the pallets.
-pub type Executive = frame_executive::Executive<
-    Runtime,
-    Block,
-    frame_system::ChainContext<Runtime>,
-    Runtime,
-    AllPalletsWithSystem,
->;
+pub type Executive =
+    frame_executive::Executive<Runtime, Block, frame_system::ChainContext<Runtime>, Runtime, AllPalletsWithSystem>;
 
 /// Checks the invariants of all pallets that have any. Tests call it after each block; it reads the
 /// whole state of these pallets, so a running node does not.

@@ -34,9 +34,7 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
 
     /// A version of the rules that takes over at a height.
-    #[derive(
-        Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    )]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
     pub struct ScheduledSpec {
         /// The version.
         pub spec_version: u32,

@@ -43,9 +43,8 @@ impl Executor {
     /// transaction then `requires` the ones before it.
     pub fn validate(&self, bytes: &[u8], source: TransactionSource) -> Result<Admitted, ExtrinsicError> {
         let Signed { extrinsic, hash, sender, nonce } = Signed::decode(bytes)?;
-        let (head, state) = self
-            .head_state(Reader::Query)
-            .map_err(|error| ExtrinsicError::Node { message: error.to_string() })?;
+        let (head, state) =
+            self.head_state(Reader::Query).map_err(|error| ExtrinsicError::Node { message: error.to_string() })?;
         let mut overlay = Overlay::default();
         let known = self.0.marks.get(&hash);
         let (valid, mark) = state::run(&state.backend, &mut overlay, || {

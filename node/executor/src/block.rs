@@ -146,7 +146,9 @@ impl<'a> BlockExecution<'a> {
                 self.results.push(TxOutcome { hash, signer, result });
                 Ok(())
             }
-            Ok(Ok(_)) => Err(ExtrinsicError::Node { message: "the runtime closed the executor's transaction".to_owned() }),
+            Ok(Ok(_)) => {
+                Err(ExtrinsicError::Node { message: "the runtime closed the executor's transaction".to_owned() })
+            }
             Ok(Err(error)) => {
                 state::roll_back(&mut self.overlay);
                 Err(error.into())
@@ -177,7 +179,9 @@ impl<'a> BlockExecution<'a> {
             .drain_storage_changes(&self.state.backend, StateVersion::V1)
             .map_err(|reason| ExecutorError::State { reason })?;
         let number = header.number;
-        if changes.transaction_storage_root == self.parent.state_root || header.state_root != changes.transaction_storage_root {
+        if changes.transaction_storage_root == self.parent.state_root
+            || header.state_root != changes.transaction_storage_root
+        {
             return Err(ExecutorError::RootUnchanged { number });
         }
         let mut account_touches: Vec<_> = self
@@ -210,8 +214,10 @@ impl<'a> BlockExecution<'a> {
 fn money_touches() -> Vec<(AccountId, u32)> {
     let mut touches = Vec::new();
     for record in System::read_events_no_consensus() {
-        if let (Phase::ApplyExtrinsic(index), RuntimeEvent::Balances(pallet_balances::Event::Transfer { from, to, .. })) =
-            (record.phase, record.event)
+        if let (
+            Phase::ApplyExtrinsic(index),
+            RuntimeEvent::Balances(pallet_balances::Event::Transfer { from, to, .. }),
+        ) = (record.phase, record.event)
         {
             touches.push((from, index));
             touches.push((to, index));

@@ -1,9 +1,6 @@
 //! Committing executed blocks and telling the rest of the node.
 
-use crate::{
-    Executed, Executor, TxOutcome,
-    error::ExecutorError,
-};
+use crate::{Executed, Executor, TxOutcome, error::ExecutorError};
 use bytes::Bytes;
 use codec::Encode;
 use std::sync::Arc;

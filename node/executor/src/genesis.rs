@@ -50,9 +50,8 @@ pub fn build(config: &serde_json::Value) -> Result<Genesis, ExecutorError> {
     let mut externalities = Ext::new(&mut overlay, &backend, None);
     contain(|| sp_externalities::set_and_run_with_externalities(&mut externalities, || config.build()))
         .map_err(|panic| genesis_error(panic.0))?;
-    let changes = overlay
-        .drain_storage_changes(&backend, StateVersion::V1)
-        .map_err(|reason| ExecutorError::State { reason })?;
+    let changes =
+        overlay.drain_storage_changes(&backend, StateVersion::V1).map_err(|reason| ExecutorError::State { reason })?;
     let header = Header::new(0, empty, changes.transaction_storage_root, Hash::zero(), sp_runtime::Digest::default());
     let mut entries: Vec<_> =
         changes.main_storage_changes.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();

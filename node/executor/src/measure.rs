@@ -38,7 +38,8 @@ impl Executor {
         let State { backend, .. } =
             &State::open(&self.0.database, &self.0.cache, head.number, head.state_root, Reader::Block)?;
         let mut overlay = Overlay::default();
-        let contained = |panic: crate::guard::Contained| ExecutorError::Panicked { place: "a measurement", message: panic.0 };
+        let contained =
+            |panic: crate::guard::Contained| ExecutorError::Panicked { place: "a measurement", message: panic.0 };
         state::run(backend, &mut overlay, prepare).map_err(contained)?;
         let root_before = time(|| overlay.storage_root(backend, StateVersion::V1)).1;
         let (result, execute) = time(|| state::run(backend, &mut overlay, f));

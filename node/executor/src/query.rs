@@ -107,8 +107,7 @@ impl Executor {
 /// Runs a read; its writes are thrown away with the overlay.
 pub(crate) fn run_query<R>(backend: &Backend, f: impl FnOnce() -> R) -> Result<R, ExecutorError> {
     let mut overlay = Overlay::default();
-    state::run(backend, &mut overlay, f)
-        .map_err(|panic| ExecutorError::Panicked { place: "a query", message: panic.0 })
+    state::run(backend, &mut overlay, f).map_err(|panic| ExecutorError::Panicked { place: "a query", message: panic.0 })
 }
 
 fn state_error(reason: String) -> ExecutorError {

@@ -10,11 +10,7 @@ use crate::{
 use bytes::Bytes;
 use codec::{Compact, Decode, DecodeAll};
 use rayon::prelude::*;
-use sp_runtime::{
-    DigestItem,
-    generic::Preamble,
-    traits::Checkable,
-};
+use sp_runtime::{DigestItem, generic::Preamble, traits::Checkable};
 use x0_limits::{BLOCK_BYTES_MAX, BLOCK_EXTRINSICS_MAX, TIMESTAMP_STEP_MS_MIN};
 use x0_runtime::{Header, Runtime, RuntimeCall, System, UncheckedExtrinsic, VerifiedMark, preverify};
 use x0_storage::Head;
@@ -50,9 +46,7 @@ impl Executor {
             return Err(ExecutorError::NotOnHead { parent: head.hash, head: block.parent.hash }.into());
         }
         let (now, inherent, bytes) = decoded.timestamp;
-        block
-            .apply_timestamp(now, inherent, bytes)
-            .map_err(|error| InvalidBlock::Extrinsic { index: 0, error })?;
+        block.apply_timestamp(now, inherent, bytes).map_err(|error| InvalidBlock::Extrinsic { index: 0, error })?;
         for (index, ((signed, bytes), mark)) in decoded.transactions.into_iter().zip(marks).enumerate() {
             block
                 .apply(signed.extrinsic, bytes, signed.hash, Some(signed.sender), mark)
@@ -66,10 +60,7 @@ impl Executor {
     /// Verifies the signatures that this node has not seen, on all cores. A signature that does not
     /// verify against the parent's state just gets no mark: an earlier transaction of the block may
     /// change the signer's key, so execution decides.
-    fn verify_in_parallel(
-        &self,
-        transactions: &[(Signed, Bytes)],
-    ) -> Result<Vec<Option<VerifiedMark>>, ExecutorError> {
+    fn verify_in_parallel(&self, transactions: &[(Signed, Bytes)]) -> Result<Vec<Option<VerifiedMark>>, ExecutorError> {
         let mut marks: Vec<_> = transactions.iter().map(|(signed, _)| self.0.marks.get(&signed.hash)).collect();
         let mut unknown: Vec<_> = transactions
             .iter()
@@ -166,7 +157,9 @@ fn proposer(header: &Header) -> Result<AccountId, InvalidBlock> {
 fn decode_timestamp(bytes: Bytes) -> Result<(Moment, UncheckedExtrinsic, Bytes), InvalidBlock> {
     let extrinsic = decode_extrinsic(&bytes).map_err(|error| InvalidBlock::Extrinsic { index: 0, error })?;
     match (&extrinsic.preamble, &extrinsic.function) {
-        (Preamble::Bare(_), RuntimeCall::Timestamp(pallet_timestamp::Call::set { now })) => Ok((*now, extrinsic, bytes)),
+        (Preamble::Bare(_), RuntimeCall::Timestamp(pallet_timestamp::Call::set { now })) => {
+            Ok((*now, extrinsic, bytes))
+        }
         _ => Err(InvalidBlock::Inherents { index: 0 }),
     }
 }
@@ -178,7 +171,11 @@ fn compare(block: &Header, executed: &Header) -> Result<(), InvalidBlock> {
         return differs("digest", format!("{:?}", block.digest), format!("{:?}", executed.digest));
     }
     if block.extrinsics_root != executed.extrinsics_root {
-        return differs("extrinsics root", format!("{:?}", block.extrinsics_root), format!("{:?}", executed.extrinsics_root));
+        return differs(
+            "extrinsics root",
+            format!("{:?}", block.extrinsics_root),
+            format!("{:?}", executed.extrinsics_root),
+        );
     }
     if block.state_root != executed.state_root {
         return differs("state root", format!("{:?}", block.state_root), format!("{:?}", executed.state_root));

@@ -59,19 +59,24 @@ impl Executor {
             "AccountNonceApi_account_nonce" => {
                 self.call(at, name, data, |account: AccountId| apis::account_nonce(account).encode())
             }
-            "TaggedTransactionQueue_validate_transaction" => {
-                self.call(at, name, data, |(source, extrinsic, parent): (TransactionSource, UncheckedExtrinsic, Hash)| {
+            "TaggedTransactionQueue_validate_transaction" => self.call(
+                at,
+                name,
+                data,
+                |(source, extrinsic, parent): (TransactionSource, UncheckedExtrinsic, Hash)| {
                     apis::validate_transaction(source, extrinsic, parent).encode()
+                },
+            ),
+            "TransactionPaymentApi_query_info" => {
+                self.call(at, name, data, |(extrinsic, length): (UncheckedExtrinsic, u32)| {
+                    apis::query_info(extrinsic, length).encode()
                 })
             }
-            "TransactionPaymentApi_query_info" => self
-                .call(at, name, data, |(extrinsic, length): (UncheckedExtrinsic, u32)| {
-                    apis::query_info(extrinsic, length).encode()
-                }),
-            "TransactionPaymentApi_query_fee_details" => self
-                .call(at, name, data, |(extrinsic, length): (UncheckedExtrinsic, u32)| {
+            "TransactionPaymentApi_query_fee_details" => {
+                self.call(at, name, data, |(extrinsic, length): (UncheckedExtrinsic, u32)| {
                     apis::query_fee_details(extrinsic, length).encode()
-                }),
+                })
+            }
             "TransactionPaymentApi_query_weight_to_fee" => {
                 self.call(at, name, data, |weight: Weight| apis::query_weight_to_fee(weight).encode())
             }

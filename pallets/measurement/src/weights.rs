@@ -22,8 +22,7 @@ pub struct MeasuredWeight<T>(PhantomData<T>);
 
 impl<T> WeightInfo for MeasuredWeight<T> {
     fn report(bytes: u32) -> Weight {
-        Weight::from_parts(16_000_000, 0)
-            .saturating_add(Weight::from_parts(1_954, 0).saturating_mul(bytes.into()))
+        Weight::from_parts(16_000_000, 0).saturating_add(Weight::from_parts(1_954, 0).saturating_mul(bytes.into()))
     }
     fn close(loads: u32, units: u32) -> Weight {
         Weight::from_parts(19_000_000, 0)

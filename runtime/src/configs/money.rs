@@ -5,9 +5,7 @@
 //! costs some thousandths of an X0T. Fees go to the treasury, all of them: nothing is burnt, so that
 //! the issuance never changes.
 
-use crate::{
-    Balance, Balances, Runtime, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System,
-};
+use crate::{Balance, Balances, Runtime, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System};
 use frame_support::{
     PalletId, parameter_types,
     traits::{ConstU8, ConstU32, ConstU128, VariantCountOf, tokens::imbalance::ResolveTo},
@@ -45,7 +43,7 @@ impl pallet_balances::Config for Runtime {
     type DustRemoval = ResolveTo<Treasury, Balances>;
     type ExistentialDeposit = ConstU128<EXISTENTIAL_DEPOSIT>;
     type AccountStore = System;
-    type WeightInfo = pallet_balances::weights::SubstrateWeight<Runtime>;
+    type WeightInfo = crate::weights::MeasuredWeight<Runtime>;
     type FreezeIdentifier = RuntimeFreezeReason;
     type MaxFreezes = VariantCountOf<RuntimeFreezeReason>;
     type RuntimeHoldReason = RuntimeHoldReason;

@@ -4,7 +4,7 @@
 //! larger than the busy block interval on purpose: it bounds the worst block, while the pace of
 //! blocks is set by consensus and by the deadline of the builder.
 
-use crate::{Balance, Block, Runtime, RuntimeCall, RuntimeEvent, RuntimeOrigin, RuntimeTask, PalletInfo};
+use crate::{Balance, Block, PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeOrigin, RuntimeTask};
 use frame_support::{
     derive_impl,
     dispatch::DispatchClass,

@@ -2,13 +2,11 @@
 
 use crate::{
     Cost, Measured,
-    world::{SLOT_MS, T0, VALIDATORS, World, account, agent, dispatch, filler, list, offer, rent, validator},
+    world::{DEALS, SLOT_MS, T0, VALIDATORS, World, account, agent, dispatch, filler, list, offer, rent, validator},
 };
 use frame_support::traits::Hooks;
 use sp_runtime::MultiAddress;
-use x0_runtime::{
-    Janitor, Marketplace, Measurement, Runtime, RuntimeCall, RuntimeOrigin, System, Validators,
-};
+use x0_runtime::{Janitor, Marketplace, Measurement, Runtime, RuntimeCall, RuntimeOrigin, System, Validators};
 use x0_types::{
     KeyRole,
     account::UNIT,
@@ -26,7 +24,13 @@ fn fixed(pallet: &'static str, function: &'static str, picoseconds: u64) -> Meas
 }
 
 /// A line through two measurements; a negative slope (noise) counts as none.
-fn linear(pallet: &'static str, function: &'static str, unit: &'static str, low: (u64, u64), high: (u64, u64)) -> Measured {
+fn linear(
+    pallet: &'static str,
+    function: &'static str,
+    unit: &'static str,
+    low: (u64, u64),
+    high: (u64, u64),
+) -> Measured {
     let slope = high.1.saturating_sub(low.1).div_ceil(high.0 - low.0);
     let base = low.1.saturating_sub(slope.saturating_mul(low.0));
     Measured { pallet, function, cost: Cost::Linear(base, vec![(unit, slope)]) }
@@ -37,9 +41,21 @@ fn balances(world: &World) -> Vec<Measured> {
     let stranger = x0_types::AccountId::new([9; 32]);
     let call = |call: pallet_balances::Call<Runtime>| world.time_call("alice", &RuntimeCall::from(call));
     vec![
-        fixed("balances", "transfer_keep_alive", call(pallet_balances::Call::transfer_keep_alive { dest: to(filler(7)), value: UNIT })),
-        fixed("balances", "transfer_allow_death", call(pallet_balances::Call::transfer_allow_death { dest: to(stranger.clone()), value: UNIT })),
-        fixed("balances", "transfer_all", call(pallet_balances::Call::transfer_all { dest: to(stranger), keep_alive: false })),
+        fixed(
+            "balances",
+            "transfer_keep_alive",
+            call(pallet_balances::Call::transfer_keep_alive { dest: to(filler(7)), value: UNIT }),
+        ),
+        fixed(
+            "balances",
+            "transfer_allow_death",
+            call(pallet_balances::Call::transfer_allow_death { dest: to(stranger.clone()), value: UNIT }),
+        ),
+        fixed(
+            "balances",
+            "transfer_all",
+            call(pallet_balances::Call::transfer_all { dest: to(stranger), keep_alive: false }),
+        ),
     ]
 }
 
@@ -53,8 +69,16 @@ fn did(world: &World) -> Vec<Measured> {
         fixed("did", "add_key", world.time_call("charlie", &world.add_key("charlie", KeyRole::Reporter))),
         fixed("did", "rotate_key", world.time_call("bob", &world.rotate_agent_key("bob", 0))),
         fixed("did", "revoke_key", world.time_call("dave", &revoke(account("dave"), KeyRole::Reporter))),
-        fixed("did", "set_endpoint", world.time_call("bob", &pallet_x0_did::Call::set_endpoint { subject: agent(0), endpoint }.into())),
-        fixed("did", "revoke", world.time_call("dave", &pallet_x0_did::Call::revoke { subject: account("dave") }.into())),
+        fixed(
+            "did",
+            "set_endpoint",
+            world.time_call("bob", &pallet_x0_did::Call::set_endpoint { subject: agent(0), endpoint }.into()),
+        ),
+        fixed(
+            "did",
+            "revoke",
+            world.time_call("dave", &pallet_x0_did::Call::revoke { subject: account("dave") }.into()),
+        ),
     ]
 }
 
@@ -110,7 +134,8 @@ fn report_all(slot: u64) {
 
 /// Deriving a hundred keys takes longer than what is measured.
 fn validator_cached(number: u32) -> x0_types::AccountId {
-    static ALL: std::sync::LazyLock<Vec<x0_types::AccountId>> = std::sync::LazyLock::new(|| (0..=VALIDATORS).map(validator).collect());
+    static ALL: std::sync::LazyLock<Vec<x0_types::AccountId>> =
+        std::sync::LazyLock::new(|| (0..=VALIDATORS).map(validator).collect());
     ALL[usize::try_from(number).unwrap()].clone()
 }
 
@@ -165,12 +190,24 @@ fn measurement(world: &World) -> Vec<Measured> {
     ]
 }
 
+/// The verdict that ends all deals of a node with its full number of them: the last of a fail run.
 fn verdict(world: &World) -> u64 {
-    let slot = world.read(Measurement::closed_slot) + 1;
-    world.time("a verdict", || (), || {
-        Marketplace::verdict(slot, &agent(3), Verdict::Down, &[0xff; 13], VALIDATORS);
+    let (slot, before_last) = down_run(world);
+    world.time("a verdict", before_last, move || {
+        down(slot);
         Ok(())
     })
+}
+
+fn down(slot: u64) {
+    Marketplace::verdict(slot, &agent(3), Verdict::Down, &[0xff; 13], VALIDATORS);
+}
+
+/// The slot of the last verdict of a fail run, and the verdicts before it.
+fn down_run(world: &World) -> (u64, impl Fn() + use<>) {
+    let first = world.read(Measurement::closed_slot) + 1;
+    let last = first + u64::from(x0_limits::FAIL_RUN_SLOTS) - 1;
+    (last, move || (first..last).for_each(down))
 }
 
 fn marketplace(world: &World) -> Vec<Measured> {
@@ -197,7 +234,11 @@ fn marketplace(world: &World) -> Vec<Measured> {
         call("confirm", "bob", Call::confirm { deal: world.funded }.into()),
         call("settle", "dave", Call::settle { deal: world.active }.into()),
         call("cancel", "charlie", Call::cancel { deal: world.active }.into()),
-        fixed(P, "set_parameters", world.time("set_parameters", || (), move || dispatch(RuntimeOrigin::root(), terms.clone()))),
+        fixed(
+            P,
+            "set_parameters",
+            world.time("set_parameters", || (), move || dispatch(RuntimeOrigin::root(), terms.clone())),
+        ),
         fixed(P, "slot_unit", slot_unit(world)),
         fixed(P, "verdict", verdict(world)),
     ]
@@ -209,10 +250,14 @@ fn slot_unit(world: &World) -> u64 {
         let deal = pallet_x0_marketplace::Deals::<Runtime>::get(world.active).unwrap();
         deal.run.unwrap().end_slot
     });
-    world.time("closing a deal's last slot", || (), || {
-        let work = Marketplace::slot_closed(end, 1);
-        if work.used == 1 { Ok(()) } else { Err(format!("{work:?}")) }
-    })
+    world.time(
+        "closing a deal's last slot",
+        || (),
+        || {
+            let work = Marketplace::slot_closed(end, 1);
+            if work.used == 1 { Ok(()) } else { Err(format!("{work:?}")) }
+        },
+    )
 }
 
 fn janitor(world: &World) -> Vec<Measured> {
@@ -223,14 +268,23 @@ fn janitor(world: &World) -> Vec<Measured> {
         Janitor::on_initialize(next);
         Ok(())
     };
-    let empty = || {
-        pallet_x0_janitor::Fifo::<Runtime>::iter_keys().collect::<Vec<_>>().into_iter().for_each(pallet_x0_janitor::Fifo::<Runtime>::remove);
+    let idle = world.time("janitor, idle", || (), hook);
+    // All deals of a node fail in the block before, and the janitor pays them out.
+    let (slot, before_last) = down_run(world);
+    let failed = move || {
+        before_last();
+        down(slot);
+        System::set_block_number(next + 1);
     };
-    let idle = world.time("janitor, idle", empty, hook);
-    let one = world.time("janitor, one deal", || (), hook);
+    let all = world.time("janitor, failed deals", failed, move || {
+        let waiting = pallet_x0_janitor::Fifo::<Runtime>::iter_keys().count();
+        Janitor::on_initialize(next + 1);
+        let left = pallet_x0_janitor::Fifo::<Runtime>::iter_keys().count();
+        if (waiting, left) == (usize::try_from(DEALS).unwrap(), 0) { Ok(()) } else { Err(format!("{waiting}, {left}")) }
+    });
     vec![
         fixed(P, "on_initialize_base", idle),
-        fixed(P, "entry", one.saturating_sub(idle).max(1_000_000)),
+        fixed(P, "entry", all.saturating_sub(idle).div_ceil(u64::from(DEALS))),
         fixed(P, "retry", world.time("retry", || (), move || dispatch(RuntimeOrigin::root(), retry.clone()))),
     ]
 }

@@ -45,7 +45,11 @@ fn body(cost: &Cost) -> String {
             let mut text = format!("        Weight::from_parts({}, 0)", digits(*base));
             for (name, picoseconds) in units {
                 let each = digits(*picoseconds);
-                write!(text, "\n            .saturating_add(Weight::from_parts({each}, 0).saturating_mul({name}.into()))").unwrap();
+                write!(
+                    text,
+                    "\n            .saturating_add(Weight::from_parts({each}, 0).saturating_mul({name}.into()))"
+                )
+                .unwrap();
             }
             text
         }
@@ -69,9 +73,10 @@ fn replace_origin(text: &str) -> String {
     let profile = if cfg!(debug_assertions) { "development profile (conservative)" } else { "release profile" };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")).map_or("unknown processor", |name| {
-        name.trim_start_matches(|c: char| c == ':' || c.is_whitespace())
-    });
+    let cpu = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |name| name.trim_start_matches(|c: char| c == ':' || c.is_whitespace()));
     let origin = format!("{ORIGIN}{profile}, {cores} cores, {cpu}, RocksDB-backed state; see `weigh`.");
     text.lines()
         .map(|line| if line.starts_with(ORIGIN) { origin.as_str() } else { line })

@@ -13,7 +13,12 @@
 //!
 //! Numbers of the development profile are larger than those of a release build, so weights from it
 //! are safe, and fill blocks earlier than necessary.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a tool for developers stops at what it did not expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a tool for developers stops at what it did not expect"
+)]
 
 mod cases;
 mod files;

@@ -1,7 +1,7 @@
 //! Building, replaying and committing.
 
 use super::support::*;
-use crate::{BlockError, ExecutorError, Executor, InvalidBlock, Options, block::encode_block};
+use crate::{BlockError, Executor, ExecutorError, InvalidBlock, Options, block::encode_block};
 use bytes::Bytes;
 use codec::Encode;
 use sp_runtime::{DigestItem, traits::LazyBlock as _};
@@ -90,8 +90,7 @@ fn the_deadline_ends_the_block() {
     let alice = signer("alice");
     let admitted = Arc::new(node.admit(&node.sign(&alice, 0, remark(b"late"))));
     let head = node.executor.head();
-    let block =
-        node.executor.build_block(head.hash, T0, proposer(), [admitted].into_iter(), Instant::now()).unwrap();
+    let block = node.executor.build_block(head.hash, T0, proposer(), [admitted].into_iter(), Instant::now()).unwrap();
     assert_eq!((block.body.len(), block.rejected.len()), (1, 0), "only the timestamp, and nothing thrown away");
     node.executor.replay_block(&block.encoded).unwrap();
 }
@@ -180,7 +179,10 @@ fn broken_blocks_are_told_apart() {
     assert!(matches!(with(&|h, _| h.digest.logs.clear()), InvalidBlock::Proposer));
     let second = DigestItem::PreRuntime(*b"pow_", proposer().encode());
     assert!(matches!(with(&|h, _| h.digest.push(second.clone())), InvalidBlock::Proposer));
-    assert!(matches!(with(&|h, _| h.digest.push(DigestItem::Other(vec![1]))), InvalidBlock::Header { field: "digest", .. }));
+    assert!(matches!(
+        with(&|h, _| h.digest.push(DigestItem::Other(vec![1]))),
+        InvalidBlock::Header { field: "digest", .. }
+    ));
     assert!(matches!(with(&|h, _| h.state_root.0[0] ^= 1), InvalidBlock::Header { field: "state root", .. }));
     assert!(matches!(with(&|h, _| h.extrinsics_root.0[0] ^= 1), InvalidBlock::Header { field: "extrinsics root", .. }));
     assert!(matches!(with(&|_, b| b.clear()), InvalidBlock::Inherents { index: 0 }));

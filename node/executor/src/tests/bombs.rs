@@ -1,7 +1,9 @@
 //! Input that is meant to end the process: calls nested so deep that decoding overflows the stack.
 
 use super::support::*;
-use crate::{ExecutorError, ExtrinsicError, InvalidBlock, BlockError, TransactionSource, block::encode_block, decode_extrinsic};
+use crate::{
+    BlockError, ExecutorError, ExtrinsicError, InvalidBlock, TransactionSource, block::encode_block, decode_extrinsic,
+};
 use bytes::Bytes;
 use codec::{Compact, Encode};
 use x0_types::Hash;

@@ -49,7 +49,8 @@ fn nobody_writes_code_or_raw_storage() {
     let alice = signer("alice");
     let code = node.executor.storage(node.executor.head().hash, b":code").unwrap();
     assert!(code.is_some());
-    let calls: Vec<_> = forbidden().into_iter().chain(wrapped(set_code())).chain(forbidden().into_iter().map(sudo)).collect();
+    let calls: Vec<_> =
+        forbidden().into_iter().chain(wrapped(set_code())).chain(forbidden().into_iter().map(sudo)).collect();
     let transactions: Vec<_> = (0..).zip(&calls).map(|(nonce, call)| node.sign(&alice, nonce, call.clone())).collect();
     let executed = node.advance(&transactions);
     let filtered: DispatchError = frame_system::Error::<x0_runtime::Runtime>::CallFiltered.into();
@@ -83,7 +84,8 @@ fn query_fee(node: &Node, extrinsic: &UncheckedExtrinsic) -> Balance {
     let mut data = extrinsic.encode();
     let length = u32::try_from(data.len()).unwrap();
     data.extend_from_slice(&length.encode());
-    let answer = node.executor.runtime_call(node.executor.head().hash, "TransactionPaymentApi_query_info", &data).unwrap();
+    let answer =
+        node.executor.runtime_call(node.executor.head().hash, "TransactionPaymentApi_query_info", &data).unwrap();
     RuntimeDispatchInfo::<Balance>::decode(&mut &answer[..]).unwrap().partial_fee
 }
 

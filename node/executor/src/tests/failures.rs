@@ -96,14 +96,9 @@ fn read_missing_state(options: OpenOptions) {
     let dir = tempfile::tempdir().unwrap();
     let database = Database::open(dir.path(), options).unwrap();
     let executor = crate::Executor::new(database, &genesis(), crate::Options::default()).unwrap();
-    let state = state::State::open(
-        &executor.0.database,
-        &executor.0.cache,
-        0,
-        Hash::repeat_byte(7),
-        state::Reader::Block,
-    )
-    .unwrap();
+    let state =
+        state::State::open(&executor.0.database, &executor.0.cache, 0, Hash::repeat_byte(7), state::Reader::Block)
+            .unwrap();
     let mut overlay = state::Overlay::default();
     let result = state::run(&state.backend, &mut overlay, x0_runtime::System::block_number);
     panic!("the process must not get here: {result:?}");

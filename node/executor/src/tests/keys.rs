@@ -11,8 +11,12 @@ use x0_types::{AccountId, KeyProof, KeyRole, MlDsa65Signature, Moment, key::Poss
 
 fn proof(node: &Node, key: &SigningKey, account: &AccountId) -> KeyProof {
     let expires_at_ms: Moment = T0 + 60_000;
-    let statement =
-        PossessionStatement { role: KeyRole::Account, subject: account.clone(), controller: account.clone(), expires_at_ms };
+    let statement = PossessionStatement {
+        role: KeyRole::Account,
+        subject: account.clone(),
+        controller: account.clone(),
+        expires_at_ms,
+    };
     let signature = key.sign_possession(&node.executor.genesis_hash().0, &statement.encode()).unwrap();
     KeyProof { expires_at_ms, signature: MlDsa65Signature(signature.to_boxed()) }
 }

@@ -38,8 +38,7 @@ impl Market {
     fn new() -> Self {
         let node = Node::new();
         let reporter_key = key(x0_runtime::presets::DEV_VALIDATOR, "reporter");
-        let reporter =
-            Signer { account: public(&reporter_key).account_id(), key: reporter_key, registered: false };
+        let reporter = Signer { account: public(&reporter_key).account_id(), key: reporter_key, registered: false };
         let agent = public(&key("agent-1", "agent")).account_id();
         Self { node, provider: signer("bob"), renter: signer("charlie"), reporter, agent }
     }
@@ -47,10 +46,8 @@ impl Market {
     /// One committed block at a time, with the calls of these signers.
     fn block(&self, time_ms: u64, calls: Vec<(&Signer, RuntimeCall)>) -> Executed {
         let executor = &self.node.executor;
-        let transactions: Vec<Bytes> = calls
-            .into_iter()
-            .map(|(who, call)| self.node.sign(who, self.node.nonce(&who.account), call))
-            .collect();
+        let transactions: Vec<Bytes> =
+            calls.into_iter().map(|(who, call)| self.node.sign(who, self.node.nonce(&who.account), call)).collect();
         let admitted: Vec<_> = transactions.iter().map(|bytes| Arc::new(self.node.admit(bytes))).collect();
         let Head { hash, .. } = executor.head();
         let deadline = Instant::now() + Duration::from_secs(600);
@@ -74,8 +71,7 @@ impl Market {
             controller: self.provider.account.clone(),
             expires_at_ms,
         };
-        let signature =
-            agent_key.sign_possession(&self.node.executor.genesis_hash().0, &statement.encode()).unwrap();
+        let signature = agent_key.sign_possession(&self.node.executor.genesis_hash().0, &statement.encode()).unwrap();
         pallet_x0_did::Call::register_agent {
             public: public(&agent_key),
             proof: KeyProof { expires_at_ms, signature: MlDsa65Signature(signature.to_boxed()) },

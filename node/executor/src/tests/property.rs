@@ -7,8 +7,7 @@ use std::sync::{Arc, LazyLock};
 use x0_runtime::RuntimeCall;
 use x0_types::account::UNIT;
 
-static PEOPLE: LazyLock<Vec<Signer>> =
-    LazyLock::new(|| ["alice", "bob", "charlie", "dave"].map(signer).to_vec());
+static PEOPLE: LazyLock<Vec<Signer>> = LazyLock::new(|| ["alice", "bob", "charlie", "dave"].map(signer).to_vec());
 
 #[derive(Clone, Debug)]
 enum Action {

@@ -151,8 +151,7 @@ pub(crate) fn extension(nonce: Nonce) -> TxExtension {
 
 /// What a wallet signs, computed without any state.
 pub(crate) fn payload(genesis: Hash, nonce: Nonce, call: RuntimeCall) -> Vec<u8> {
-    let implicit =
-        ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
+    let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
     SignedPayload::from_raw(call, extension(nonce), implicit).encode()
 }
 

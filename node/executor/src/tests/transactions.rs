@@ -3,11 +3,7 @@
 use super::support::*;
 use crate::{ExtrinsicError, TransactionSource, decode_extrinsic, extrinsic_hash};
 use codec::{Compact, Encode};
-use sp_runtime::{
-    MultiAddress,
-    generic::Preamble,
-    transaction_validity::InvalidTransaction,
-};
+use sp_runtime::{MultiAddress, generic::Preamble, transaction_validity::InvalidTransaction};
 use x0_runtime::{ChainSignature, UncheckedExtrinsic};
 use x0_types::{AccountId, Hash, account::UNIT};
 
@@ -60,11 +56,9 @@ fn each_kind_of_bad_transaction_has_its_error() {
 fn placeholder_signatures_never_verify() {
     let node = Node::new();
     let alice = signer("alice");
-    for signature in [
-        ChainSignature::Ed25519([1; 64]),
-        ChainSignature::Sr25519([1; 64]),
-        ChainSignature::Ecdsa([1; 65]),
-    ] {
+    for signature in
+        [ChainSignature::Ed25519([1; 64]), ChainSignature::Sr25519([1; 64]), ChainSignature::Ecdsa([1; 65])]
+    {
         let bytes = UncheckedExtrinsic::new_signed(
             remark(b"x"),
             MultiAddress::Id(alice.account.clone()),

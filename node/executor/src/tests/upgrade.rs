@@ -1,7 +1,7 @@
 //! The active version of the rules: an item of the state, and nodes that do not know it stop.
 
 use super::support::*;
-use crate::{ExecutorError, Executor, Options};
+use crate::{Executor, ExecutorError, Options};
 use codec::Encode;
 use x0_runtime::{Runtime, RuntimeCall, network, version::SPEC_VERSION};
 use x0_storage::Database;
@@ -36,9 +36,7 @@ fn a_node_that_does_not_know_the_version_stops() {
     assert_eq!(node.executor.storage(head.hash, b":code").unwrap(), Some((b"native", next).encode()));
 
     let build = node.executor.build_block(head.hash, T0, proposer(), std::iter::empty(), std::time::Instant::now());
-    let unsupported = |error: &ExecutorError| {
-        matches!(error, ExecutorError::UnsupportedSpec { number: 4, active, .. } if *active == next)
-    };
+    let unsupported = |error: &ExecutorError| matches!(error, ExecutorError::UnsupportedSpec { number: 4, active, .. } if *active == next);
     assert!(unsupported(&build.unwrap_err()));
     let Node { executor, dir } = node;
     drop(executor);
