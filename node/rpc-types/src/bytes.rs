@@ -9,20 +9,17 @@ pub struct HexBytes(pub Vec<u8>);
 /// Why a text is not hex bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HexError {
-    /// The text does not start with `0x`.
-    NoPrefix,
     /// The number of digits is odd.
     OddDigits(usize),
-    /// A character is not a hex digit; its place after the prefix.
+    /// A character is not a hex digit; its place, a `0x` in front not counted.
     NotHex(usize),
 }
 
 impl core::fmt::Display for HexError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NoPrefix => f.write_str("hex text must start with 0x"),
             Self::OddDigits(digits) => write!(f, "hex text has an odd number of digits ({digits})"),
-            Self::NotHex(place) => write!(f, "character {place} after 0x is not a hex digit"),
+            Self::NotHex(place) => write!(f, "digit {place} of the hex text is not a hex digit"),
         }
     }
 }
@@ -30,13 +27,13 @@ impl core::fmt::Display for HexError {
 impl std::error::Error for HexError {}
 
 impl HexBytes {
-    /// Reads `0x` hex text.
+    /// Reads hex text, with or without the `0x` in front: polkadot-api leaves it out of empty bytes.
     ///
     /// # Errors
     /// [`HexError`] names the broken rule.
     pub fn parse(text: &str) -> Result<Self, HexError> {
-        let digits = text.strip_prefix("0x").ok_or(HexError::NoPrefix)?.as_bytes();
-        if digits.len() % 2 != 0 {
+        let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
+        if !digits.len().is_multiple_of(2) {
             return Err(HexError::OddDigits(digits.len()));
         }
         let mut bytes = Vec::with_capacity(digits.len() / 2);
@@ -116,12 +113,14 @@ mod tests {
         let text = serde_json::to_string(&HexBytes(all.clone())).unwrap();
         assert_eq!(serde_json::from_str::<HexBytes>(&text).unwrap().0, all);
         assert_eq!(HexBytes::parse("0x").unwrap().0, Vec::<u8>::new());
+        assert_eq!(HexBytes::parse("").unwrap().0, Vec::<u8>::new());
+        assert_eq!(HexBytes::parse("ab").unwrap().0, [0xab]);
         assert_eq!(HexBytes::parse("0xAbCd").unwrap().0, [0xab, 0xcd]);
     }
 
     #[test]
     fn errors_name_the_rule() {
-        assert_eq!(HexBytes::parse("ab"), Err(HexError::NoPrefix));
+        assert_eq!(HexBytes::parse("xyz0"), Err(HexError::NotHex(0)));
         assert_eq!(HexBytes::parse("0xabc"), Err(HexError::OddDigits(3)));
         assert_eq!(HexBytes::parse("0xabcg"), Err(HexError::NotHex(3)));
         assert_eq!(HexBytes::parse("0x\u{e9}a"), Err(HexError::OddDigits(3)));

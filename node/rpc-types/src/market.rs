@@ -306,4 +306,3 @@ pub struct MeasurementStatus {
     /// Nodes in measurement altogether.
     pub nodes_total: u32,
 }
-

@@ -95,7 +95,15 @@ mod tests {
 
     #[test]
     fn base64url_matches_rfc_4648() {
-        for (plain, text) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("fooba", "Zm9vYmE"), ("foobar", "Zm9vYmFy")] {
+        for (plain, text) in [
+            ("", ""),
+            ("f", "Zg"),
+            ("fo", "Zm8"),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg"),
+            ("fooba", "Zm9vYmE"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64url_encode(plain.as_bytes()), text);
             assert_eq!(base64url_decode(text).unwrap(), plain.as_bytes());
         }
@@ -110,7 +118,10 @@ mod tests {
         // draft-msporny-base58-03, section 5.
         for (plain, text) in [
             (b"Hello World!".to_vec(), "2NEpo7TZRRrLZSi2U"),
-            (b"The quick brown fox jumps over the lazy dog.".to_vec(), "USm3fpXnKG5EUBx2ndxBDMPVciP5hGey2Jh4NDv6gmeo1LkMeiKrLJUUBk6Z"),
+            (
+                b"The quick brown fox jumps over the lazy dog.".to_vec(),
+                "USm3fpXnKG5EUBx2ndxBDMPVciP5hGey2Jh4NDv6gmeo1LkMeiKrLJUUBk6Z",
+            ),
             (vec![0x00, 0x00, 0x28, 0x7f, 0xb4, 0xcd], "11233QC4"),
         ] {
             assert_eq!(base58btc_encode(&plain), text);

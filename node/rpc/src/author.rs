@@ -3,13 +3,14 @@
 use crate::{
     chain::send,
     error::{RpcResult, error, internal, invalid_transaction},
-    module::{Module, Registered, quick},
+    module::{Module, Registered, blocking},
     node::Node,
     params::Args,
 };
 use jsonrpsee::{PendingSubscriptionSink, core::SubscriptionResult, types::ErrorObjectOwned};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use x0_limits::RPC_RESPONSE_BYTES_MAX;
 use x0_mempool::{SubmitError, TxStatus};
 use x0_rpc_types::{HexBytes, error as code};
 use x0_types::Hash;
@@ -20,7 +21,7 @@ pub(crate) fn register(module: &mut Module) -> Registered {
         let bytes = extrinsic(Args::new(&params))?;
         submit(&node, bytes).await
     })?;
-    quick(module, "author_pendingExtrinsics", pending)?;
+    blocking(module, "author_pendingExtrinsics", pending)?;
     module.register_subscription(
         "author_submitAndWatchExtrinsic",
         "author_extrinsicUpdate",
@@ -42,8 +43,18 @@ async fn submit(node: &Node, bytes: Vec<u8>) -> RpcResult<Hash> {
     node.mempool.submit(bytes.into()).await.map_err(|cause| submit_error(&cause))
 }
 
-fn pending(node: &Arc<Node>, args: Args) -> RpcResult<Vec<HexBytes>> {
+/// Everything that waits, as long as it fits into one answer: a full mempool holds hundreds of MB.
+fn pending(node: &Node, args: Args) -> RpcResult<Vec<HexBytes>> {
     args.end()?;
+    let stats = node.mempool.stats();
+    let answer_bytes = stats.bytes.saturating_mul(2);
+    if answer_bytes > RPC_RESPONSE_BYTES_MAX as usize {
+        let (waiting, bytes) = (stats.waiting, stats.bytes);
+        return Err(error(
+            code::INVALID_COUNT,
+            format!("{waiting} transactions of {bytes} bytes wait: too many for one answer"),
+        ));
+    }
     Ok(node.mempool.pending().iter().map(|transaction| HexBytes(transaction.bytes.to_vec())).collect())
 }
 

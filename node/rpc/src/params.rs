@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(args("[]").unwrap().block().unwrap(), None);
         assert_eq!(args("[null]").unwrap().block().unwrap(), None);
         assert!(args(r#"["0x00"]"#).unwrap().block().unwrap_err().message().contains("32 bytes"));
-        assert!(args(r#"["zz"]"#).unwrap().bytes("data").unwrap_err().message().contains("0x"));
+        assert!(args(r#"["zz"]"#).unwrap().bytes("data").unwrap_err().message().contains("hex"));
         let long = format!("[\"{}\"]", "q".repeat(5_000));
         assert!(args(&long).unwrap().bytes("data").unwrap_err().message().len() < 400);
     }

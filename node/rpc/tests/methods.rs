@@ -264,7 +264,7 @@ async fn try_subscribe_storage(client: &jsonrpsee::ws_client::WsClient, params: 
     list.insert(&params[0]).unwrap();
     let subscribed: Result<jsonrpsee::core::client::Subscription<serde_json::Value>, _> =
         client.subscribe("state_subscribeStorage", list, "state_unsubscribeStorage").await;
-    subscribed.err().expect("refused").to_string()
+    subscribed.expect_err("refused").to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]

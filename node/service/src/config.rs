@@ -289,7 +289,7 @@ fn read(path: &Path) -> Result<FileConfig, Failure> {
 /// Parses a configuration file.
 fn parse(text: &str) -> Result<FileConfig, String> {
     toml::from_str(text).map_err(|cause: toml::de::Error| {
-        let line = cause.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = cause.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
         line.map_or_else(|| cause.message().to_owned(), |line| format!("line {line}: {}", cause.message()))
     })
 }

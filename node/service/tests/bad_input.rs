@@ -53,8 +53,8 @@ impl Bench {
 
 /// Nested `utility.batch` calls, hand-encoded, so that nothing of the test recurses.
 fn nested_batches(depth: usize) -> Vec<u8> {
-    // Pallet 3, call 0, a list of one call.
-    let mut bytes = [3u8, 0, 4].repeat(depth);
+    // Pallet 4, call 0, a list of one call.
+    let mut bytes = [4u8, 0, 4].repeat(depth);
     // Innermost: System.remark of nothing.
     bytes.extend_from_slice(&[0, 0, 0]);
     bytes

@@ -259,8 +259,8 @@ pub const POSSESSION_LIFE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// Largest JSON-RPC request, bytes. A block-sized batch does not fit on purpose.
 pub const RPC_REQUEST_BYTES_MAX: u32 = 2 * 1024 * 1024;
-/// Largest JSON-RPC response, bytes.
-pub const RPC_RESPONSE_BYTES_MAX: u32 = 32 * 1024 * 1024;
+/// Largest JSON-RPC response, bytes: a full block in hex, and its frame.
+pub const RPC_RESPONSE_BYTES_MAX: u32 = 33 * 1024 * 1024;
 /// Open connections of one listener.
 pub const RPC_CONNECTIONS_MAX: u32 = 256;
 /// Subscriptions on one connection.
@@ -367,3 +367,4 @@ const _: () = assert!(SYNC_RESPONSE_BYTES_MAX > BLOCK_BYTES_MAX + VALIDATORS_MAX
 const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);
 const _: () = assert!(NODE_BLOCKING_THREADS_MAX > RPC_EXECUTIONS_MAX, "consensus and disk need threads as well");
 const _: () = assert!(NODE_STOP_TIMEOUT_MS > RPC_STOP_TIMEOUT_MS);
+const _: () = assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
