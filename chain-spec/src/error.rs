@@ -51,5 +51,5 @@ pub enum ChainSpecError {
     Crypto(#[from] x0_crypto::CryptoError),
     /// The runtime refuses the configuration as a whole.
     #[error(transparent)]
-    Executor(#[from] x0_executor::ExecutorError),
+    Genesis(#[from] x0_runtime::genesis::GenesisError),
 }

@@ -45,7 +45,7 @@ impl ChainSpec {
     /// # Errors
     /// As [`ChainSpec::genesis_config`], and when a pallet refuses its values.
     pub fn genesis_hash(&self) -> Result<Hash, ChainSpecError> {
-        Ok(x0_executor::genesis::build(&self.genesis_config()?)?.hash)
+        Ok(x0_runtime::genesis::build(&self.genesis_config()?)?.hash)
     }
 
     /// The first state with all of its entries.
@@ -53,7 +53,7 @@ impl ChainSpec {
     /// # Errors
     /// As [`ChainSpec::genesis_hash`].
     pub fn raw_genesis(&self) -> Result<RawGenesis, ChainSpecError> {
-        let genesis = x0_executor::genesis::build(&self.genesis_config()?)?;
+        let genesis = x0_runtime::genesis::build(&self.genesis_config()?)?;
         let text = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
         Ok(RawGenesis {
             genesis_hash: genesis.hash,

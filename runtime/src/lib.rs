@@ -42,6 +42,7 @@ pub mod apis;
 pub mod configs;
 mod construct;
 pub mod filter;
+pub mod genesis;
 pub mod network;
 pub mod presets;
 pub mod preverify;

@@ -166,11 +166,8 @@ pub enum ExecutorError {
     #[error(transparent)]
     Storage(#[from] x0_storage::StorageError),
     /// The genesis configuration does not fit the runtime.
-    #[error("genesis configuration: {reason}")]
-    Genesis {
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    Genesis(#[from] x0_runtime::genesis::GenesisError),
     /// The chain runs by rules that this binary does not know.
     #[error(
         "block {number} runs under version {active} of the rules, this binary knows {supported:?}: install a newer x0-node"

@@ -3,18 +3,19 @@
 use crate::{
     commit::ImportedBlock,
     error::ExecutorError,
-    genesis, guard,
+    guard,
     marks::Marks,
     state::{Reader, State},
 };
 use bytes::Bytes;
+use codec::Encode;
 use parking_lot::Mutex;
 use sp_runtime::{ApplyExtrinsicResult, traits::BlakeTwo256};
 use sp_trie::cache::{CacheSize, SharedTrieCache};
 use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{broadcast, watch};
 use x0_runtime::{Runtime, UncheckedExtrinsic, version::SUPPORTED_SPECS};
-use x0_storage::{Database, Head};
+use x0_storage::{Database, GenesisCommit, Head};
 use x0_types::Hash;
 
 /// Imported blocks that a slow subscriber may fall behind before it loses some.
@@ -98,9 +99,14 @@ impl Executor {
         dispatcher: Box<dyn Dispatcher>,
     ) -> Result<Self, ExecutorError> {
         guard::install();
-        let built = genesis::build(genesis)?;
+        let built = x0_runtime::genesis::build(genesis)?;
         let genesis_hash = built.hash;
-        database.commit_genesis(built.into_commit())?;
+        database.commit_genesis(GenesisCommit {
+            hash: genesis_hash,
+            state_root: built.header.state_root,
+            header: built.header.encode(),
+            state: built.state,
+        })?;
         let head = database.head().ok_or(x0_storage::StorageError::NoGenesis)?;
         let executor = Self(Arc::new(Inner {
             cache: SharedTrieCache::new(CacheSize::new(options.trie_cache_bytes), None),

@@ -12,11 +12,11 @@
 
 use sp_panic_handler::AbortGuard;
 use std::{
-    any::Any,
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Once,
 };
+use x0_runtime::genesis::panic_message;
 
 thread_local! {
     static INSIDE: Cell<u32> = const { Cell::new(0) };
@@ -68,13 +68,5 @@ pub(crate) fn contain<R>(f: impl FnOnce() -> R) -> Result<R, Contained> {
     let _unwind = AbortGuard::force_unwind();
     // The closures run over an overlay that the caller rolls back or throws away after a panic, so
     // nothing half done is seen.
-    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| Contained(message(payload.as_ref())))
-}
-
-fn message(payload: &(dyn Any + Send)) -> String {
-    payload
-        .downcast_ref::<&'static str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| Contained(panic_message(payload.as_ref())))
 }

@@ -54,7 +54,6 @@ pub mod commit;
 pub mod error;
 pub mod executor;
 pub mod extrinsic;
-pub mod genesis;
 pub mod guard;
 mod marks;
 pub mod measure;
