@@ -250,7 +250,7 @@ impl Context {
         let mut text = if self.options.json {
             serde_json::to_string_pretty(value).map_err(|error| WalletError::Output(error.into()))?
         } else {
-            words(value)
+            without_controls(&words(value))
         };
         if !text.ends_with('\n') {
             text.push('\n');
@@ -261,7 +261,7 @@ impl Context {
 
     /// Talks to the user on standard error. What cannot be said there cannot be said at all.
     pub fn say(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", without_controls(text));
     }
 
     /// Asks a yes-or-no question; `--yes` answers it.
@@ -292,6 +292,11 @@ impl Context {
             Ok(_) => Ok(line),
         }
     }
+}
+
+/// Keeps escape sequences that came from the chain, a node or a file off the terminal.
+fn without_controls(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
 }
 
 /// Runs something slow off the async threads.

@@ -246,7 +246,7 @@ fn argument_lines(name: &str, value: &serde_json::Value, indent: usize, lines: &
     }
 }
 
-/// Keeps control characters off the terminal and shortens what is too long to read, saying so.
+/// Shortens what is too long to read, saying so, and keeps one value on one line.
 fn shorten(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     if clean.chars().count() <= VALUE_CHARS_MAX {

@@ -136,6 +136,38 @@ fn a_key_is_named_on_chain_and_rotated_and_the_account_stays() {
 }
 
 #[test]
+fn further_keys_are_added_replaced_and_ended() {
+    let node = Node::dev();
+    let wallet = Wallet::at(&node);
+    wallet.funded_key("owner", "10 X0T");
+    let genesis = node.text("genesis");
+    let prove = |key: &str| {
+        wallet.run(&["keys", "new", key, "--role", "reporter"]).succeeds();
+        let file = wallet.file(&format!("{key}.proof"));
+        let prove =
+            ["did", "prove", "--proved-key", key, "--controller", "owner", "--genesis", &genesis, "--out", &file];
+        wallet.run(&prove).succeeds();
+        file
+    };
+    let (first, second) = (prove("reporter-1"), prove("reporter-2"));
+    let keys = || wallet.run(&["did", "show", "owner"]).succeeds()["didDocument"]["verificationMethod"].clone();
+    wallet.yes(&["did", "add-key", "--proof", &first, "--key", "owner"]).succeeds();
+    let added = keys();
+    wallet.yes(&["did", "add-key", "--proof", &second, "--key", "owner"]).fails(4, "dispatch");
+    wallet.yes(&["did", "rotate-key", "--proof", &second, "--key", "owner"]).succeeds();
+    assert_ne!(keys(), added);
+    let message = wallet.yes(&["did", "rotate-key", "--proof", &first, "--key", "owner"]).fails(4, "dispatch");
+    assert!(message.contains("Did.KeyUsed"), "a key is registered once for ever: {message}");
+    wallet.yes(&["did", "revoke-key", "owner", "reporter", "--key", "owner"]).succeeds();
+    assert_eq!(keys(), serde_json::json!([]));
+    wallet
+        .yes(&["did", "register-agent", "--proof", &first, "--endpoint", "127.0.0.1:1", "--key", "owner"])
+        .fails(2, "file");
+    wallet.yes(&["did", "revoke", "owner", "--key", "owner"]).succeeds();
+    assert_eq!(wallet.run(&["did", "show", "owner"]).succeeds()["didDocumentMetadata"]["deactivated"], true);
+}
+
+#[test]
 fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
     let node = Node::dev();
     let wallet = Wallet::at(&node);

@@ -1,6 +1,7 @@
-//! The calls of this chain, by name. Encoding goes through the chain's metadata, so that a change of
-//! indices in the runtime cannot turn one call into another.
+//! The calls of this chain, by name. Encoding goes through the chain's metadata, and the named calls
+//! below also carry the bytes that this program expects: when the two differ, nothing is signed.
 
+use codec::{Compact, Encode};
 use scale_value::{Composite, Value};
 use subxt::transactions::DynamicPayload;
 use x0_crypto::PublicKey;
@@ -10,12 +11,15 @@ use x0_types::{
     market::{DealId, ListingId},
 };
 
+use crate::pins::place_of;
+
 /// A call: pallet, name and named arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     pallet: String,
     name: String,
     arguments: Vec<(String, Value<()>)>,
+    expected: Option<Vec<u8>>,
 }
 
 impl Call {
@@ -26,7 +30,28 @@ impl Call {
             pallet: pallet.to_owned(),
             name: name.to_owned(),
             arguments: arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            expected: None,
         }
+    }
+
+    /// A call whose encoding is known here: the arguments once more, as SCALE types in their order.
+    fn known<'a>(
+        pallet: &str,
+        name: &str,
+        arguments: impl IntoIterator<Item = (&'a str, Value<()>)>,
+        encoded: impl Encode,
+    ) -> Self {
+        let expected = place_of(pallet, name).map(|place| {
+            let mut bytes = place.to_vec();
+            encoded.encode_to(&mut bytes);
+            bytes
+        });
+        Self { expected, ..Self::new(pallet, name, arguments) }
+    }
+
+    /// The bytes that this program expects, for calls that it knows.
+    pub(crate) fn expected(&self) -> Option<&[u8]> {
+        self.expected.as_deref()
     }
 
     /// Name of the pallet.
@@ -90,6 +115,9 @@ pub struct RentTerms {
     pub agents: Vec<AccountId>,
 }
 
+/// Variant of an address that holds an account.
+const ADDRESS_ID: u8 = 0;
+
 fn account(account: &AccountId) -> Value<()> {
     Value::from_bytes(account)
 }
@@ -138,47 +166,54 @@ fn bytes(text: &str) -> Value<()> {
 /// Moves money; refuses to empty the sender below the existential deposit.
 #[must_use]
 pub fn transfer(to: &AccountId, amount: Balance) -> Call {
-    Call::new("Balances", "transfer_keep_alive", [("dest", address(to)), ("value", number(amount))])
+    let known = (ADDRESS_ID, to, Compact(amount));
+    Call::known("Balances", "transfer_keep_alive", [("dest", address(to)), ("value", number(amount))], known)
 }
 
 /// Moves everything that is free and closes the account.
 #[must_use]
 pub fn transfer_all(to: &AccountId) -> Call {
-    Call::new("Balances", "transfer_all", [("dest", address(to)), ("keep_alive", Value::bool(false))])
+    let known = (ADDRESS_ID, to, false);
+    Call::known("Balances", "transfer_all", [("dest", address(to)), ("keep_alive", Value::bool(false))], known)
 }
 
 /// Names the account's own key on chain, so that shorter signatures and rotation become possible.
 #[must_use]
 pub fn register_account_key(key: &PublicKey, possession: &KeyProof) -> Call {
-    Call::new("Did", "register_account_key", [("public", public(key)), ("proof", proof(possession))])
+    let known = (key.as_bytes(), possession);
+    Call::known("Did", "register_account_key", [("public", public(key)), ("proof", proof(possession))], known)
 }
 
 /// Replaces the account's own key; the account stays.
 #[must_use]
 pub fn rotate_account_key(key: &PublicKey, possession: &KeyProof) -> Call {
-    Call::new("Did", "rotate_account_key", [("public", public(key)), ("proof", proof(possession))])
+    let known = (key.as_bytes(), possession);
+    Call::known("Did", "rotate_account_key", [("public", public(key)), ("proof", proof(possession))], known)
 }
 
 /// Registers a mesh agent under the caller's control.
 #[must_use]
 pub fn register_agent(key: &PublicKey, possession: &KeyProof, endpoint: &str) -> Call {
-    Call::new(
+    Call::known(
         "Did",
         "register_agent",
         [("public", public(key)), ("proof", proof(possession)), ("endpoint", bytes(endpoint))],
+        (key.as_bytes(), possession, endpoint.as_bytes()),
     )
 }
 
 /// Registers a further key of the caller in a role.
 #[must_use]
 pub fn add_key(key_role: KeyRole, key: &PublicKey, possession: &KeyProof) -> Call {
-    Call::new("Did", "add_key", [("role", role(key_role)), ("public", public(key)), ("proof", proof(possession))])
+    let known = (key_role, key.as_bytes(), possession);
+    let arguments = [("role", role(key_role)), ("public", public(key)), ("proof", proof(possession))];
+    Call::known("Did", "add_key", arguments, known)
 }
 
 /// Replaces a key of a subject in a role.
 #[must_use]
 pub fn rotate_key(subject: &AccountId, key_role: KeyRole, key: &PublicKey, possession: &KeyProof) -> Call {
-    Call::new(
+    Call::known(
         "Did",
         "rotate_key",
         [
@@ -187,31 +222,33 @@ pub fn rotate_key(subject: &AccountId, key_role: KeyRole, key: &PublicKey, posse
             ("public", public(key)),
             ("proof", proof(possession)),
         ],
+        (subject, key_role, key.as_bytes(), possession),
     )
 }
 
 /// Ends a key of a subject.
 #[must_use]
 pub fn revoke_key(subject: &AccountId, key_role: KeyRole) -> Call {
-    Call::new("Did", "revoke_key", [("subject", account(subject)), ("role", role(key_role))])
+    Call::known("Did", "revoke_key", [("subject", account(subject)), ("role", role(key_role))], (subject, key_role))
 }
 
 /// Says where a subject's agent listens.
 #[must_use]
 pub fn set_endpoint(subject: &AccountId, endpoint: &str) -> Call {
-    Call::new("Did", "set_endpoint", [("subject", account(subject)), ("endpoint", bytes(endpoint))])
+    let known = (subject, endpoint.as_bytes());
+    Call::known("Did", "set_endpoint", [("subject", account(subject)), ("endpoint", bytes(endpoint))], known)
 }
 
 /// Ends an identity for good.
 #[must_use]
 pub fn revoke(subject: &AccountId) -> Call {
-    Call::new("Did", "revoke", [("subject", account(subject))])
+    Call::known("Did", "revoke", [("subject", account(subject))], subject)
 }
 
 /// Offers a node for rent.
 #[must_use]
 pub fn list(terms: &ListingTerms) -> Call {
-    Call::new(
+    Call::known(
         "Marketplace",
         "list",
         [
@@ -223,19 +260,28 @@ pub fn list(terms: &ListingTerms) -> Call {
             ("term_max_slots", number(terms.term_max_slots)),
             ("bond", number(terms.bond)),
         ],
+        (
+            &terms.node,
+            terms.price,
+            terms.capacity,
+            terms.region.as_bytes(),
+            terms.term_min_slots,
+            terms.term_max_slots,
+            terms.bond,
+        ),
     )
 }
 
 /// Takes a listing off the market; running deals go on.
 #[must_use]
 pub fn retire(listing: ListingId) -> Call {
-    Call::new("Marketplace", "retire", [("listing", number(listing))])
+    Call::known("Marketplace", "retire", [("listing", number(listing))], listing)
 }
 
 /// Asks for a node and puts the deposit into escrow.
 #[must_use]
 pub fn rent(terms: &RentTerms) -> Call {
-    Call::new(
+    Call::known(
         "Marketplace",
         "rent",
         [
@@ -252,23 +298,24 @@ pub fn rent(terms: &RentTerms) -> Call {
                 ]),
             ),
         ],
+        (terms.listing, terms.version, terms.capacity, terms.term_slots, terms.deposit, terms.mesh, &terms.agents),
     )
 }
 
 /// The provider takes the deal and posts its bond.
 #[must_use]
 pub fn confirm(deal: DealId) -> Call {
-    Call::new("Marketplace", "confirm", [("deal", number(deal))])
+    Call::known("Marketplace", "confirm", [("deal", number(deal))], deal)
 }
 
 /// Pays the provider what has accrued.
 #[must_use]
 pub fn settle(deal: DealId) -> Call {
-    Call::new("Marketplace", "settle", [("deal", number(deal))])
+    Call::known("Marketplace", "settle", [("deal", number(deal))], deal)
 }
 
 /// The renter ends the deal.
 #[must_use]
 pub fn cancel(deal: DealId) -> Call {
-    Call::new("Marketplace", "cancel", [("deal", number(deal))])
+    Call::known("Marketplace", "cancel", [("deal", number(deal))], deal)
 }

@@ -9,7 +9,7 @@ use scale_value::{Composite, Primitive, Value, ValueDef, Variant};
 use serde_json::{Map, Value as Json};
 use subxt::Metadata;
 
-use crate::{ClientError, amount::format_amount, guard::check_call, text};
+use crate::{ClientError, amount::format_amount, guard::check_call, pins::check_name, text};
 
 /// How balances print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub struct CallDescription {
 ///
 /// # Errors
 /// [`ClientError::UnsafeCall`] for data that breaks a bound, [`ClientError::Decode`] for data that
-/// does not read as a call.
+/// does not read as a call, [`ClientError::Metadata`] when the description gives a call that this
+/// program knows another name.
 pub fn describe_call(call: &[u8], metadata: &Metadata, amounts: Amounts) -> Result<CallDescription, ClientError> {
     let call_type = metadata.outer_enums().call_enum_ty();
     check_call(call, call_type, metadata.types())?;
@@ -48,6 +49,7 @@ pub fn describe_call(call: &[u8], metadata: &Metadata, amounts: Amounts) -> Resu
     let ValueDef::Variant(variant) = &inner.value else {
         return Err(unreadable("the pallet's call is not an enum".into()));
     };
+    check_name(call, &pallet.name, &variant.name)?;
     let arguments = printer.fields(&variant.values, &printer.variant_field_types(inner.context, &variant.name));
     Ok(CallDescription { pallet: pallet.name.clone(), call: variant.name.clone(), arguments })
 }

@@ -15,6 +15,8 @@
 //! # Correctness
 //! * Calls are encoded by name through the chain's own metadata and read back the same way before a
 //!   user confirms them; nothing that the user did not see is signed.
+//! * For the calls that it knows, the client holds the chain's description against its own knowledge: a
+//!   node that gives one call the name of another is found out before anything is signed.
 //! * The signature's form follows what the chain names now (architecture D3), never a cache.
 //! * A transaction that was handed over and not seen final is "unknown", never "failed".
 //!
@@ -45,6 +47,7 @@ pub mod describe;
 mod error;
 pub mod guard;
 pub mod password;
+mod pins;
 pub mod proof;
 mod query;
 mod read;

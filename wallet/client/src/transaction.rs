@@ -23,6 +23,7 @@ use crate::{
     call::Call,
     chain::{ChainConfig, ChainSignature},
     guard::check_call,
+    pins::check_bytes,
     signer::{SignatureForm, Signer},
 };
 
@@ -143,12 +144,17 @@ impl ChainDescription {
     /// Encodes a call.
     ///
     /// # Errors
+    /// [`ClientError::Metadata`] when the chain describes a call otherwise than this program knows it,
     /// [`ClientError::Encode`] when this chain has no such call or its arguments do not fit.
     pub fn encode_call(&self, call: &Call) -> Result<Vec<u8>, ClientError> {
         let failed =
             |reason: String| ClientError::Encode { what: format!("{}.{}", call.pallet(), call.name()), reason };
         let at = self.offline().map_err(|error| failed(error.to_string()))?;
-        at.transactions().call_data(&call.payload()).map_err(|error| failed(error.to_string()))
+        let encoded = at.transactions().call_data(&call.payload()).map_err(|error| failed(error.to_string()))?;
+        if let Some(expected) = call.expected() {
+            check_bytes(&encoded, expected, call.pallet(), call.name())?;
+        }
+        Ok(encoded)
     }
 
     /// The bytes that the account's key signs (their BLAKE2b-256 when they are longer than 256).
