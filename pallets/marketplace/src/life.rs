@@ -204,7 +204,7 @@ impl<T: Config> Pallet<T> {
         reason: CloseReason,
         failed: Option<(u8, Suspicion)>,
     ) {
-        let good_slots = Self::good_slots(id, deal);
+        let good_slots = Self::good_slots(id, deal).min(deal.rate.affordable_slots(deal.deposit));
         if let Some(run) = &deal.run {
             Starts::<T>::remove(queue_key(run.confirmed_slot, id));
             Ends::<T>::remove(queue_key(run.end_slot, id));
