@@ -227,3 +227,32 @@ async fn a_validator_with_keystores_runs_its_own_chain() {
     assert!(certificate["certificate"].as_str().unwrap().len() > 2 * 3_309, "one ML-DSA-65 signature at least");
     assert_eq!(node.terminate().code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_web_listener_needs_its_files_and_is_announced() {
+    let directory = tempfile::tempdir().unwrap();
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/web-tls");
+    let config = |key: &str| {
+        let text = format!(
+            "[rpc.web]\naddress = \"127.0.0.1:0\"\ncertificate = \"{vectors}/certificate.pem\"\nkey = \"{vectors}/{key}\"\n"
+        );
+        write(directory.path(), key, &text)
+    };
+    for (key, named) in
+        [("missing.pem", "missing.pem"), ("certificate.pem", "private key"), ("other-key.pem", "rpc.web")]
+    {
+        let (code, line) = refused(&["--dev", "--tmp", "--rpc-port", "0", "--config", &config(key)]);
+        assert!(code == 1 && line.contains(named), "{line}");
+    }
+    let node = Node::start(&["--dev", "--tmp", "--rpc-port", "0", "--config", &config("key.pem")]);
+    assert!(node.ready["web"].as_str().unwrap().starts_with("wss://127.0.0.1:"));
+    // It speaks TLS: plain HTTP gets no answer.
+    let address = node.ready["web"].as_str().unwrap().trim_start_matches("wss://").to_owned();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    std::io::Write::write_all(&mut stream, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut stream, &mut answer);
+    assert!(!answer.starts_with(b"HTTP/"));
+    assert_eq!(node.terminate().code(), Some(0));
+}
