@@ -254,6 +254,8 @@ impl Fabric {
                         Ok(()) => {}
                         // Votes come in after a quorum has formed without them; that is nobody's fault.
                         Err(FrameError::NotDue(height)) => tracing::trace!(%from, ?channel, height, "frame is not due"),
+                        // The engine takes requests back when it has decided meanwhile, and the answer is under way.
+                        Err(FrameError::NotAsked) => tracing::trace!(%from, "an answer that nobody waits for"),
                         Err(error) => {
                             self.refused.fetch_add(1, Ordering::Relaxed);
                             tracing::debug!(%from, ?channel, %error, "frame refused");

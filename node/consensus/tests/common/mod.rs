@@ -196,6 +196,9 @@ impl Node {
 
 /// Validators on one hub.
 pub async fn cluster(validators: usize, pacing: Pacing) -> (Hub, Vec<Node>) {
+    // Shown with a failure only. A second test of the same process finds it set already.
+    let filter = "x0_consensus=debug,arc_malachitebft=warn,warn";
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
     let hub = Hub::new(1);
     let mut nodes = Vec::new();
     for index in 0..validators {
