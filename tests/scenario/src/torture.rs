@@ -2,7 +2,9 @@
 //!
 //! The oracle is a plain list: what the node once called final. After every restart each block of the
 //! list must have the same hash, and each transaction must stand in the block that was named. What
-//! the validator has signed is read from its certificates: one value per height, for ever.
+//! the validator has signed is read in two places: its certificates (one value per height, for ever), and
+//! the records of its last-signed guard, which are collected from the disk after each kill and again
+//! before the next one (one digest per height, round and step, for ever).
 
 use crate::{Node, rpc::Rpc};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +17,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -33,6 +36,8 @@ struct Promised {
     blocks: BTreeMap<u32, String>,
     /// Height to the value that the certificate signs.
     certificates: BTreeMap<u32, String>,
+    /// Height, round and step to the digest that was signed there.
+    signed: BTreeMap<(u64, u32, u8), [u8; 32]>,
 }
 
 /// What a run saw.
@@ -44,6 +49,8 @@ pub struct Outcome {
     pub transactions: usize,
     /// Height at the end.
     pub height: u32,
+    /// Signatures of the consensus key that were seen on its disk, each at a place of its own.
+    pub signatures: usize,
     /// Median and slowest time from start of the process to the next final block.
     pub rejoin_p50: Duration,
     /// See [`Outcome::rejoin_p50`].
@@ -65,6 +72,7 @@ pub async fn run(kills: u32, seed: u64) -> Result<Outcome> {
         tokio::time::sleep(Duration::from_micros(random.random_range(0..40_000))).await;
         let folder = node.kill().await?;
         load.abort();
+        collect_signatures(folder.path(), &promised).with_context(|| format!("kill {kill} (seed {seed})"))?;
 
         let started = Instant::now();
         node = Node::start(folder, &[]).await.with_context(|| format!("restart after kill {kill} (seed {seed})"))?;
@@ -74,16 +82,19 @@ pub async fn run(kills: u32, seed: u64) -> Result<Outcome> {
         rpc.wait_for_height(height + 1, RECOVERY_TIME_MAX).await.with_context(|| format!("after kill {kill}"))?;
         rejoin.push(started.elapsed());
         check(&rpc, &promised).await.with_context(|| format!("after kill {kill} (seed {seed})"))?;
+        // The heights around the kill are signed again or anew by now, and still on the disk.
+        collect_signatures(node.folder().path(), &promised).with_context(|| format!("after kill {kill} (seed {seed})"))?;
     }
     record_chain(&node.rpc, &promised).await?;
     let (_, height) = Rpc::connect(&node.rpc).await?.finalised().await?;
     node.stop().await?;
     rejoin.sort_unstable();
-    let transactions = promised.lock().map(|promised| promised.transactions.len()).unwrap_or_default();
+    let Ok(promised) = promised.lock() else { bail!("the list of promises is poisoned") };
     Ok(Outcome {
         kills,
-        transactions,
+        transactions: promised.transactions.len(),
         height,
+        signatures: promised.signed.len(),
         rejoin_p50: rejoin.get(rejoin.len() / 2).copied().unwrap_or_default(),
         rejoin_max: rejoin.last().copied().unwrap_or_default(),
     })
@@ -152,6 +163,37 @@ async fn certified_value(rpc: &Rpc, number: u32) -> Result<Option<String>> {
     let certificate: Value = rpc.call("chain_certificate", &[number.into()]).await?;
     let value = certificate["blockHash"].as_str().with_context(|| format!("certificate of {number}: {certificate}"))?;
     Ok(Some(value.to_owned()))
+}
+
+/// Size of a record of the guard, and where its fields lie: magic, binding, height, round, step, digest,
+/// checksum. Restated from the format, so that the guard's own reading is not trusted.
+const RECORD_BYTES: usize = 4096;
+const RECORD_MAGIC: &[u8] = b"x0guard1";
+
+/// Reads the guard's records from the disk and insists that no place was signed twice with different
+/// content. A record that is only partly written has no valid checksum and was never released.
+fn collect_signatures(folder: &Path, promised: &Mutex<Promised>) -> Result<()> {
+    let guard = folder.join("consensus/guard");
+    for name in ["signed-a", "signed-b"] {
+        let bytes = match std::fs::read(guard.join(name)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error).with_context(|| format!("{name} in {}", guard.display())),
+        };
+        for record in bytes.chunks_exact(RECORD_BYTES) {
+            let (content, checksum) = record.split_at(RECORD_BYTES - 32);
+            if !record.starts_with(RECORD_MAGIC) || sp_io::hashing::blake2_256(content) != *checksum {
+                continue;
+            }
+            let height = u64::from_be_bytes(record[40..48].try_into()?);
+            let round = u32::from_be_bytes(record[48..52].try_into()?);
+            let digest: [u8; 32] = record[91..123].try_into()?;
+            let Ok(mut promised) = promised.lock() else { bail!("the list of promises is poisoned") };
+            let known = *promised.signed.entry((height, round, record[52])).or_insert(digest);
+            ensure!(known == digest, "two signatures at height {height} round {round} step {}", record[52]);
+        }
+    }
+    Ok(())
 }
 
 /// Everything that was once called final is still what it was.

@@ -10,5 +10,6 @@ async fn twenty_kills_under_load_lose_nothing() -> anyhow::Result<()> {
     let outcome = torture::run(20, seed).await?;
     println!("{outcome:?}");
     assert!(outcome.transactions > 100, "the load reached the chain: {outcome:?}");
+    assert!(outcome.signatures > 100, "the guard's records were read: {outcome:?}");
     Ok(())
 }
