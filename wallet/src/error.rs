@@ -89,7 +89,7 @@ pub enum WalletError {
         reason: String,
     },
     /// A question was answered with no.
-    #[error("cancelled: nothing was signed")]
+    #[error("cancelled: nothing was done")]
     Cancelled,
     /// A question could not be asked.
     #[error("this needs a confirmation, and there is no terminal to ask on: check the call and pass --yes")]

@@ -116,6 +116,41 @@ fn nothing_is_done_without_a_yes() {
     assert_eq!(wallet.run(&["keys", "list"]).json(), serde_json::json!([]));
 }
 
+/// Runs the program on a terminal of its own (`script` of Debian's essential bsdutils makes one), types
+/// `answers`, and gives exit code and screen.
+fn on_a_terminal(wallet: &Wallet, arguments: &str, answers: &[&str]) -> (i32, String) {
+    let command = format!("\"$X0\" --home \"$DIR\" {arguments}");
+    let typed: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
+    let mut child = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env("X0", env!("CARGO_BIN_EXE_x0"))
+        .env("DIR", wallet.path("home"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The terminal keeps what is typed until the program reads it.
+    let mut keyboard = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut keyboard, typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(keyboard);
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_no_is_respected_and_has_its_own_code() {
+    let wallet = Wallet::new();
+    wallet.new_key("alice");
+    for answer in ["n", "", "nope"] {
+        let (code, screen) = on_a_terminal(&wallet, "keys delete alice", &[answer]);
+        assert_eq!(code, 6, "{screen}");
+        assert!(screen.contains("cancelled"), "{screen}");
+    }
+    let (code, screen) = on_a_terminal(&wallet, "keys delete alice", &["y"]);
+    assert_eq!(code, 0, "{screen}");
+    assert_eq!(wallet.run(&["keys", "list"]).json(), serde_json::json!([]));
+}
+
 #[test]
 fn passwords_come_from_files_and_descriptors_and_short_ones_are_refused() {
     let wallet = Wallet::new();
