@@ -11,7 +11,11 @@ use x0_rpc_types::{
 };
 use x0_types::{AccountId, Hash, KeyRole, Nonce};
 
-use crate::{Client, ClientError, client::params};
+use crate::{
+    Client, ClientError,
+    client::params,
+    text::{hex_text, parse_hex},
+};
 
 /// A part of a balance that is not free.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,23 +87,22 @@ impl Client {
         absent(self.call("did_identity", params![subject, at]).await)
     }
 
-    /// When slot 0 began and how long a slot is, both in milliseconds.
+    /// When slot 0 began and how long a slot is, both in milliseconds. Read by their raw keys, so that an
+    /// agent, which is to stay small, never loads the chain's whole description.
     ///
     /// # Errors
-    /// [`ClientError::Metadata`] when this chain does not measure.
+    /// [`ClientError::Metadata`] when this chain does not measure, and those of [`Client::request`].
     pub async fn slot_times_ms(&self) -> Result<(u64, u64), ClientError> {
-        let mut found = [0u64; 2];
-        for (value, entry) in found.iter_mut().zip(["GenesisTimeMs", "SlotMs"]) {
-            let wrong = |reason: &str| ClientError::Metadata {
-                what: format!("Measurement.{entry}"),
-                reason: reason.to_owned(),
-            };
-            let stored =
-                self.storage("Measurement", entry, Vec::new()).await?.ok_or_else(|| wrong("there is no value"))?;
-            let number = unsigned(&stored).and_then(|number| u64::try_from(number).ok());
-            *value = number.ok_or_else(|| wrong("it is not a time"))?;
-        }
-        Ok((found[0], found[1]))
+        Ok((self.measurement_time_ms("GenesisTimeMs").await?, self.measurement_time_ms("SlotMs").await?))
+    }
+
+    async fn measurement_time_ms(&self, entry: &str) -> Result<u64, ClientError> {
+        let wrong =
+            |reason: &str| ClientError::Metadata { what: format!("Measurement.{entry}"), reason: reason.to_owned() };
+        let key = subxt::ext::frame_decode::storage::encode_storage_key_prefix("Measurement", entry);
+        let stored: Option<String> = self.call("state_getStorage", params![hex_text(key)]).await?;
+        let bytes = parse_hex("a time", &stored.ok_or_else(|| wrong("there is no value"))?)?;
+        bytes.try_into().map(u64::from_le_bytes).map_err(|_| wrong("it is not a time"))
     }
 
     /// A DID's document with its metadata.
