@@ -74,7 +74,7 @@ impl Verify for ChainSignature {
                 let key = public.account_id();
                 let allowed = match named_key(signer) {
                     Some(named) => named == *public,
-                    None => key == *signer,
+                    None => key == *signer && crate::configs::identity::may_sign_transactions(public),
                 };
                 allowed && {
                     let payload = message.get();

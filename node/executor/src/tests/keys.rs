@@ -48,6 +48,20 @@ fn unregistered_accounts_sign_inline() {
     validate(&alice).unwrap();
 }
 
+/// A key that the chain knows in another role signs no transactions, not even of the account that its
+/// own hash names; a reporter's key does, since reports are transactions.
+#[test]
+fn a_key_with_another_role_signs_no_transactions() {
+    let node = Node::new();
+    for (role, may_sign) in [("consensus", false), ("network", false), ("reporter", true)] {
+        let key = key("validator-1", role);
+        let who = Signer { account: public(&key).account_id(), key, ..signer("alice") };
+        let result = node.executor.validate(&node.sign(&who, 0, remark(b"x")), TransactionSource::External);
+        let refused_for_its_key = matches!(result, Err(ExtrinsicError::Invalid(InvalidTransaction::BadProof)));
+        assert_eq!(refused_for_its_key, !may_sign, "{role}: {result:?}");
+    }
+}
+
 /// After rotation only the new key works, in both forms, and the account stays the same.
 #[test]
 fn rotation_changes_the_key_and_not_the_account() {
