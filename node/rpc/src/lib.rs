@@ -38,6 +38,7 @@
 
 mod access;
 mod admin;
+mod admission;
 mod author;
 mod chain;
 mod did;

@@ -1,13 +1,14 @@
 //! Listeners: plain on loopback, native post-quantum TLS, and web TLS (architecture D4).
 //!
 //! ```text
-//!   TCP accept -> permit -> [TLS handshake] -> HTTP/1.1 -> host and origin rule -> jsonrpsee
+//!   TCP accept -> place -> [TLS handshake] -> HTTP/1.1 -> host and origin rule -> jsonrpsee
 //!        |          |             |                |                                 |  WebSocket
 //!     address    CONNECTIONS   HEAD_TIMEOUT    HEAD_TIMEOUT, REQUEST_TIMEOUT      upgrade, pings
 //! ```
 
 use crate::{
     access::{self, Origins},
+    admission::{Admission, Place},
     error::RpcError,
     rate::{Bucket, RateLimited},
 };
@@ -28,7 +29,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
@@ -125,7 +126,7 @@ impl Listener {
             stop,
             transport: config.transport.clone(),
             origins: config.origins.clone(),
-            permits: Arc::new(Semaphore::new(limits::RPC_CONNECTIONS_MAX as usize)),
+            admission: Admission::new(limits::RPC_CONNECTIONS_MAX, limits::RPC_CONNECTIONS_PER_ADDRESS_MAX),
             connections: connections.clone(),
         };
         let accepting = tokio::spawn(async move {
@@ -164,7 +165,7 @@ struct Shared {
     stop: StopHandle,
     transport: Transport,
     origins: Origins,
-    permits: Arc<Semaphore>,
+    admission: Admission,
     connections: TaskTracker,
 }
 
@@ -203,16 +204,15 @@ async fn accept(socket: TcpListener, shared: Shared) -> std::io::Result<()> {
                 continue;
             }
         };
-        let Ok(permit) = shared.permits.clone().try_acquire_owned() else {
-            tracing::debug!(target: "x0::rpc", %peer, "connection refused: {} are open", limits::RPC_CONNECTIONS_MAX);
+        let Some(place) = shared.admission.enter(peer.ip()) else {
+            tracing::debug!(target: "x0::rpc", %peer, "connection refused: its places are taken");
             continue;
         };
         let task = shared.clone();
         shared.connections.spawn(async move {
-            if let Err(cause) = connection(stream, &task).await {
+            if let Err(cause) = connection(stream, Arc::new(place), &task).await {
                 tracing::debug!(target: "x0::rpc", %peer, %cause, "connection ended");
             }
-            drop(permit);
         });
     }
 }
@@ -224,27 +224,30 @@ fn is_fatal(cause: &std::io::Error) -> bool {
 }
 
 /// One connection from the first byte to the last (or to the WebSocket upgrade).
-async fn connection(stream: TcpStream, shared: &Shared) -> Result<(), BoxError> {
+async fn connection(stream: TcpStream, place: Arc<Place>, shared: &Shared) -> Result<(), BoxError> {
     stream.set_nodelay(true)?;
     match &shared.transport {
-        Transport::Plain => serve(stream, shared).await,
+        Transport::Plain => serve(stream, place, shared).await,
         Transport::Native(config) | Transport::Web(config) => {
             let handshake = TlsAcceptor::from(config.clone()).accept(stream);
             let stream = tokio::time::timeout(Duration::from_millis(limits::RPC_HEAD_TIMEOUT_MS), handshake).await??;
-            serve(stream, shared).await
+            serve(stream, place, shared).await
         }
     }
 }
 
 /// HTTP on a byte stream.
-async fn serve<I>(io: I, shared: &Shared) -> Result<(), BoxError>
+async fn serve<I>(io: I, place: Arc<Place>, shared: &Shared) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let bucket = Arc::new(Bucket::new());
     let handler = shared.clone();
-    let service =
-        tower::service_fn(move |request: Request<Incoming>| respond(request, handler.clone(), bucket.clone()));
+    let service = tower::service_fn(move |mut request: Request<Incoming>| {
+        // A WebSocket outlives this connection's task; it keeps the place through the request.
+        request.extensions_mut().insert(place.clone());
+        respond(request, handler.clone(), bucket.clone())
+    });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits::RPC_HEAD_TIMEOUT_MS));
     let connection = http.serve_connection(TokioIo::new(io), TowerToHyperService::new(service)).with_upgrades();

@@ -225,3 +225,27 @@ async fn stopping_ends_connections_and_frees_the_port() {
     assert!(tokio::time::timeout(PATIENCE, stream.next()).await.expect("the stream ends").is_none());
     assert!(tokio::net::TcpListener::bind(address).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_have_places_and_give_them_back() {
+    let chain = Chain::start().await;
+    let url = format!("ws://{}", chain.address());
+    let connect = || jsonrpsee::ws_client::WsClientBuilder::default().build(&url);
+    let mut open = Vec::new();
+    for _ in 0..x0_limits::RPC_CONNECTIONS_MAX {
+        open.push(connect().await.unwrap());
+    }
+    assert!(connect().await.is_err(), "a WebSocket keeps its place as long as it lives");
+    assert_eq!(ask(&open[0], "system_name", json!([])).await, "x0-node");
+    open.truncate(10);
+    // The node learns of a closed connection a moment later.
+    let again = tokio::time::timeout(PATIENCE, async {
+        loop {
+            match connect().await {
+                Ok(client) => return client,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            }
+        }
+    });
+    assert_eq!(ask(&again.await.expect("a place is free again"), "system_name", json!([])).await, "x0-node");
+}

@@ -263,6 +263,9 @@ pub const RPC_REQUEST_BYTES_MAX: u32 = 2 * 1024 * 1024;
 pub const RPC_RESPONSE_BYTES_MAX: u32 = 33 * 1024 * 1024;
 /// Open connections of one listener.
 pub const RPC_CONNECTIONS_MAX: u32 = 256;
+/// Open connections from one remote address (one /64 of IPv6), so that one machine cannot take all
+/// places of a TLS listener; loopback addresses share the places freely.
+pub const RPC_CONNECTIONS_PER_ADDRESS_MAX: u32 = 64;
 /// Subscriptions on one connection.
 pub const RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX: u32 = 128;
 /// Requests in one JSON-RPC batch.
@@ -368,3 +371,4 @@ const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);
 const _: () = assert!(NODE_BLOCKING_THREADS_MAX > RPC_EXECUTIONS_MAX, "consensus and disk need threads as well");
 const _: () = assert!(NODE_STOP_TIMEOUT_MS > RPC_STOP_TIMEOUT_MS);
 const _: () = assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
+const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);
