@@ -16,6 +16,7 @@
 //! * An answer about a block is read from that block's state, and from nothing newer.
 //! * Head subscriptions send each finalised block once, in order, without gaps.
 //! * Nothing that executes or touches the disk runs on an async thread.
+//! * A connection that does not read its answers is not read from (`flow`).
 //! * `admin_*` methods exist only on listeners that were asked for them, on loopback.
 //!
 //! # Limits
@@ -43,6 +44,7 @@ mod author;
 mod chain;
 mod did;
 mod error;
+mod flow;
 mod history;
 mod listener;
 mod market;

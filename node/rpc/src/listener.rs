@@ -10,6 +10,7 @@ use crate::{
     access::{self, Origins},
     admission::{Admission, Place},
     error::RpcError,
+    flow::{Flow, Metered},
     rate::{Bucket, RateLimited},
 };
 use http::{Request, Response, StatusCode, header};
@@ -242,11 +243,13 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let bucket = Arc::new(Bucket::new());
+    let flow = Arc::new(Flow::new());
+    let io = Metered::new(io, flow.clone());
     let handler = shared.clone();
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         // A WebSocket outlives this connection's task; it keeps the place through the request.
         request.extensions_mut().insert(place.clone());
-        respond(request, handler.clone(), bucket.clone())
+        respond(request, handler.clone(), bucket.clone(), flow.clone())
     });
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(limits::RPC_HEAD_TIMEOUT_MS));
@@ -267,6 +270,7 @@ async fn respond(
     request: Request<Incoming>,
     shared: Shared,
     bucket: Arc<Bucket>,
+    flow: Arc<Flow>,
 ) -> Result<Response<HttpBody>, BoxError> {
     let plain = matches!(shared.transport, Transport::Plain);
     if let Err(refusal) = access::check(request.headers(), request.uri(), plain, &shared.origins) {
@@ -276,7 +280,11 @@ async fn respond(
     let mut response = if request.method() == http::Method::OPTIONS {
         text(StatusCode::NO_CONTENT, "")?
     } else {
-        let layer = RpcServiceBuilder::new().layer_fn(move |service| RateLimited { service, bucket: bucket.clone() });
+        let layer = RpcServiceBuilder::new().layer_fn(move |service| RateLimited {
+            service,
+            bucket: bucket.clone(),
+            flow: flow.clone(),
+        });
         let mut service = shared.builder.set_rpc_middleware(layer).build(shared.methods, shared.stop);
         let answer = service.call(request);
         match tokio::time::timeout(Duration::from_millis(limits::RPC_REQUEST_TIMEOUT_MS), answer).await {

@@ -8,7 +8,7 @@
 //! A connection that runs out gets an error at once and keeps its connection: a client that reads
 //! its errors can slow down, and one that does not costs no more than reading its bytes.
 
-use crate::error::error;
+use crate::{error::error, flow::Flow};
 use jsonrpsee::{
     core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification, Request, RpcServiceT},
     server::MethodResponse,
@@ -59,11 +59,12 @@ fn refusal() -> ErrorObjectOwned {
     )
 }
 
-/// Applies a [`Bucket`] to calls and to each entry of a batch.
+/// Applies a [`Bucket`] to calls and to each entry of a batch, and the connection's [`Flow`] to both.
 #[derive(Clone)]
 pub(crate) struct RateLimited<S> {
     pub(crate) service: S,
     pub(crate) bucket: Arc<Bucket>,
+    pub(crate) flow: Arc<Flow>,
 }
 
 impl<S> RpcServiceT for RateLimited<S>
@@ -83,12 +84,18 @@ where
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let granted = self.bucket.take(Instant::now());
-        let service = self.service.clone();
-        async move { if granted { service.call(request).await } else { MethodResponse::error(request.id, refusal()) } }
+        let (service, flow) = (self.service.clone(), self.flow.clone());
+        async move {
+            let _turn = flow.turn().await;
+            let answer =
+                if granted { service.call(request).await } else { MethodResponse::error(request.id, refusal()) };
+            flow.produced(answer.as_json().get().len());
+            answer
+        }
     }
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let service = self.service.clone();
+        let (service, flow) = (self.service.clone(), self.flow.clone());
         let now = Instant::now();
         let entries = batch
             .into_iter()
@@ -97,7 +104,12 @@ where
                 other => other,
             })
             .collect();
-        async move { service.batch(Batch::from(entries)).await }
+        async move {
+            let _turn = flow.turn().await;
+            let answer = service.batch(Batch::from(entries)).await;
+            flow.produced(answer.as_json().get().len());
+            answer
+        }
     }
 
     fn notification<'a>(&self, notification: Notification<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {

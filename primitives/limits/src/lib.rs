@@ -290,6 +290,12 @@ pub const RPC_STOP_TIMEOUT_MS: u64 = 3_000;
 pub const RPC_PING_MS: u64 = 30_000;
 /// Messages that wait for a slow reader on one connection before the node stops producing them.
 pub const RPC_SEND_QUEUE_MAX: u32 = 256;
+/// Calls and batches of one connection under way at the same time; further ones are not read.
+pub const RPC_CALLS_PER_CONNECTION_MAX: usize = 64;
+/// Bytes of answers that wait for a slow reader on one connection before no further call begins.
+pub const RPC_UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that are read from a connection while it takes none: enough for pongs.
+pub const RPC_READ_WHILE_STUCK_BYTES_MAX: usize = 64 * 1024;
 /// Keys that one storage subscription, query or proof may name.
 pub const RPC_KEYS_PER_QUERY_MAX: usize = 1_024;
 /// Block hashes that one `chain_getBlockHash` may ask for.
