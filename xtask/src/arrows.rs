@@ -22,14 +22,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("node/executor", &[PRIMITIVES, "runtime", "node/storage"]),
     ("node/mempool", &[PRIMITIVES, "runtime", "node/executor"]),
     ("node/network", &[PRIMITIVES]),
-    (
-        "node/consensus",
-        &[PRIMITIVES, "runtime", "node/network", "node/mempool", "node/executor", "node/storage"],
-    ),
+    ("node/consensus", &[PRIMITIVES, "runtime", "node/network", "node/mempool", "node/executor", "node/storage"]),
     ("node/rpc-types", &[PRIMITIVES]),
     (
         "node/rpc",
-        &[PRIMITIVES, "runtime", "pallets/", "chain-spec", "node/rpc-types", "node/mempool", "node/executor", "node/storage"],
+        &[
+            PRIMITIVES,
+            "runtime",
+            "pallets/",
+            "chain-spec",
+            "node/rpc-types",
+            "node/mempool",
+            "node/executor",
+            "node/storage",
+        ],
     ),
     ("node/offchain", &[PRIMITIVES, "runtime", "pallets/", "node/mempool", "node/executor", "node/storage"]),
     ("node/service", &[PRIMITIVES, "runtime", "chain-spec", "node/"]),
@@ -79,7 +85,9 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
             if to.starts_with("tests/") && !from.starts_with("tests/") {
                 findings.push(format!("{name} depends on {to_name}: nothing depends on tests"));
             } else if !is_development && !may_name(&from, to) {
-                findings.push(format!("{name} ({from}) must not depend on {to_name} ({to}): the arrow is not in xtask/src/arrows.rs"));
+                findings.push(format!(
+                    "{name} ({from}) must not depend on {to_name} ({to}): the arrow is not in xtask/src/arrows.rs"
+                ));
             }
         }
     }

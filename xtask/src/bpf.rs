@@ -14,7 +14,8 @@ const TOOLS: &str = "ebpf/object/x0-tc.o.tools";
 fn tools() -> Result<String> {
     let mut lines = String::new();
     for (program, argument) in [("/usr/bin/rustc", "--version"), ("bpf-linker", "--version")] {
-        let output = Command::new(program).arg(argument).output().with_context(|| format!("{program} is not installed"))?;
+        let output =
+            Command::new(program).arg(argument).output().with_context(|| format!("{program} is not installed"))?;
         lines.push_str(String::from_utf8_lossy(&output.stdout).trim());
         lines.push('\n');
     }
@@ -24,11 +25,18 @@ fn tools() -> Result<String> {
 /// Builds the programs; with `update` replaces the committed object, without compares it.
 pub fn build(root: &Path, update: bool) -> Result<()> {
     let programs = root.join("ebpf/programs");
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), Into::into)
-        .join("bpf");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into).join("bpf");
     let status = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--target", "bpfel-unknown-none", "-Z", "build-std=core", "--ignore-rust-version"])
+        .args([
+            "build",
+            "--release",
+            "--locked",
+            "--target",
+            "bpfel-unknown-none",
+            "-Z",
+            "build-std=core",
+            "--ignore-rust-version",
+        ])
         .current_dir(&programs)
         .env("RUSTC", "/usr/bin/rustc")
         .env("RUSTC_BOOTSTRAP", "1")

@@ -72,7 +72,11 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
         }
     }
     if long.len() * 100 > sources * LONG_FILES_PERCENT_MAX {
-        findings.push(format!("{} of {sources} files are longer than {LINES_WANTED} lines: {}", long.len(), long.join(", ")));
+        findings.push(format!(
+            "{} of {sources} files are longer than {LINES_WANTED} lines: {}",
+            long.len(),
+            long.join(", ")
+        ));
     }
     Ok(findings)
 }

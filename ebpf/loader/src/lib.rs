@@ -104,10 +104,8 @@ impl Counters {
         if let Err(error) = tc::qdisc_add_clsact(interface) {
             tracing::debug!(interface, %error, "no clsact qdisc added");
         }
-        let program: &mut SchedClassifier = ebpf
-            .program_mut(INGRESS_PROGRAM)
-            .ok_or(LoaderError::Missing(INGRESS_PROGRAM))?
-            .try_into()?;
+        let program: &mut SchedClassifier =
+            ebpf.program_mut(INGRESS_PROGRAM).ok_or(LoaderError::Missing(INGRESS_PROGRAM))?.try_into()?;
         program.load().map_err(|error| permitted(error, LoaderError::Program))?;
         program.attach(interface, TcAttachType::Ingress).map_err(|error| permitted(error, LoaderError::Program))?;
         tracing::info!(interface, port, "BPF counters attached at TC ingress");

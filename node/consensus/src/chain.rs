@@ -160,7 +160,13 @@ pub trait Chain: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ChainError`]; all of them mean that this node cannot go on.
-    async fn commit(&self, height: u64, hash: [u8; 32], encoded: Option<Bytes>, certificate: Vec<u8>) -> Result<Tip, ChainError>;
+    async fn commit(
+        &self,
+        height: u64,
+        hash: [u8; 32],
+        encoded: Option<Bytes>,
+        certificate: Vec<u8>,
+    ) -> Result<Tip, ChainError>;
     /// Makes an undecided block durable.
     ///
     /// # Errors

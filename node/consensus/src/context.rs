@@ -258,7 +258,10 @@ impl ValidatorSet {
         self.0
             .validators
             .iter()
-            .map(|validator| CertificateValidator { public: validator.public.0.as_ref().clone(), power: validator.power })
+            .map(|validator| CertificateValidator {
+                public: validator.public.0.as_ref().clone(),
+                power: validator.power,
+            })
             .collect()
     }
 
@@ -412,7 +415,14 @@ impl core::Context for ChainContext {
     fn select_proposer<'a>(&self, set: &'a ValidatorSet, height: Height, round: Round) -> &'a Validator {
         proposer(set, height, round)
     }
-    fn new_proposal(&self, height: Height, round: Round, value: BlockId, pol_round: Round, proposer: Address) -> Proposal {
+    fn new_proposal(
+        &self,
+        height: Height,
+        round: Round,
+        value: BlockId,
+        pol_round: Round,
+        proposer: Address,
+    ) -> Proposal {
         Proposal { height, round, value, pol_round, proposer }
     }
     fn new_prevote(&self, height: Height, round: Round, value: NilOrVal<BlockId>, voter: Address) -> Vote {

@@ -309,13 +309,13 @@ async fn assemble(
         let chain = Arc::clone(&chain);
         Box::new(move || chain.tip().height)
     };
-    let fabric =
-        Fabric::new(Arc::clone(&carrier), Arc::clone(&book), verifier.clone(), Arc::clone(&pacer), height);
+    let fabric = Fabric::new(Arc::clone(&carrier), Arc::clone(&book), verifier.clone(), Arc::clone(&pacer), height);
     let (node, ended) = spawn_node_actor(metrics.clone()).await.map_err(engine_error)?;
     let (network, _) = Actor::spawn(None, Network, Arc::clone(&fabric)).await.map_err(engine_error)?;
     network.link(node.get_cell());
     let wal_path = config.data_dir.join("wal").join("consensus.wal");
-    let wal = spawn_wal_actor(&ChainContext, ChainCodec, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
+    let wal =
+        spawn_wal_actor(&ChainContext, ChainCodec, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
     wal.link(node.get_cell());
 
     let tip = chain.tip();
@@ -361,9 +361,10 @@ async fn assemble(
     .await
     .map_err(engine_error)?;
     consensus.link(node.get_cell());
-    let sync = spawn_sync_actor(ChainContext, network, host, consensus, ChainCodec, &sync_config(&shared.config)?, &registry)
-        .await
-        .map_err(engine_error)?;
+    let sync =
+        spawn_sync_actor(ChainContext, network, host, consensus, ChainCodec, &sync_config(&shared.config)?, &registry)
+            .await
+            .map_err(engine_error)?;
     if let Some(sync) = sync {
         sync.link(node.get_cell());
         sync.subscribe_to_port(&sync_port);
@@ -389,7 +390,9 @@ fn sync_config(config: &EngineConfig) -> Result<ValueSyncConfig, ConsensusError>
         enabled: true,
         status_update_interval: Duration::from_millis(config.status_ms),
         request_timeout: Duration::from_millis(config.sync_request_ms),
-        max_response_size: format!("{} B", x0_limits::SYNC_RESPONSE_BYTES_MAX).parse().map_err(ConsensusError::Engine)?,
+        max_response_size: format!("{} B", x0_limits::SYNC_RESPONSE_BYTES_MAX)
+            .parse()
+            .map_err(ConsensusError::Engine)?,
         batch_size: x0_limits::SYNC_BATCH_BLOCKS_MAX,
         ..ValueSyncConfig::default()
     })

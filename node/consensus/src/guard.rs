@@ -29,7 +29,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
-use x0_crypto::{Signature, SIGNATURE_BYTES};
+use x0_crypto::{SIGNATURE_BYTES, Signature};
 use x0_limits::GUARD_RECORDS_PER_SLOT_MAX;
 
 const RECORD_BYTES: usize = 4096;
@@ -273,10 +273,9 @@ fn read_record(record: &[u8], binding: &[u8; 32]) -> Record {
     if record[..8] != MAGIC[..] || record[8..40] != binding[..] {
         return Record::OtherKey;
     }
-    let (Some(step), Ok(signature)) = (
-        Step::from_byte(record[52]),
-        Signature::from_bytes(&record[SIGNATURE_AT..SIGNATURE_AT + SIGNATURE_BYTES]),
-    ) else {
+    let (Some(step), Ok(signature)) =
+        (Step::from_byte(record[52]), Signature::from_bytes(&record[SIGNATURE_AT..SIGNATURE_AT + SIGNATURE_BYTES]))
+    else {
         return Record::Damaged;
     };
     Record::Whole(Signed {
@@ -314,12 +313,8 @@ impl Guard {
     pub fn open(directory: &Path, binding: [u8; 32]) -> Result<Self, GuardError> {
         let io = |source| GuardError::Io { path: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(io)?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(directory.join("lock"))
-            .map_err(io)?;
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).open(directory.join("lock")).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(std::fs::TryLockError::WouldBlock) => return Err(GuardError::InUse(directory.to_owned())),

@@ -208,7 +208,11 @@ impl Fabric {
             sent.ok()
         });
         if sent.is_none() {
-            self.events.emit(&NetworkEvent::SyncRequestFailed(id.clone(), *peer, OutboundFailureReason::ConnectionClosed));
+            self.events.emit(&NetworkEvent::SyncRequestFailed(
+                id.clone(),
+                *peer,
+                OutboundFailureReason::ConnectionClosed,
+            ));
         }
         id
     }
@@ -449,10 +453,17 @@ impl Actor for Network {
         Ok(fabric)
     }
 
-    async fn handle(&self, _: ActorRef<Self::Msg>, message: Self::Msg, fabric: &mut Arc<Fabric>) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        fabric: &mut Arc<Fabric>,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             NetworkMsg::Subscribe(subscriber) => fabric.events.subscribe(subscriber),
-            NetworkMsg::PublishConsensusMsg(message) => fabric.broadcast(Channel::Consensus, ChainCodec.encode(&message)),
+            NetworkMsg::PublishConsensusMsg(message) => {
+                fabric.broadcast(Channel::Consensus, ChainCodec.encode(&message))
+            }
             NetworkMsg::PublishLivenessMsg(message) => fabric.broadcast(Channel::Liveness, ChainCodec.encode(&message)),
             NetworkMsg::PublishProposalPart(part) => fabric.broadcast(Channel::Parts, ChainCodec.encode(&part)),
             NetworkMsg::BroadcastStatus(status) => {
@@ -475,7 +486,8 @@ impl Actor for Network {
             }
             // Admission follows the chain's registry in the carrier; proofs are never asked for; the
             // engine's own network is not running.
-            NetworkMsg::UpdateValidatorSet(_) | NetworkMsg::ValidatorProofVerified { .. } | NetworkMsg::NewEvent(_) => {}
+            NetworkMsg::UpdateValidatorSet(_) | NetworkMsg::ValidatorProofVerified { .. } | NetworkMsg::NewEvent(_) => {
+            }
         }
         Ok(())
     }

@@ -94,7 +94,8 @@ fn split(encoded: &Bytes) -> Result<(Header, Vec<Vec<u8>>), String> {
     let mut body = Vec::new();
     for index in 0..count {
         let before = rest;
-        let length = Compact::<u32>::decode(&mut rest).map_err(|error| format!("length of extrinsic {index}: {error}"))?.0;
+        let length =
+            Compact::<u32>::decode(&mut rest).map_err(|error| format!("length of extrinsic {index}: {error}"))?.0;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         rest = rest.get(length..).ok_or_else(|| format!("extrinsic {index} is longer than the block"))?;
         body.push(before[..before.len() - rest.len()].to_vec());
@@ -199,7 +200,13 @@ impl Chain for NodeChain {
             .await?
     }
 
-    async fn commit(&self, height: u64, hash: [u8; 32], encoded: Option<Bytes>, certificate: Vec<u8>) -> Result<Tip, ChainError> {
+    async fn commit(
+        &self,
+        height: u64,
+        hash: [u8; 32],
+        encoded: Option<Bytes>,
+        certificate: Vec<u8>,
+    ) -> Result<Tip, ChainError> {
         let (kept, database, from) = (self.executed.clone(), self.database.clone(), self.certificates_from.clone());
         let (mempool, imported) = (self.mempool.clone(), self.imported.clone());
         let at = number(height)?;
@@ -306,11 +313,7 @@ fn replay_decided(executor: &Executor, height: u64, hash: [u8; 32], encoded: &[u
         }
         BlockError::Fatal(error) => error.into(),
     })?;
-    if block.hash.0 == hash {
-        Ok(block)
-    } else {
-        Err(ChainError::DecidedUnknown { height, hash: hex::encode(hash) })
-    }
+    if block.hash.0 == hash { Ok(block) } else { Err(ChainError::DecidedUnknown { height, hash: hex::encode(hash) }) }
 }
 
 /// Removes certificates that are older than [`x0_limits::CERTIFICATES_KEPT`] blocks, except those of blocks
@@ -329,8 +332,10 @@ fn prune(database: &Database, head: u32, from: &Mutex<u32>) -> Result<(), ChainE
 
 fn announces_set(header: &[u8]) -> bool {
     Header::decode(&mut &header[..]).map_or(true, |header| {
-        header.digest.logs.iter().any(|item| {
-            matches!(item, sp_runtime::DigestItem::Consensus(engine, _) if *engine == VALIDATOR_SET_ENGINE)
-        })
+        header
+            .digest
+            .logs
+            .iter()
+            .any(|item| matches!(item, sp_runtime::DigestItem::Consensus(engine, _) if *engine == VALIDATOR_SET_ENGINE))
     })
 }

@@ -30,7 +30,11 @@ pub struct Pacing {
 
 impl Default for Pacing {
     fn default() -> Self {
-        Self { busy_ms: x0_limits::BLOCK_INTERVAL_BUSY_MS, idle_ms: x0_limits::BLOCK_INTERVAL_IDLE_MS, on_demand: false }
+        Self {
+            busy_ms: x0_limits::BLOCK_INTERVAL_BUSY_MS,
+            idle_ms: x0_limits::BLOCK_INTERVAL_IDLE_MS,
+            on_demand: false,
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use bytes::Bytes;
 use malachite_core_types::Round;
 use std::collections::{BTreeMap, VecDeque};
-use x0_limits::{ASSEMBLY_BYTES_MAX, BLOCK_BYTES_MAX, PROPOSAL_PART_BYTES, PROPOSAL_PARTS_MAX, PROPOSAL_STREAMS_PER_PEER_MAX};
+use x0_limits::{
+    ASSEMBLY_BYTES_MAX, BLOCK_BYTES_MAX, PROPOSAL_PART_BYTES, PROPOSAL_PARTS_MAX, PROPOSAL_STREAMS_PER_PEER_MAX,
+};
 use x0_network::PeerKey;
 
 /// Bytes of a header and of the list's length, beside the body that [`BLOCK_BYTES_MAX`] bounds.
@@ -192,7 +194,13 @@ impl Assembler {
     ///
     /// # Errors
     /// [`PartError`]; after [`PartError::Digest`] the stream is forgotten.
-    pub fn add(&mut self, peer: PeerKey, stream: &Bytes, sequence: u64, part: Bytes) -> Result<Option<Assembled>, PartError> {
+    pub fn add(
+        &mut self,
+        peer: PeerKey,
+        stream: &Bytes,
+        sequence: u64,
+        part: Bytes,
+    ) -> Result<Option<Assembled>, PartError> {
         let streams = self.streams.get_mut(&peer).ok_or(PartError::UnknownStream)?;
         let at = streams.iter().position(|open| open.id == *stream).ok_or(PartError::UnknownStream)?;
         let open = streams.get_mut(at).ok_or(PartError::UnknownStream)?;

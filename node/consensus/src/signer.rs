@@ -6,12 +6,14 @@
 
 use crate::{
     certificate::vote_body,
-    context::{Address, BlockId, ChainContext, Height, Proposal, PublicKey, Signature, ValidatorSet, Vote, proposer, vote_kind},
+    context::{
+        Address, BlockId, ChainContext, Height, Proposal, PublicKey, Signature, ValidatorSet, Vote, proposer, vote_kind,
+    },
     guard::{Guard, GuardError, Place, Signed, Statement, Step},
     parts::{Opening, SignedOpening},
 };
 use malachite_core_types::{
-    NilOrVal, Round, SignedMessage, ValidatorProof, Validator as _, VoteExtensionScope, VoteType,
+    NilOrVal, Round, SignedMessage, Validator as _, ValidatorProof, VoteExtensionScope, VoteType,
 };
 use malachite_engine::node::{NodeMsg, NodeRef};
 use malachite_signing::{Error as SigningError, Signer, VerificationResult, Verifier};
@@ -304,9 +306,8 @@ impl CachingVerifier {
             Purpose::Proposal => [2],
             Purpose::Opening => [3],
         };
-        let name = x0_crypto::blake2b_256(
-            &[&tag[..], key.inner().as_bytes(), signature.inner().as_bytes(), &body].concat(),
-        );
+        let name =
+            x0_crypto::blake2b_256(&[&tag[..], key.inner().as_bytes(), signature.inner().as_bytes(), &body].concat());
         if self.verified.lock().contains(&name) {
             return true;
         }
@@ -357,7 +358,12 @@ impl CachingVerifier {
 
 #[async_trait::async_trait]
 impl Verifier<ChainContext> for CachingVerifier {
-    async fn verify_signed_vote(&self, vote: &Vote, signature: &Signature, key: &PublicKey) -> Result<VerificationResult, SigningError> {
+    async fn verify_signed_vote(
+        &self,
+        vote: &Vote,
+        signature: &Signature,
+        key: &PublicKey,
+    ) -> Result<VerificationResult, SigningError> {
         let valid = match vote_bytes(vote) {
             Some(body) => self.check(Purpose::Vote, body.to_vec(), signature, key).await,
             None => false,
@@ -371,8 +377,8 @@ impl Verifier<ChainContext> for CachingVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, SigningError> {
-        let valid = proposal.round.is_defined()
-            && self.check(Purpose::Proposal, proposal_body(proposal), signature, key).await;
+        let valid =
+            proposal.round.is_defined() && self.check(Purpose::Proposal, proposal_body(proposal), signature, key).await;
         Ok(VerificationResult::from_bool(valid))
     }
 
@@ -386,7 +392,10 @@ impl Verifier<ChainContext> for CachingVerifier {
         Ok(VerificationResult::Invalid)
     }
 
-    async fn verify_validator_proof(&self, _: &ValidatorProof<ChainContext>) -> Result<VerificationResult, SigningError> {
+    async fn verify_validator_proof(
+        &self,
+        _: &ValidatorProof<ChainContext>,
+    ) -> Result<VerificationResult, SigningError> {
         Ok(VerificationResult::Invalid)
     }
 }
@@ -426,7 +435,13 @@ mod tests {
         let (_directory, signer, set) = setup();
         let voter = signer.address();
         let block = BlockId([7; 32]);
-        let vote = Vote { kind: VoteType::Prevote, height: Height(3), round: Round::new(0), value: NilOrVal::Val(block), voter };
+        let vote = Vote {
+            kind: VoteType::Prevote,
+            height: Height(3),
+            round: Round::new(0),
+            value: NilOrVal::Val(block),
+            voter,
+        };
         let signature = signer.vote(&vote).unwrap();
         let verifier = CachingVerifier::new(GENESIS);
         assert!(verifier.vote(&set, &vote, &signature).await);
@@ -448,16 +463,26 @@ mod tests {
         let (node, _join) = malachite_app::spawn::spawn_node_actor(crate::engine::test_metrics()).await.unwrap();
         let engine = EngineSigner::new(signer.clone(), node.clone());
         let voter = signer.address();
-        let nil = Vote { kind: VoteType::Prevote, height: Height(3), round: Round::new(1), value: NilOrVal::Nil, voter };
+        let nil =
+            Vote { kind: VoteType::Prevote, height: Height(3), round: Round::new(1), value: NilOrVal::Nil, voter };
         let first = engine.sign_vote(nil.clone()).await.unwrap();
         let changed = Vote { value: NilOrVal::Val(BlockId([7; 32])), ..nil.clone() };
         let second = engine.sign_vote(changed).await.unwrap();
         assert_eq!(second, first);
         assert!(CachingVerifier::new(GENESIS).vote(&set, &second.message, &second.signature).await);
 
-        let proposal = Proposal { height: Height(4), round: Round::new(2), value: BlockId([1; 32]), pol_round: Round::new(1), proposer: voter };
+        let proposal = Proposal {
+            height: Height(4),
+            round: Round::new(2),
+            value: BlockId([1; 32]),
+            pol_round: Round::new(1),
+            proposer: voter,
+        };
         let first = engine.sign_proposal(proposal.clone()).await.unwrap();
-        let second = engine.sign_proposal(Proposal { value: BlockId([2; 32]), pol_round: Round::Nil, ..proposal }).await.unwrap();
+        let second = engine
+            .sign_proposal(Proposal { value: BlockId([2; 32]), pol_round: Round::Nil, ..proposal })
+            .await
+            .unwrap();
         assert_eq!(second, first);
         node.stop(None);
     }

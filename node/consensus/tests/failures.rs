@@ -56,7 +56,13 @@ impl Chain for Failing {
     async fn judge(&self, facts: BlockFacts, encoded: Bytes) -> Result<Verdict, ChainError> {
         self.chain.judge(facts, encoded).await
     }
-    async fn commit(&self, height: u64, hash: [u8; 32], encoded: Option<Bytes>, certificate: Vec<u8>) -> Result<Tip, ChainError> {
+    async fn commit(
+        &self,
+        height: u64,
+        hash: [u8; 32],
+        encoded: Option<Bytes>,
+        certificate: Vec<u8>,
+    ) -> Result<Tip, ChainError> {
         if self.commit.load(Ordering::SeqCst) {
             return Err(ChainError::DecidedInvalid { height, hash: hex::encode(hash), reason: "in this test".into() });
         }
@@ -101,7 +107,8 @@ async fn a_decided_block_that_cannot_be_committed_halts_for_safety() {
     let directory = tempfile::tempdir().unwrap();
     let chain = Arc::new(chain(directory.path()));
     let carrier = Arc::new(MemoryCarrier::solo(peer(0)));
-    let engine = start_on(config(directory.path()), key("validator-1", "consensus"), chain.clone(), carrier).await.unwrap();
+    let engine =
+        start_on(config(directory.path()), key("validator-1", "consensus"), chain.clone(), carrier).await.unwrap();
     let mut tips = engine.tips();
     within("the first block", tips.wait_for(|tip| tip.height >= 1)).await.unwrap();
     chain.commit.store(true, Ordering::SeqCst);
@@ -122,7 +129,8 @@ async fn a_local_failure_may_be_restarted_and_the_guard_has_one_owner() {
     let carrier = Arc::new(MemoryCarrier::solo(peer(0)));
     let secret = || key("validator-1", "consensus");
     let engine = start_on(config(directory.path()), secret(), chain.clone(), carrier).await.unwrap();
-    let second = start_on(config(directory.path()), secret(), chain.clone(), Arc::new(MemoryCarrier::solo(peer(0)))).await;
+    let second =
+        start_on(config(directory.path()), secret(), chain.clone(), Arc::new(MemoryCarrier::solo(peer(0)))).await;
     assert!(matches!(second, Err(ConsensusError::Guard(GuardError::InUse(_)))), "{second:?}");
     chain.build.store(true, Ordering::SeqCst);
     assert!(matches!(within("the failure", engine.failed()).await, Failure::Restartable(_)));

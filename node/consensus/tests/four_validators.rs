@@ -45,7 +45,9 @@ async fn blocks_of_many_parts_arrive_whole_on_a_lossy_network() {
     }
     assert_same_chain(&nodes);
     let largest = (1..=nodes[0].height())
-        .map(|height| nodes[0].up().database.body(u32::try_from(height).unwrap()).unwrap().iter().map(bytes::Bytes::len).sum())
+        .map(|height| {
+            nodes[0].up().database.body(u32::try_from(height).unwrap()).unwrap().iter().map(bytes::Bytes::len).sum()
+        })
         .max();
     assert!(largest > Some(2 * x0_limits::PROPOSAL_PART_BYTES), "{largest:?}");
     hub.set_loss_per_mille(0);

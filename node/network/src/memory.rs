@@ -4,7 +4,10 @@
 //! delay and hands them to the receiver. A receiver that does not keep up makes the queue fill and
 //! drop, as a slow socket would.
 
-use crate::{Carrier, CarrierEvent, CarrierStats, Channel, PeerKey, SendError, check_size, queue::{LinkQueue, Waiting}};
+use crate::{
+    Carrier, CarrierEvent, CarrierStats, Channel, PeerKey, SendError, check_size,
+    queue::{LinkQueue, Waiting},
+};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
@@ -182,8 +185,7 @@ impl Hub {
         let Some(queue) = state.links.get(&(from, to)).cloned() else { return false };
         let counters = state.members.get(&from).map(|member| Arc::clone(&member.counters));
         let lost = state.lost();
-        let dropped =
-            lost || queue.push(Waiting { channel, bytes, not_before: Instant::now() + state.delay });
+        let dropped = lost || queue.push(Waiting { channel, bytes, not_before: Instant::now() + state.delay });
         if let Some(counters) = counters {
             counters.sent.fetch_add(1, Ordering::Relaxed);
             counters.dropped.fetch_add(u64::from(dropped), Ordering::Relaxed);

@@ -370,11 +370,13 @@ const _: () = assert!(PROBE_HANDSHAKES_IN_FLIGHT_PER_ADDRESS_MAX < PROBE_HANDSHA
 const _: () = assert!(PROBE_CONNECTIONS_PER_ADDRESS_MAX < PROBE_CONNECTIONS_MAX);
 const _: () = assert!(DEAL_TERM_SLOTS_MIN > FAIL_RUN_SLOTS as u64);
 const _: () = assert!(OBSERVATION_BYTES_MAX as usize * 4 == MEASURED_NODES_MAX as usize);
-const _: () = assert!(VERDICT_HISTORY_SLOTS.is_multiple_of(8) && MEASURED_NODES_MAX.is_multiple_of(NODES_PER_SLOT_WORK_UNIT));
+const _: () =
+    assert!(VERDICT_HISTORY_SLOTS.is_multiple_of(8) && MEASURED_NODES_MAX.is_multiple_of(NODES_PER_SLOT_WORK_UNIT));
 const _: () = assert!(TIMESTAMP_STEP_MS_MIN < BLOCK_INTERVAL_BUSY_MS);
 const _: () = assert!(SYNC_RESPONSE_BYTES_MAX > BLOCK_BYTES_MAX + VALIDATORS_MAX as usize * 3_456);
 const _: () = assert!(PART_FRAME_BYTES_MAX > PROPOSAL_PART_BYTES);
 const _: () = assert!(NODE_BLOCKING_THREADS_MAX > RPC_EXECUTIONS_MAX, "consensus and disk need threads as well");
 const _: () = assert!(NODE_STOP_TIMEOUT_MS > RPC_STOP_TIMEOUT_MS);
-const _: () = assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
+const _: () =
+    assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
 const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);

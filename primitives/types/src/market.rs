@@ -57,7 +57,9 @@ impl Observation {
 pub fn pack_observations(observations: &[Observation]) -> Vec<u8> {
     observations
         .chunks(4)
-        .map(|chunk| chunk.iter().enumerate().fold(0, |byte, (place, observation)| byte | (observation.bits() << (2 * place))))
+        .map(|chunk| {
+            chunk.iter().enumerate().fold(0, |byte, (place, observation)| byte | (observation.bits() << (2 * place)))
+        })
         .collect()
 }
 
@@ -72,8 +74,18 @@ pub fn observation_at(packed: &[u8], index: NodeIndex) -> Observation {
 
 /// What the validators together conclude about one node in one slot.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    serde::Serialize, serde::Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
@@ -88,7 +100,9 @@ pub enum Verdict {
 }
 
 /// Cumulative counters of closed slots; a deal takes the difference of two snapshots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
 pub struct Counters {
     /// Slots up to and including this one are closed.
     pub closed: Slot,

@@ -5,7 +5,9 @@ use jsonrpsee::{
     core::client::{Subscription, SubscriptionClientT},
     rpc_params,
 };
+use rayon::prelude::*;
 use serde_json::{Value, json};
+use sp_runtime::transaction_validity::TransactionSource;
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -13,6 +15,8 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use x0_chain_spec::ChainSpec;
+use x0_executor::{Executor, Options as ExecutorOptions};
 use x0_load::{
     machine,
     observe::Observer,
@@ -20,10 +24,6 @@ use x0_load::{
     submit,
     transfers::{self, Sender, Transfer},
 };
-use rayon::prelude::*;
-use sp_runtime::transaction_validity::TransactionSource;
-use x0_chain_spec::ChainSpec;
-use x0_executor::{Executor, Options as ExecutorOptions};
 use x0_storage::{Database, OpenOptions};
 use x0_types::Hash;
 
@@ -139,7 +139,10 @@ pub async fn report(options: &Options) -> Result<()> {
     let saturation = saturate(&node, &batch, options.connections, None).await?;
     println!("{saturation:#?}");
     rows.push(Row {
-        what: format!("finalised transfers, {} accounts, one validator and the generator on these cores", senders.len()),
+        what: format!(
+            "finalised transfers, {} accounts, one validator and the generator on these cores",
+            senders.len()
+        ),
         goal: ">= 5,000 /s".into(),
         measured: format!(
             "{:.0} /s ({:.2} of the raw verify rate; node used {:.2} cores)",
@@ -197,10 +200,8 @@ async fn saturate(node: &BenchNode, batch: &[Transfer], connections: usize, rate
     let used = machine::processor_time(node.child.id())?.saturating_sub(processor);
     let last = finalised.values().max().copied().unwrap_or(start);
     let seconds = last.duration_since(start).as_secs_f64();
-    let latencies = finalised
-        .iter()
-        .filter_map(|(hash, at)| Some(at.duration_since(*submitted.sent_at.get(hash)?)))
-        .collect();
+    let latencies =
+        finalised.iter().filter_map(|(hash, at)| Some(at.duration_since(*submitted.sent_at.get(hash)?))).collect();
     Ok(Saturation {
         finalised_per_second: finalised.len() as f64 / seconds,
         admitted_per_second: submitted.sent_at.len() as f64 / submitted.elapsed.as_secs_f64(),

@@ -13,7 +13,9 @@ use x0_crypto::{Seed, SigningKey};
 pub fn describe() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo")
         .ok()
-        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1).map(str::to_owned)))
+        .and_then(|text| {
+            text.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1).map(str::to_owned))
+        })
         .unwrap_or_else(|| "unknown processor".to_owned());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -29,9 +31,9 @@ pub fn raw_verify_rate(time: Duration) -> Result<f64> {
     let start = Instant::now();
     let mut verified = 0u64;
     while start.elapsed() < time {
-        (0..batch).into_par_iter().try_for_each(|_| {
-            key.public().verify_transaction(&message, &signature).context("verify")
-        })?;
+        (0..batch)
+            .into_par_iter()
+            .try_for_each(|_| key.public().verify_transaction(&message, &signature).context("verify"))?;
         verified += u64::from(batch);
     }
     Ok(verified as f64 / start.elapsed().as_secs_f64())

@@ -44,9 +44,8 @@ impl Observer {
             .max_response_size(256 * 1024 * 1024)
             .build(url)
             .await?;
-        let mut heads: Subscription<Value> = client
-            .subscribe("chain_subscribeFinalizedHeads", rpc_params![], "chain_unsubscribeFinalizedHeads")
-            .await?;
+        let mut heads: Subscription<Value> =
+            client.subscribe("chain_subscribeFinalizedHeads", rpc_params![], "chain_unsubscribeFinalizedHeads").await?;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (report, tip) = watch::channel(0);
         let record = Arc::clone(&seen);

@@ -153,11 +153,8 @@ mod tests {
     #[test]
     fn a_missing_unit_is_noticed() {
         let account = AccountId::new([1; 32]);
-        let mut ledger = Ledger {
-            number: 1,
-            accounts: BTreeMap::from([(account, Amounts { free: 7, held: 3 })]),
-            issuance: 10,
-        };
+        let mut ledger =
+            Ledger { number: 1, accounts: BTreeMap::from([(account, Amounts { free: 7, held: 3 })]), issuance: 10 };
         assert!(ledger.check_issuance().is_ok());
         ledger.issuance = 11;
         assert!(ledger.check_issuance().is_err());

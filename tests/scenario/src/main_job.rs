@@ -72,8 +72,26 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
     say("   The provider lists it: 100 Mbit/s, 1 X0T for 3 slots, term 10 to 3600 slots, bond 200 X0T.");
     let listed = wallet
         .run(&[
-            "market", "list", "--node", &agent.node, "--price", "1 X0T/3", "--bandwidth", "100000", "--sessions", "64",
-            "--region", "eu-central", "--term-min", "10", "--term-max", "3600", "--bond", "200 X0T", "--key", "provider",
+            "market",
+            "list",
+            "--node",
+            &agent.node,
+            "--price",
+            "1 X0T/3",
+            "--bandwidth",
+            "100000",
+            "--sessions",
+            "64",
+            "--region",
+            "eu-central",
+            "--term-min",
+            "10",
+            "--term-max",
+            "3600",
+            "--bond",
+            "200 X0T",
+            "--key",
+            "provider",
         ])
         .await?;
     let listing = number(&listed, "listing")?;
@@ -81,8 +99,19 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
     say("3. The renter rents it for 300 slots: the deposit of 100 X0T is held in escrow for this deal.");
     let rented = wallet
         .run(&[
-            "market", "rent", &listing.to_string(), "--term", "300", "--deposit", "100 X0T", "--mesh", "renters-mesh",
-            "--agent", &renter_agent.account, "--key", "renter",
+            "market",
+            "rent",
+            &listing.to_string(),
+            "--term",
+            "300",
+            "--deposit",
+            "100 X0T",
+            "--mesh",
+            "renters-mesh",
+            "--agent",
+            &renter_agent.account,
+            "--key",
+            "renter",
         ])
         .await?;
     let deal = number(&rented, "deal")?;
@@ -101,19 +130,30 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
 async fn watch(cast: Cast, say: Narrator<'_>) -> Result<(Cast, Ledger)> {
     let before = Ledger::read(&cast.rpc).await?;
     before.check_issuance()?;
-    say("4. The validator probes the agent in every slot over post-quantum TLS; receipts are signed, good slots accrue.");
+    say(
+        "4. The validator probes the agent in every slot over post-quantum TLS; receipts are signed, good slots accrue.",
+    );
     say(&before.table(&names(&cast)));
     let deadline = Instant::now() + STEP_TIME_MAX;
     loop {
         let meter = meter_of(&cast.rpc, cast.deal).await?;
         say(&format!(
             "   slot {}: good {}, bad {}, unknown {}, void {}; earned {}",
-            meter.closed_slot.0, meter.good.0, meter.bad.0, meter.unknown.0, meter.void.0, units(meter.gross.0)
+            meter.closed_slot.0,
+            meter.good.0,
+            meter.bad.0,
+            meter.unknown.0,
+            meter.void.0,
+            units(meter.gross.0)
         ));
         if meter.good.0 >= GOOD_SLOTS_WANTED {
             break;
         }
-        ensure!(Instant::now() < deadline, "no {GOOD_SLOTS_WANTED} good slots in time; agent's log:\n{}", cast.agent.log());
+        ensure!(
+            Instant::now() < deadline,
+            "no {GOOD_SLOTS_WANTED} good slots in time; agent's log:\n{}",
+            cast.agent.log()
+        );
         sleep(Duration::from_secs(1)).await;
     }
     Ok((cast, before))
@@ -142,7 +182,9 @@ async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Node, D
     ensure!(bad >= FAIL_RUN, "slots {start} to {end} hold {} good ones and only {bad} others", outcome.good_slots.0);
     let frozen = deal.frozen_block.context("a failed deal was frozen in a block")?;
     let paid = payout_block(&rpc, frozen, id).await?;
-    say(&format!("   After {FAIL_RUN} DOWN slots the deal failed in block {frozen}; the janitor paid in block {paid}."));
+    say(&format!(
+        "   After {FAIL_RUN} DOWN slots the deal failed in block {frozen}; the janitor paid in block {paid}."
+    ));
     ensure!(paid == frozen + 1, "the payment came {} blocks after the verdict", paid - frozen);
 
     let after = Ledger::read(&rpc).await?;

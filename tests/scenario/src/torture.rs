@@ -83,7 +83,8 @@ pub async fn run(kills: u32, seed: u64) -> Result<Outcome> {
         rejoin.push(started.elapsed());
         check(&rpc, &promised).await.with_context(|| format!("after kill {kill} (seed {seed})"))?;
         // The heights around the kill are signed again or anew by now, and still on the disk.
-        collect_signatures(node.folder().path(), &promised).with_context(|| format!("after kill {kill} (seed {seed})"))?;
+        collect_signatures(node.folder().path(), &promised)
+            .with_context(|| format!("after kill {kill} (seed {seed})"))?;
     }
     record_chain(&node.rpc, &promised).await?;
     let (_, height) = Rpc::connect(&node.rpc).await?.finalised().await?;
@@ -143,7 +144,8 @@ async fn watch(mut updates: Subscription<Value>, transfer: Transfer, promised: A
 async fn record_chain(url: &str, promised: &Mutex<Promised>) -> Result<()> {
     let rpc = Rpc::connect(url).await?;
     let (_, tip) = rpc.finalised().await?;
-    let from = promised.lock().map(|promised| promised.blocks.keys().next_back().map_or(0, |last| last + 1)).unwrap_or(0);
+    let from =
+        promised.lock().map(|promised| promised.blocks.keys().next_back().map_or(0, |last| last + 1)).unwrap_or(0);
     for number in from..=tip {
         let hash = rpc.block_hash(number).await?.with_context(|| format!("no block at final height {number}"))?;
         let signed = certified_value(&rpc, number).await?;

@@ -18,7 +18,11 @@ use x0_limits::{SYNC_BATCH_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX};
 const FORGET_EVERY: u64 = 8;
 
 /// Commits a decided block and then acknowledges it, after which peers may be told of it.
-pub(super) async fn decided(shared: Arc<Shared>, certificate: CommitCertificate<ChainContext>, reply: RpcReplyPort<()>) {
+pub(super) async fn decided(
+    shared: Arc<Shared>,
+    certificate: CommitCertificate<ChainContext>,
+    reply: RpcReplyPort<()>,
+) {
     let (height, block) = (certificate.height, certificate.value_id);
     match commit(&shared, certificate).await {
         // A receiver that is gone has left the height.

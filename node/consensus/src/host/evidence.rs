@@ -43,7 +43,8 @@ pub(super) async fn keep(shared: &Shared, height: u64, evidence: &MisbehaviorEvi
 
 fn write(directory: &Path, height: u64, address: Address, kind: u8, bytes: &[u8]) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    let name = |suffix: &str| -> PathBuf { directory.join(format!("{height}-{}-{kind}.{suffix}", hex::encode(address.0))) };
+    let name =
+        |suffix: &str| -> PathBuf { directory.join(format!("{height}-{}-{kind}.{suffix}", hex::encode(address.0))) };
     let (draft, path) = (name("tmp"), name("bin"));
     let mut file = File::create(&draft)?;
     file.write_all(&[kind])?;

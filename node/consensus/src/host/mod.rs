@@ -97,7 +97,8 @@ impl Shared {
         let known = stored
             .into_iter()
             .filter_map(|block| {
-                let by_turn = || set.as_ref().map(|set| *proposer(set, Height(height), Round::new(block.round)).address());
+                let by_turn =
+                    || set.as_ref().map(|set| *proposer(set, Height(height), Round::new(block.round)).address());
                 let opening = store::Envelope::read(&block.bytes).ok()?.opening;
                 let proposer = opening.map(|signed| signed.opening.proposer).or_else(by_turn)?;
                 Some(Known { round: block.round, proposer, block: BlockId(block.hash), valid: block.valid })
@@ -190,7 +191,12 @@ impl Actor for Host {
         Ok(shared)
     }
 
-    async fn handle(&self, _: ActorRef<Self::Msg>, message: Self::Msg, state: &mut Arc<Shared>) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut Arc<Shared>,
+    ) -> Result<(), ActorProcessingErr> {
         // A reply whose receiver is gone belongs to a height that the engine has left.
         let shared = Arc::clone(state);
         match message {
@@ -210,7 +216,9 @@ impl Actor for Host {
                     .known
                     .lock()
                     .get(&height.0)
-                    .map(|known| known.iter().filter(|known| known.round == round).map(|known| known.value(height)).collect())
+                    .map(|known| {
+                        known.iter().filter(|known| known.round == round).map(|known| known.value(height)).collect()
+                    })
                     .unwrap_or_default();
                 let _ = reply_to.send(values);
             }

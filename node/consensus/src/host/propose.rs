@@ -44,7 +44,12 @@ pub(super) async fn get_value(
     }
 }
 
-async fn propose(shared: &Shared, height: Height, round: u32, timeout: Duration) -> Result<Option<BlockId>, ChainError> {
+async fn propose(
+    shared: &Shared,
+    height: Height,
+    round: u32,
+    timeout: Duration,
+) -> Result<Option<BlockId>, ChainError> {
     let (block, encoded) = match own_stored(shared, height, round).await? {
         Some(stored) => stored,
         None => match build(shared, height, round, timeout).await? {
@@ -60,7 +65,10 @@ async fn propose(shared: &Shared, height: Height, round: u32, timeout: Duration)
         // The engine has moved on while the block was built: late answers are of no use.
         Err(SignError::Guard(GuardError::Regression { .. })) => Ok(None),
         Err(SignError::Guard(GuardError::Conflict { recorded })) => {
-            tracing::warn!(?recorded, "another block was announced for this round, and it is not stored here; not proposing");
+            tracing::warn!(
+                ?recorded,
+                "another block was announced for this round, and it is not stored here; not proposing"
+            );
             Ok(None)
         }
         Err(error) => {
@@ -74,7 +82,10 @@ async fn propose(shared: &Shared, height: Height, round: u32, timeout: Duration)
 async fn own_stored(shared: &Shared, height: Height, round: u32) -> Result<Option<(BlockId, Bytes)>, ChainError> {
     let own = shared.signer.address();
     let known = shared.known.lock().get(&height.0).and_then(|blocks| {
-        blocks.iter().find(|known| known.round == round && known.proposer == own && known.valid).map(|known| known.block)
+        blocks
+            .iter()
+            .find(|known| known.round == round && known.proposer == own && known.valid)
+            .map(|known| known.block)
     });
     let Some(block) = known else { return Ok(None) };
     let envelope = stored(shared, height, block).await?;

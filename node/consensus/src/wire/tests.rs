@@ -40,7 +40,9 @@ fn polka(count: usize) -> PolkaCertificate<ChainContext> {
         height: Height(3),
         round: Round::new(1),
         value_id: BlockId([2; 32]),
-        polka_signatures: (0..count).map(|index| PolkaSignature::new(Address([index as u8; 32]), signature(1))).collect(),
+        polka_signatures: (0..count)
+            .map(|index| PolkaSignature::new(Address([index as u8; 32]), signature(1)))
+            .collect(),
     }
 }
 

@@ -138,7 +138,12 @@ impl Node {
     pub async fn until_height(&self, height: u64) {
         let mut tips = self.up().engine.tips();
         let reached = tokio::time::timeout(PATIENCE, tips.wait_for(|tip| tip.height >= height)).await;
-        assert!(reached.is_ok(), "validator {} stands at {:?}, not {height}", self.index + 1, self.up().engine.status());
+        assert!(
+            reached.is_ok(),
+            "validator {} stands at {:?}, not {height}",
+            self.index + 1,
+            self.up().engine.status()
+        );
     }
 
     /// Submits transfers from an account to another and gives their hashes.
@@ -174,7 +179,10 @@ impl Node {
     /// The validators as a light client would know them.
     pub fn certificate_set(&self) -> Vec<CertificateValidator> {
         let mut set: Vec<_> = (0..self.validators)
-            .map(|index| CertificateValidator { public: key(&validator_name(index), "consensus").public().clone(), power: 1 })
+            .map(|index| CertificateValidator {
+                public: key(&validator_name(index), "consensus").public().clone(),
+                power: 1,
+            })
             .collect();
         set.reverse();
         set
@@ -212,7 +220,12 @@ pub fn assert_same_chain(nodes: &[Node]) {
     let common = nodes.iter().map(Node::height).min().unwrap();
     for height in 0..=common {
         for node in &nodes[1..] {
-            assert_eq!(node.hash_of(height), nodes[0].hash_of(height), "height {height} of validator {}", node.index + 1);
+            assert_eq!(
+                node.hash_of(height),
+                nodes[0].hash_of(height),
+                "height {height} of validator {}",
+                node.index + 1
+            );
         }
     }
 }
@@ -248,11 +261,9 @@ pub fn transfer(genesis: Hash, from: &str, to: &str, nonce: u32) -> Bytes {
     let signer = key(from, "account");
     let public = MlDsa65PublicKey(signer.public().clone().to_boxed());
     let dest: AccountId = presets::dev_account(to).unwrap();
-    let call: RuntimeCall = pallet_balances::Call::transfer_keep_alive {
-        dest: MultiAddress::Id(dest),
-        value: x0_types::account::UNIT,
-    }
-    .into();
+    let call: RuntimeCall =
+        pallet_balances::Call::transfer_keep_alive { dest: MultiAddress::Id(dest), value: x0_types::account::UNIT }
+            .into();
     let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
     let payload = SignedPayload::from_raw(call.clone(), extension(nonce), implicit).encode();
     let signature = MlDsa65Signature(signer.sign_transaction(&payload).unwrap().to_boxed());

@@ -44,9 +44,8 @@ async fn subxt_reads_follows_and_submits() -> anyhow::Result<()> {
     );
     let at = api.at_current_block().await?;
     let mut transactions = at.transactions();
-    let signed = transactions
-        .create_signed(&call, &alice, DefaultExtrinsicParamsBuilder::new().mortal(64).build())
-        .await?;
+    let signed =
+        transactions.create_signed(&call, &alice, DefaultExtrinsicParamsBuilder::new().mortal(64).build()).await?;
     assert!(signed.encoded().len() > 5_200, "key and signature travel in the transaction");
     assert!(signed.validate().await?.is_valid());
     assert!(signed.partial_fee_estimate().await? > 0);
