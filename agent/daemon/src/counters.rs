@@ -52,6 +52,7 @@ impl KernelCounters {
     pub fn attach(interface: Result<String, String>, port: u16) -> Self {
         let attached =
             interface.and_then(|interface| Counters::attach(&interface, port).map_err(|error| error.to_string()));
+        give_memory_back();
         Self(Arc::new(match attached {
             Ok(counters) => Inner::Attached(Mutex::new(counters)),
             Err(reason) => {
@@ -80,6 +81,16 @@ impl KernelCounters {
                 }
             }
         }
+    }
+}
+
+/// Returns free memory to the system. Loading a BPF program reads the kernel's type information, some
+/// 16 MB that glibc would keep for ever, in a daemon that needs less than that for everything else.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `malloc_trim` has no preconditions and may be called from any thread at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

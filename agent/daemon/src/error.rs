@@ -95,7 +95,12 @@ impl AgentError {
             | Self::Keystore { .. }
             | Self::Role { .. }
             | Self::Password(_)
-            | Self::StatusSocket { .. } => Exit::Configuration,
+            | Self::StatusSocket { .. }
+            | Self::Client(
+                x0_client::ClientError::Account { .. }
+                | x0_client::ClientError::Url { .. }
+                | x0_client::ClientError::Plaintext { .. },
+            ) => Exit::Configuration,
             Self::Client(_) | Self::Responder(_) | Self::NoAgent { .. } | Self::System { .. } | Self::Crypto(_) => {
                 Exit::Restartable
             }
