@@ -64,16 +64,31 @@ fn main() -> ExitCode {
         Some(Command::DefaultConfig) => print(config::DEFAULT_FILE),
         Some(Command::ChainSpec { preset }) => chain_spec(&preset),
         Some(Command::Key(command)) => keys::run(command).and_then(|answer| print(&format!("{answer:#}\n"))),
-        Some(Command::Run(args)) => run::run(&args),
-        None => run::run(&cli.run),
+        Some(Command::Run(args)) => leave(report(run::run(&args))),
+        None => leave(report(run::run(&cli.run))),
     };
+    report(ended).into()
+}
+
+/// Says why the process ends, if that is not what was asked for.
+fn report(ended: Result<(), Failure>) -> Exit {
     match ended {
-        Ok(()) => Exit::Graceful.into(),
+        Ok(()) => Exit::Graceful,
         Err(failure) => {
             eprintln!("x0-node: {} (exit code {}, {})", failure.reason, failure.exit.code(), failure.exit.name());
-            failure.exit.into()
+            failure.exit
         }
     }
+}
+
+/// Ends the process of a node. Threads that hold the database may still be there, above all when a
+/// part did not start; the ordinary way out would run RocksDB's destructors under them, and end some
+/// refusals with an abort or not at all in place of their exit code.
+fn leave(exit: Exit) -> ! {
+    // Nothing can be said when standard output is closed. Standard error and the log have no buffer.
+    let _ = std::io::stdout().flush();
+    // SAFETY: `_exit` has no preconditions. What must be on disk was synced when it was written.
+    unsafe { libc::_exit(i32::from(exit.code())) }
 }
 
 /// Prints a chain specification.
