@@ -70,10 +70,11 @@ impl Base {
     fn prepare(config: &Config) -> Result<Self, Failure> {
         match &config.base_path {
             BasePath::Directory(path) => {
-                std::fs::create_dir_all(path).map_err(|cause| {
+                // An absolute path stays right in messages and for parts that join paths.
+                let path = std::fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|cause| {
                     Failure::configuration(format!("cannot create the data directory {}: {cause}", path.display()))
                 })?;
-                Ok(Self::Directory(path.clone()))
+                Ok(Self::Directory(path))
             }
             BasePath::Temporary => tempfile::Builder::new()
                 .prefix("x0-node-")

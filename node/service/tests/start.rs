@@ -256,3 +256,30 @@ async fn the_web_listener_needs_its_files_and_is_announced() {
     assert!(!answer.starts_with(b"HTTP/"));
     assert_eq!(node.terminate().code(), Some(0));
 }
+
+#[test]
+fn a_damaged_database_is_named_and_has_its_own_code() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(Node::dev(directory.path(), &[]).terminate().code(), Some(0));
+    let database = directory.path().join("chain/db");
+    let table = std::fs::read_dir(&database)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "sst"))
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .expect("a graceful stop writes tables");
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes.iter_mut().step_by(50).for_each(|byte| *byte ^= 0xff);
+    std::fs::write(&table, bytes).unwrap();
+    let (code, line) = refused(&["--dev", "--base-path", directory.path().to_str().unwrap(), "--rpc-port", "0"]);
+    assert_eq!(code, 21, "{line}");
+    assert!(line.contains(table.file_name().unwrap().to_str().unwrap()), "{line}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), "occupied", "");
+    let (code, line) = refused(&["--dev", "--base-path", &file, "--rpc-port", "0"]);
+    assert!(code == 1 && line.contains("occupied"), "{line}");
+}
