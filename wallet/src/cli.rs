@@ -168,7 +168,7 @@ pub struct Account {
     /// The account [default: that of the only key].
     pub account: Option<String>,
     /// How many of its last transactions to show.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=256))]
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub history: u32,
 }
 

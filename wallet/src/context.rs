@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::Serialize;
-use x0_client::{Client, Endpoint, Signer, password::PasswordSource, text};
+use x0_client::{Client, ClientError, Endpoint, Signer, password::PasswordSource, text};
 use x0_crypto::{PublicKey, Seed, SigningKey, keystore};
 use x0_types::AccountId;
 
@@ -218,6 +218,12 @@ impl Context {
         }
         match self.home.key(text) {
             Ok(entry) => Ok(entry.account),
+            // A text that could name a key is shorter than any address.
+            Err(WalletError::NoKey { .. }) if !text.starts_with("0x") => Err(ClientError::Account {
+                text: text.to_owned(),
+                reason: "no key on this machine has this name, and an address is longer".into(),
+            }
+            .into()),
             Err(WalletError::NoKey { .. } | WalletError::Usage(_)) => Ok(text::parse_account(text)?),
             Err(error) => Err(error),
         }

@@ -170,7 +170,11 @@ async fn tls_stream(
     let tcp = tcp_stream(host, port).await?;
     let stream =
         tokio_rustls::TlsConnector::from(config).connect(unused_server_name(), tcp).await.map_err(|error| {
-            format!("{error} (is {} the fingerprint of this node's network key?)", hex_text(server_key))
+            format!(
+                "{error} (is {} the fingerprint of this node's network key, and {} the hash of its chain's first block?)",
+                hex_text(server_key),
+                hex_text(genesis)
+            )
         })?;
     // The policy has judged the key; this also refuses a connection without our protocol name.
     peer(stream.get_ref().1, &alpn).map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ use x0_client::{
     rpc_types::chain::{History, HistoryEntry},
     text::account_text,
 };
+use x0_types::AccountId;
 
 use crate::{cli::Account, context::Context, error::Result};
 
@@ -48,12 +49,12 @@ fn words(report: &Report) -> String {
     lines.push(format!("  sent      {} transactions", info.nonce));
     if !history.entries.is_empty() {
         lines.push("last transactions, newest first:".to_owned());
-        lines.extend(history.entries.iter().map(history_line));
+        lines.extend(history.entries.iter().map(|entry| history_line(entry, &info.account)));
     }
     lines.join("\n")
 }
 
-fn history_line(entry: &HistoryEntry) -> String {
+fn history_line(entry: &HistoryEntry, account: &AccountId) -> String {
     let result = match (entry.success, &entry.error) {
         (Some(true), _) => "done".to_owned(),
         (_, Some(error)) => format!("failed: {error}"),
@@ -61,5 +62,8 @@ fn history_line(entry: &HistoryEntry) -> String {
         (None, None) => "result no longer kept".to_owned(),
     };
     let fee = entry.fee.map(|fee| format!(", fee {}", format_amount(fee.0))).unwrap_or_default();
-    format!("  block {:<8} {:<32} {result}{fee}", entry.block, entry.call)
+    // What others signed touched the account, and cost it no fee.
+    let signer = entry.signer.as_ref().filter(|signer| *signer != account);
+    let by = signer.map(|signer| format!(", by {}", account_text(signer))).unwrap_or_default();
+    format!("  block {:<8} {:<32} {result}{fee}{by}", entry.block, entry.call)
 }

@@ -73,7 +73,7 @@ async fn import_phrase(context: &Context, name: &str, role: Role, file: Option<&
             ));
         }
     });
-    let seed = mnemonic::phrase_to_seed(&phrase)?;
+    let seed = mnemonic::phrase_to_seed(&words(&phrase))?;
     let key = store(context, name, role, seed).await?;
     context.answer(&key, line)
 }
@@ -149,6 +149,12 @@ fn line(key: &KeyEntry) -> String {
     format!("{:<16} {:<10} {}{rotated}", key.name, key.role, account_text(&key.account))
 }
 
+/// The words of a phrase without the numbers that [`numbered`] puts before them.
+fn words(text: &str) -> Zeroizing<String> {
+    let is_number = |word: &&str| word.trim_end_matches('.').chars().all(|digit| digit.is_ascii_digit());
+    Zeroizing::new(text.split_whitespace().filter(|word| !is_number(word)).collect::<Vec<_>>().join(" "))
+}
+
 /// The words of a phrase, numbered, six to a line.
 fn numbered(phrase: &str) -> String {
     let words: Vec<_> =
@@ -187,5 +193,13 @@ mod tests {
         let text = numbered(&phrase);
         assert_eq!(text.lines().count(), 4);
         assert!(text.contains(" 1 word1") && text.ends_with("24 word24"), "{text}");
+    }
+
+    #[test]
+    fn a_printed_phrase_is_read_back_with_its_numbers() {
+        let phrase = mnemonic::seed_to_phrase(&Seed::from_bytes([7; 32])).unwrap();
+        assert_eq!(words(&numbered(&phrase)), phrase);
+        assert_eq!(words(&phrase), phrase);
+        assert_eq!(*words("1. wagon\n2. album"), "wagon album");
     }
 }

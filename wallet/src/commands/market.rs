@@ -247,17 +247,21 @@ fn deal_words(deal: &Deal, meter: Option<&DealMeter>) -> String {
         lines.push(format!("  mesh      {}", hex_text(manifest.mesh)));
         lines.extend(manifest.agents.iter().map(|agent| format!("    agent   {}", account_text(agent))));
     }
-    if let Some(meter) = meter {
+    // The meter of a deal that is not measured any more says only what was earned.
+    let measured = !deal.terminal && deal.frozen_block.is_none();
+    if let Some(meter) = meter.filter(|_| measured) {
         lines.push(format!(
             "  slots     {}: {} good, {} bad, {} unknown, {} void ({} bad in a row)",
             meter.slots, meter.good, meter.bad, meter.unknown, meter.void, meter.down_run
         ));
-        lines.push(format!("  earned    {} (paid out {})", format_amount(meter.gross.0), format_amount(meter.paid.0)));
         lines.push(format!(
             "  left      {}, good for {} slots in all",
             format_amount(meter.remaining.0),
             meter.affordable_slots
         ));
+    }
+    if let Some(meter) = meter {
+        lines.push(format!("  earned    {} (paid out {})", format_amount(meter.gross.0), format_amount(meter.paid.0)));
     }
     if let Some(outcome) = &deal.outcome {
         let parts = [
