@@ -281,6 +281,9 @@ impl Mempool {
             let result = inner.admit(&bytes, source, watcher);
             count(if result.is_ok() { &inner.counters.admitted } else { &inner.counters.refused });
             drop(place);
+            // Before the answer: a submitter that ends now must be the last holder of the database,
+            // because closing it on this thread while the process exits would abort the process.
+            drop(inner);
             // A submitter that went away does not want the answer.
             let _ = answer.send(result);
         });
