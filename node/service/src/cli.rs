@@ -42,8 +42,8 @@ pub struct RunArgs {
     /// The configuration file (TOML).
     #[arg(long, env = "X0_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The chain specification (JSON).
-    #[arg(long, env = "X0_CHAIN", value_name = "FILE", conflicts_with = "dev")]
+    /// The chain specification (JSON); with --dev, of a development chain.
+    #[arg(long, env = "X0_CHAIN", value_name = "FILE")]
     pub chain: Option<PathBuf>,
     /// Directory of the node's data.
     #[arg(long, env = "X0_BASE_PATH", value_name = "DIR")]
@@ -146,7 +146,7 @@ mod tests {
         assert!(cli.command.is_none() && cli.run.dev && cli.run.tmp && cli.run.rpc_port == Some(0));
         let cli = Cli::try_parse_from(["x0-node", "run", "--dev"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Run(run)) if run.dev));
-        assert!(Cli::try_parse_from(["x0-node", "--dev", "--chain", "x.json"]).is_err());
+        assert!(Cli::try_parse_from(["x0-node", "--dev", "--chain", "x.json"]).is_ok());
         assert!(Cli::try_parse_from(["x0-node", "--tmp", "--base-path", "x"]).is_err());
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use x0_chain_spec::ChainSpec;
+use x0_chain_spec::{ChainSpec, ChainType};
 use x0_limits as limits;
 use x0_rpc::LogControl;
 
@@ -43,19 +43,22 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     ended
 }
 
-/// The chain specification that the settings name.
+/// The chain specification that the settings name; with `--dev` it must be a development chain's,
+/// since the node then uses keys that everybody knows.
 fn load_spec(config: &Config) -> Result<ChainSpec, Failure> {
-    match &config.file.node.chain {
-        Some(path) if !config.dev => ChainSpec::load(path).map_err(|cause| spec_failure(config, &cause)),
-        _ => ChainSpec::dev().map_err(Failure::configuration),
+    let Some(path) = &config.file.node.chain else { return ChainSpec::dev().map_err(Failure::configuration) };
+    let spec = ChainSpec::load(path).map_err(|cause| spec_failure(config, &cause))?;
+    if config.dev && spec.chain_type != ChainType::Development {
+        return Err(spec_failure(config, &"--dev runs development chains only, and this chain_type is another"));
     }
+    Ok(spec)
 }
 
 /// An error of the chain specification with its file.
 fn spec_failure(config: &Config, cause: &dyn core::fmt::Display) -> Failure {
     match &config.file.node.chain {
-        Some(path) if !config.dev => Failure::configuration(format!("chain specification {}: {cause}", path.display())),
-        _ => Failure::configuration(format!("chain specification: {cause}")),
+        Some(path) => Failure::configuration(format!("chain specification {}: {cause}", path.display())),
+        None => Failure::configuration(format!("chain specification: {cause}")),
     }
 }
 

@@ -29,11 +29,22 @@ fn the_default_configuration_is_the_documented_one() {
 
 #[test]
 fn usage_errors_have_their_own_code() {
-    for args in [&["--nonsense"][..], &["--dev", "--chain", "x.json"], &["--rpc-port", "70000"], &["key", "generate"]] {
+    for args in [&["--nonsense"][..], &["--rpc-port", "70000"], &["key", "generate"]] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(run(&["chain-spec", "--preset", "moon"]).status.code(), Some(2));
     assert_eq!(run(&["--version"]).status.code(), Some(0));
+}
+
+/// Well-known keys serve development chains only, whatever file is named beside `--dev`.
+#[test]
+fn development_keys_serve_development_chains_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chain.json");
+    let preset = String::from_utf8(run(&["chain-spec", "--preset", "dev"]).stdout).unwrap();
+    std::fs::write(&path, preset.replacen("\"development\"", "\"live\"", 1)).unwrap();
+    let (code, line) = refused(&["--dev", "--tmp", "--rpc-port", "0", "--chain", path.to_str().unwrap()]);
+    assert!(code == 1 && line.contains("development chains only"), "{line}");
 }
 
 #[test]
