@@ -63,7 +63,7 @@ fn identity(node: &Node, mut args: Args) -> RpcResult<Identity> {
 /// A subject as `did:x0` text, ss58 text or hex.
 fn subject(node: &Node, args: &mut Args) -> RpcResult<AccountId> {
     let mut probe = args.clone();
-    let text: String = probe.required("subject")?;
+    let text: String = probe.required_text("subject")?;
     if !text.starts_with("did:") {
         return account(args, "subject");
     }
@@ -92,7 +92,7 @@ fn key_owner(node: &Node, mut args: Args) -> RpcResult<Option<serde_json::Value>
 }
 
 fn resolve(node: &Node, mut args: Args) -> RpcResult<DidResolution> {
-    let text: String = args.required("did")?;
+    let text: String = args.required_text("did")?;
     let at = args.block()?;
     args.end()?;
     if text.starts_with("did:key:") {

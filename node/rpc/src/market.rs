@@ -55,7 +55,7 @@ fn meets<T: PartialEq>(wish: Option<&T>, value: &T) -> bool {
 }
 
 fn listings(node: &Node, mut args: Args) -> RpcResult<Vec<shape::Listing>> {
-    let filter: ListingFilter = args.optional("filter")?.unwrap_or_default();
+    let filter: ListingFilter = args.optional_text("filter")?.unwrap_or_default();
     let at = args.block()?;
     args.end()?;
     node.read(at, move |_| {
@@ -79,7 +79,7 @@ fn listing(node: &Node, mut args: Args) -> RpcResult<shape::Listing> {
 }
 
 fn deals(node: &Node, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
-    let filter: DealFilter = args.optional("filter")?.unwrap_or_default();
+    let filter: DealFilter = args.optional_text("filter")?.unwrap_or_default();
     let at = args.block()?;
     args.end()?;
     node.read(at, move |_| {

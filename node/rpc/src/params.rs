@@ -7,6 +7,7 @@ use crate::error::{RpcResult, invalid_params};
 use jsonrpsee::types::Params;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use x0_limits::RPC_TEXT_BYTES_MAX;
 use x0_rpc_types::HexBytes;
 use x0_types::Hash;
 
@@ -40,6 +41,23 @@ impl Args {
                 .map_err(|cause| invalid_params(format!("'{name}': {}", short(&cause.to_string())))),
             _ => Ok(None),
         }
+    }
+
+    /// As [`Self::required`], for what names accounts: see [`Self::optional_text`].
+    pub(crate) fn required_text<T: DeserializeOwned>(&mut self, name: &str) -> RpcResult<T> {
+        self.optional_text(name)?.ok_or_else(|| invalid_params(format!("'{name}' is missing")))
+    }
+
+    /// As [`Self::optional`], for what names accounts or keys in base58: decoding it takes time that
+    /// grows with the square of its length, so that a long one would keep a thread busy for minutes.
+    pub(crate) fn optional_text<T: DeserializeOwned>(&mut self, name: &str) -> RpcResult<Option<T>> {
+        let length = self.rest.as_slice().first().map_or(0, |raw| raw.get().len());
+        if length > RPC_TEXT_BYTES_MAX {
+            return Err(invalid_params(format!(
+                "'{name}': {length} characters, at most {RPC_TEXT_BYTES_MAX} are read"
+            )));
+        }
+        self.optional(name)
     }
 
     /// The next parameter as bytes.
@@ -95,6 +113,15 @@ mod tests {
         assert!(wrong.end().unwrap_err().message().contains("1 more"));
         assert!(args(r#"{"a":1}"#).is_err());
         assert!(args("[null, null]").unwrap().end().is_ok());
+    }
+
+    #[test]
+    fn names_of_accounts_are_refused_before_they_are_decoded_when_they_are_long() {
+        let long = format!("[\"{}\"]", "a".repeat(RPC_TEXT_BYTES_MAX));
+        let error = args(&long).unwrap().required_text::<String>("account").unwrap_err();
+        assert!(error.message().contains("at most"), "{}", error.message());
+        assert_eq!(args("[\"a\"]").unwrap().required_text::<String>("account").unwrap(), "a");
+        assert!(args("[]").unwrap().required_text::<String>("account").unwrap_err().message().contains("missing"));
     }
 
     #[test]

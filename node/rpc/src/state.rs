@@ -12,7 +12,7 @@ use jsonrpsee::{PendingSubscriptionSink, core::SubscriptionResult, types::ErrorO
 use serde_json::{Value, json};
 use std::sync::Arc;
 use x0_executor::ExecutorError;
-use x0_limits::{RPC_KEYS_PAGE_MAX, RPC_KEYS_PER_QUERY_MAX};
+use x0_limits::{RPC_KEY_BYTES_MAX, RPC_KEYS_PAGE_MAX, RPC_KEYS_PER_QUERY_MAX};
 use x0_rpc_types::{HexBytes, error as code};
 use x0_storage::StorageError;
 use x0_types::Hash;
@@ -133,7 +133,12 @@ fn keys(args: &mut Args) -> RpcResult<Vec<HexBytes>> {
             format!("{} keys named, at most {RPC_KEYS_PER_QUERY_MAX} are read at once", keys.len()),
         ));
     }
-    Ok(keys)
+    match keys.iter().map(|key| key.0.len()).max() {
+        Some(bytes) if bytes > RPC_KEY_BYTES_MAX => {
+            Err(invalid_params(format!("'keys': a key of {bytes} bytes, at most {RPC_KEY_BYTES_MAX} are read")))
+        }
+        _ => Ok(keys),
+    }
 }
 
 /// Values of several keys in the form of a Substrate storage change set.

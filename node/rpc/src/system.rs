@@ -74,7 +74,7 @@ fn account_next_index(node: &Node, mut args: Args) -> RpcResult<Nonce> {
 /// An account as ss58 text or as 32 bytes in hex.
 pub(crate) fn account(args: &mut Args, name: &str) -> RpcResult<AccountId> {
     use core::str::FromStr as _;
-    let text: String = args.required(name)?;
+    let text: String = args.required_text(name)?;
     let wrong = |why: &str| crate::error::invalid_params(format!("'{name}': {why}"));
     if text.starts_with("0x") {
         let bytes = x0_rpc_types::HexBytes::parse(&text).map_err(|cause| wrong(&cause.to_string()))?;

@@ -29,6 +29,28 @@ fn documented() -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_names_and_keys_are_refused_before_they_cost_anything() {
+    let chain = Chain::start().await;
+    let client = chain.client().await;
+    // Two million characters of base58 would keep a thread busy for minutes.
+    let long = "a".repeat(1_900_000);
+    for (method, params) in [
+        ("system_accountNextIndex", json!([long])),
+        ("account_history", json!([long])),
+        ("did_identity", json!([long])),
+        ("did_resolve", json!([format!("did:x0:dev:{long}")])),
+        ("market_deals", json!([{ "renter": long }])),
+        ("market_listings", json!([{ "provider": long }])),
+        ("state_queryStorageAt", json!([[format!("0x{long}")]])),
+        ("state_getReadProof", json!([[format!("0x{long}")]])),
+    ] {
+        let (code, message, _) = refusal(&client, method, params).await;
+        assert_eq!(code, -32602, "{method}: {message}");
+        assert!(message.contains("at most"), "{method}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rpc_methods_is_exact_and_the_documentation_complete() {
     let chain = Chain::with(vec![plain(), x0_rpc::ListenerConfig { unsafe_methods: true, ..plain() }]).await;
     let client = chain.client().await;

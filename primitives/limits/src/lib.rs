@@ -298,6 +298,11 @@ pub const RPC_UNSENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const RPC_READ_WHILE_STUCK_BYTES_MAX: usize = 64 * 1024;
 /// Keys that one storage subscription, query or proof may name.
 pub const RPC_KEYS_PER_QUERY_MAX: usize = 1_024;
+/// Longest of these keys, bytes: the chain's own stay below 200, and a subscription keeps them.
+pub const RPC_KEY_BYTES_MAX: usize = 1_024;
+/// Longest parameter that names accounts or keys in text, characters: a `did:key` of an ML-DSA-65
+/// key has 2,690. Decoding base58 takes time that grows with the square of the length.
+pub const RPC_TEXT_BYTES_MAX: usize = 4_096;
 /// Block hashes that one `chain_getBlockHash` may ask for.
 pub const RPC_BLOCK_HASHES_MAX: usize = 1_024;
 
