@@ -161,7 +161,8 @@ pub async fn report(options: &Options) -> Result<()> {
     });
 
     let half = saturation.finalised_per_second / 2.0;
-    let count = ((half * 10.0) as usize).clamp(100, senders.len());
+    // Ten seconds of load, as far as there are senders.
+    let count = senders.len().min(batch.len().min(ten_seconds(half)).max(100));
     let base = |index: usize| 1 + u32::from(index < options.idle_transactions);
     let second = transfers::sign_all(&senders[..count], base, node.genesis)?;
     let loaded = saturate(&node, &second, options.connections, Some(half)).await?;
@@ -173,6 +174,16 @@ pub async fn report(options: &Options) -> Result<()> {
     });
     rows.push(admission(&senders, raw)?);
     write(&options.output, raw, &rows, &saturation)
+}
+
+/// Transactions of ten seconds at this rate.
+fn ten_seconds(rate: f64) -> usize {
+    // Counted up instead of cast: the rate is a measured figure of some thousands.
+    let mut count = 0usize;
+    while (count as f64) < rate * 10.0 && count < 1_000_000 {
+        count += 100;
+    }
+    count
 }
 
 /// Figures of one submission run.
@@ -218,8 +229,8 @@ async fn idle_latency(node: &BenchNode, senders: &[Sender], count: usize) -> Res
     let clients = submit::connect(&node.url, 1).await?;
     let client = clients.first().context("a connection")?;
     let mut samples = Vec::with_capacity(count);
-    for index in 0..count {
-        let transfer = transfers::sign(&senders[index], &senders[index].account, 1, 0, node.genesis)?;
+    for sender in senders.iter().take(count) {
+        let transfer = transfers::sign(sender, &sender.account, 1, 0, node.genesis)?;
         tokio::time::sleep(Duration::from_millis(300)).await;
         let start = Instant::now();
         let mut updates: Subscription<Value> = client

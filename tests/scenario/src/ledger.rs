@@ -132,7 +132,7 @@ pub fn units(amount: u128) -> String {
     let whole = (amount / x0_types::account::UNIT).to_string();
     let mut grouped = String::new();
     for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place) % 3 == 0 {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) {
             grouped.push(' ');
         }
         grouped.push(digit);

@@ -1,6 +1,5 @@
 //! subxt connects, reads, follows finalised blocks and sees an ML-DSA-65 transfer finalised.
 
-use futures::StreamExt as _;
 use subxt::{
     OnlineClient,
     config::DefaultExtrinsicParamsBuilder,
@@ -50,10 +49,11 @@ async fn subxt_reads_follows_and_submits() -> anyhow::Result<()> {
     assert!(signed.validate().await?.is_valid());
     assert!(signed.partial_fee_estimate().await? > 0);
     let events = signed.submit_and_watch().await?.wait_for_finalized_success().await?;
-    let names: Vec<String> = events
-        .iter()
-        .map(|event| event.map(|event| format!("{}.{}", event.pallet_name(), event.event_name())))
-        .collect::<Result<_, _>>()?;
+    let mut names = Vec::new();
+    for event in events.iter() {
+        let event = event?;
+        names.push(format!("{}.{}", event.pallet_name(), event.event_name()));
+    }
     assert!(names.iter().any(|name| name == "Balances.Transfer"), "{names:?}");
     assert_eq!(free(&api, bob.account_id().0).await? - before, amount);
     node.stop().await?;
