@@ -13,6 +13,7 @@ use crate::{
     net::{Fabric, Network, Outbox},
     pacing::{Pacer, Pacing},
     signer::{CachingVerifier, ConsensusSigner, EngineSigner},
+    wal::WalError,
     wire::ChainCodec,
 };
 use malachite_app::{
@@ -113,6 +114,9 @@ pub enum ConsensusError {
     /// The carrier's events were taken by somebody else.
     #[error("the carrier is in use already")]
     CarrierInUse,
+    /// The engine's write-ahead log cannot be used.
+    #[error("write-ahead log: {0}")]
+    Wal(#[from] WalError),
     /// An actor of the engine does not start.
     #[error("consensus engine: {0}")]
     Engine(String),
@@ -300,6 +304,8 @@ async fn assemble(
     events: mpsc::Receiver<CarrierEvent>,
     stopping: watch::Receiver<bool>,
 ) -> Result<Parts, ConsensusError> {
+    let wal_path = config.data_dir.join("wal").join("consensus.wal");
+    crate::wal::check(&wal_path)?;
     let registry = SharedRegistry::global().with_moniker(config.moniker.clone());
     let metrics = Metrics::register(&registry);
     let verifier = CachingVerifier::new(chain.genesis());
@@ -313,7 +319,6 @@ async fn assemble(
     let (node, ended) = spawn_node_actor(metrics.clone()).await.map_err(engine_error)?;
     let (network, _) = Actor::spawn(None, Network, Arc::clone(&fabric)).await.map_err(engine_error)?;
     network.link(node.get_cell());
-    let wal_path = config.data_dir.join("wal").join("consensus.wal");
     let wal =
         spawn_wal_actor(&ChainContext, ChainCodec, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
     wal.link(node.get_cell());

@@ -54,9 +54,11 @@ mod node_chain;
 pub mod pacing;
 pub mod parts;
 pub mod signer;
+mod wal;
 pub mod wire;
 
 pub use certificate::{Certificate, CertificateError, CertificateValidator, verify_certificate};
 pub use engine::{ConsensusError, EngineConfig, EngineHandle, EngineStatus, Failure, peer_of, start, start_on};
 pub use malachite_core_types::LinearTimeouts;
 pub use pacing::Pacing;
+pub use wal::WalError;

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use x0_consensus::{
-    ConsensusError, EngineConfig, Failure,
+    ConsensusError, EngineConfig, Failure, WalError,
     chain::{BlockFacts, Built, Chain, ChainError, ChainValidator, NodeChain, StoredBlock, Tip, Verdict},
     guard::GuardError,
     start_on,
@@ -151,4 +151,26 @@ async fn a_local_failure_may_be_restarted_and_the_guard_has_one_owner() {
     )
     .await;
     assert!(matches!(foreign, Err(ConsensusError::Guard(GuardError::OtherKey(_)))), "{foreign:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_write_ahead_log_is_refused_by_name_and_starts_without_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let chain = Arc::new(chain(directory.path()));
+    let start = || {
+        let carrier = Arc::new(MemoryCarrier::solo(peer(0)));
+        start_on(config(directory.path()), key("validator-1", "consensus"), chain.clone(), carrier)
+    };
+    let engine = start().await.unwrap();
+    within("the first block", engine.tips().wait_for(|tip| tip.height >= 1)).await.unwrap();
+    engine.stop().await;
+    let log = directory.path().join("consensus/wal/consensus.wal");
+    std::fs::write(&log, [0; 64]).unwrap();
+    let refused = start().await;
+    assert!(matches!(&refused, Err(ConsensusError::Wal(WalError::Damaged(named))) if *named == log), "{refused:?}");
+    std::fs::remove_file(&log).unwrap();
+    let engine = start().await.unwrap();
+    let before = chain.tip().height;
+    within("blocks after the repair", engine.tips().wait_for(|tip| tip.height > before)).await.unwrap();
+    engine.stop().await;
 }

@@ -9,7 +9,7 @@ use crate::{
 use serde_json::json;
 use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 use x0_chain_spec::{ChainSpec, ChainType};
-use x0_consensus::{ConsensusError, EngineConfig, EngineHandle, Pacing, guard::GuardError, peer_of};
+use x0_consensus::{ConsensusError, EngineConfig, EngineHandle, Pacing, WalError, guard::GuardError, peer_of};
 use x0_crypto::SigningKey;
 use x0_executor::{Executor, ExecutorError, Options};
 use x0_mempool::Mempool;
@@ -204,8 +204,8 @@ fn executor_failure(cause: &ExecutorError) -> Failure {
 fn consensus_failure(cause: &ConsensusError) -> Failure {
     let exit = match cause {
         ConsensusError::Guard(GuardError::InUse(_) | GuardError::OtherKey(_)) => Exit::Configuration,
-        ConsensusError::Guard(GuardError::Io { .. }) => Exit::Storage,
-        ConsensusError::Guard(_) => Exit::SafetyHalt,
+        ConsensusError::Guard(GuardError::Io { .. }) | ConsensusError::Wal(WalError::Io { .. }) => Exit::Storage,
+        ConsensusError::Guard(_) | ConsensusError::Wal(WalError::Damaged(_)) => Exit::SafetyHalt,
         _ => Exit::Restartable,
     };
     Failure::new(exit, cause)
