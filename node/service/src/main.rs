@@ -50,6 +50,14 @@ use std::{io::Write as _, process::ExitCode};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// The allocator's settings: few arenas, and a thread that gives pages back a second after a burst of
+/// transactions, also when no further allocation gives the allocator a chance to do so.
+// SAFETY: jemalloc reads this symbol once, at start, as a pointer to a text that ends with a zero; the
+// reference is such a pointer, lives for ever, and nothing else in the program has this name.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+#[used]
+pub static ALLOCATOR_SETTINGS: &[u8; 70] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:4\0";
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

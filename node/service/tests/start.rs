@@ -42,7 +42,7 @@ fn development_keys_serve_development_chains_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chain.json");
     let preset = String::from_utf8(run(&["chain-spec", "--preset", "dev"]).stdout).unwrap();
-    std::fs::write(&path, preset.replacen("\"development\"", "\"live\"", 1)).unwrap();
+    std::fs::write(&path, preset.replacen("\"development\"", "\"local\"", 1)).unwrap();
     let (code, line) = refused(&["--dev", "--tmp", "--rpc-port", "0", "--chain", path.to_str().unwrap()]);
     assert!(code == 1 && line.contains("development chains only"), "{line}");
 }
