@@ -15,7 +15,7 @@ use x0_types::Hash;
 /// Requests that one connection has under way at most.
 const IN_FLIGHT_PER_CONNECTION: usize = 256;
 /// Pause before a transaction that the node had no room for is sent again.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 
 /// What became of the submissions.
 #[derive(Debug, Default)]
