@@ -7,7 +7,7 @@ NEXTEST_PROFILE ?= default
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench docs soak weights
+.PHONY: help setup build demo test check bench docs soak weigh
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -31,6 +31,7 @@ check: setup ## Tidy, lints, licences (what a change must pass besides the tests
 	cargo xtask tidy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo check --locked -p x0-crypto --no-default-features
 	scripts/deny
 
 bench: setup ## Measure speed and size in the release profile; writes docs/qa/
@@ -39,6 +40,9 @@ bench: setup ## Measure speed and size in the release profile; writes docs/qa/
 
 docs: setup ## Build the API documentation of our own crates
 	cargo doc --locked --workspace --no-deps
+
+weigh: setup ## Measure what calls cost and rewrite the pallets' weights (release profile)
+	cargo run --locked --release -p x0-executor --example weigh -- write
 
 soak: build ## Long runs: many validator kills under load (SOAK_KILLS=1000)
 	$(BIN)/x0-soak --bin-dir $(BIN) --kills $${SOAK_KILLS:-1000}
