@@ -43,7 +43,7 @@
 )]
 
 mod book;
-pub mod certificate;
+pub use x0_crypto::certificate;
 pub mod chain;
 pub mod context;
 mod engine;

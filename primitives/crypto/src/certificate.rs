@@ -1,19 +1,20 @@
 //! Commit certificates: what a quorum signed, how it travels, and the check that a light client runs.
 //!
-//! This module knows no engine, no database and no thread: it needs a hash, a signature check and
-//! bytes, so that it can move to a client without an operating system as it stands.
+//! This module knows no engine, no database and no thread, and builds without an operating system: nodes,
+//! agents without a C compiler and browsers check certificates with the same code.
 //!
 //! # Correctness
 //! A certificate is accepted only when validators with more than two thirds of the whole power of the
 //! given set have each signed, once, the precommit for exactly this height, round and block on exactly
 //! this chain. Anything else is refused with the rule that it breaks.
 
+use crate::{PublicKey, SIGNATURE_BYTES, Signature};
+use alloc::{string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
-use x0_crypto::{PublicKey, Signature};
 use x0_limits::VALIDATORS_MAX;
 
 /// Bytes of a signature entry: the address, and an ML-DSA-65 signature.
-const ENTRY_BYTES: usize = 32 + x0_crypto::SIGNATURE_BYTES;
+const ENTRY_BYTES: usize = 32 + SIGNATURE_BYTES;
 /// Version, height, round, block, and the length of the list.
 const HEAD_BYTES_MAX: usize = 1 + 8 + 4 + 32 + 4;
 /// Largest encoded certificate, bytes.
@@ -262,11 +263,11 @@ pub fn verify_certificate(
     Ok(certificate)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
+    use crate::{Seed, SigningKey};
     use proptest::prelude::*;
-    use x0_crypto::{Seed, SigningKey};
 
     const GENESIS: [u8; 32] = [7; 32];
     const BLOCK: [u8; 32] = [9; 32];
