@@ -47,3 +47,7 @@ pub mod multibase;
 
 pub use amount::{Amount, Number};
 pub use bytes::HexBytes;
+
+/// ALPN protocol name of the native post-quantum TLS listener; the genesis hash in hex follows it
+/// after a slash, so that server and client of two chains never talk to one another.
+pub const RPC_ALPN: &str = "x0-rpc/1";

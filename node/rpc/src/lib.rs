@@ -67,9 +67,7 @@ use listener::Listener;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::mpsc;
 
-/// First part of the ALPN protocol name of the native listener; the genesis hash in hex follows after
-/// a slash, so that a client of another chain is turned away before any byte of the protocol.
-pub const RPC_ALPN: &str = "x0-rpc/1";
+pub use x0_rpc_types::RPC_ALPN;
 
 /// The method table of a listener.
 ///

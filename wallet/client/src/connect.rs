@@ -22,9 +22,7 @@ use x0_types::Hash;
 
 use crate::{ClientError, text::hex_text};
 
-/// First part of the ALPN protocol name of the node's native RPC listener; the genesis hash in hex
-/// follows, so that a client of another chain is turned away before any byte of the protocol.
-pub const RPC_ALPN: &str = "x0-rpc/1";
+pub use x0_rpc_types::RPC_ALPN;
 
 /// Where a node is, and how to know that it is the right one.
 #[derive(Clone, Debug, PartialEq, Eq)]
