@@ -1,0 +1,1 @@
+//! Spreads transactions between mempools.

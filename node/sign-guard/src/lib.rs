@@ -1,0 +1,1 @@
+//! The memory of every signature of the consensus key.

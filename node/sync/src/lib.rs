@@ -1,0 +1,1 @@
+//! Lets a new node join from a snapshot.

@@ -1,0 +1,1 @@
+//! Verifies the chain from a trusted height without executing it.

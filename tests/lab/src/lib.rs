@@ -1,0 +1,1 @@
+//! Real validators in network namespaces.

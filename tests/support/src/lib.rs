@@ -1,0 +1,1 @@
+//! What the scenario, load and client tests share.
