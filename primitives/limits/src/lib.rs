@@ -360,6 +360,21 @@ pub const TRANSACTION_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Fewest characters of a password for a new keystore file.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 
+// ---- telemetry and supervision
+
+/// Most connections to the listener for metrics at once.
+pub const TELEMETRY_CONNECTIONS_MAX: usize = 16;
+/// Largest head of a request to the listener for metrics, bytes.
+pub const TELEMETRY_REQUEST_BYTES_MAX: usize = 8 * 1024;
+/// Longest life of a connection to the listener for metrics, milliseconds.
+pub const TELEMETRY_REQUEST_MS: u64 = 10_000;
+/// Time beyond the idle interval after which a height that does not grow counts as a fault, milliseconds.
+pub const HEALTH_STALL_MS: u64 = 30_000;
+/// Heights that a ready node may be behind its best peer.
+pub const READY_LAG_BLOCKS_MAX: u64 = 5;
+/// Free space below which `doctor` warns and the node is not ready, bytes.
+pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+
 // ---- relations
 
 const _: () = assert!(AGENT_SILENCE_MS_MAX + CLIENT_REQUEST_TIMEOUT_MS < AGENT_VIEW_LIFE_MS);
