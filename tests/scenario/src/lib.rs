@@ -20,6 +20,7 @@
 pub mod ledger;
 pub mod main_job;
 pub mod process;
+pub mod promises;
 pub mod rpc;
 pub mod torture;
 pub mod wallet;
