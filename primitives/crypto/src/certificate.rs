@@ -13,6 +13,8 @@ use alloc::{string::String, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
 use x0_limits::VALIDATORS_MAX;
 
+pub use crate::statement::{VoteKind, vote_body};
+
 /// Bytes of a signature entry: the address, and an ML-DSA-65 signature.
 const ENTRY_BYTES: usize = 32 + SIGNATURE_BYTES;
 /// Version, height, round, block, and the length of the list.
@@ -21,36 +23,6 @@ const HEAD_BYTES_MAX: usize = 1 + 8 + 4 + 32 + 4;
 pub const CERTIFICATE_BYTES_MAX: usize = HEAD_BYTES_MAX + VALIDATORS_MAX as usize * ENTRY_BYTES;
 /// The version that this module writes and reads.
 pub const CERTIFICATE_VERSION: u8 = 1;
-
-/// What a vote says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum VoteKind {
-    /// "This block is valid, and I would commit it."
-    Prevote,
-    /// "I saw a quorum of prevotes, and I commit it."
-    Precommit,
-}
-
-/// The bytes that a validator signs for a vote (domain `x0/vote/v1`, with the genesis hash).
-///
-/// Every field has a fixed width, so that no two votes share their bytes: kind (1 or 2), height
-/// (8 bytes, big-endian), round (4), 1 and the block's hash or 0 and zeros, and the voter's address.
-#[must_use]
-pub fn vote_body(kind: VoteKind, height: u64, round: u32, block: Option<&[u8; 32]>, voter: &[u8; 32]) -> [u8; 78] {
-    let mut body = [0; 78];
-    body[0] = match kind {
-        VoteKind::Prevote => 1,
-        VoteKind::Precommit => 2,
-    };
-    body[1..9].copy_from_slice(&height.to_be_bytes());
-    body[9..13].copy_from_slice(&round.to_be_bytes());
-    if let Some(hash) = block {
-        body[13] = 1;
-        body[14..46].copy_from_slice(hash);
-    }
-    body[46..78].copy_from_slice(voter);
-    body
-}
 
 /// One validator's signature in a [`Certificate`].
 #[derive(Clone, PartialEq, Eq)]

@@ -29,7 +29,7 @@
 //! is not told on purpose: there is nothing that a caller could do about it.
 //!
 //! Without the feature `std` this crate is `no_std` (with `alloc`), contains no C code and offers
-//! verification of signatures and certificates, seeds and deterministic signing by the `ml-dsa` crate.
+//! verification of signatures, certificates and what validators say ([`statement`]), seeds and deterministic signing by the `ml-dsa` crate.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(
     test,
@@ -50,6 +50,7 @@ pub mod dev;
 mod key;
 mod message;
 pub mod portable;
+pub mod statement;
 mod verify;
 
 #[cfg(feature = "std")]
