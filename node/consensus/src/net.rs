@@ -337,6 +337,8 @@ impl Fabric {
                 self.events.emit(&NetworkEvent::SyncResponse(OutboundRequestId::new(number), id, Some(response)));
                 Ok(())
             }
+            // Other parts of the node read these, each on its own branch of the carrier.
+            Channel::Transactions | Channel::SnapshotRequest | Channel::SnapshotResponse => Err(FrameError::Channel),
         }
     }
 
@@ -430,6 +432,8 @@ enum FrameError {
     Malformed,
     #[error("the peer's name is malformed")]
     Peer,
+    #[error("not a channel of consensus")]
+    Channel,
     #[error("height {0} is not due")]
     NotDue(u64),
     #[error("not signed as it must be")]

@@ -33,8 +33,11 @@
     )
 )]
 
+mod fork;
 pub mod memory;
 mod queue;
+
+pub use fork::{ForkError, fork};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -80,14 +83,51 @@ pub enum Channel {
     SyncRequest,
     /// Parts of proposed blocks.
     Parts,
+    /// Transactions for mempools.
+    Transactions,
+    /// Requests for pieces of a snapshot.
+    SnapshotRequest,
     /// Decided blocks.
     SyncResponse,
+    /// Pieces of a snapshot.
+    SnapshotResponse,
 }
 
 impl Channel {
     /// Every channel, in the order of sending.
-    pub const ALL: [Self; 6] =
-        [Self::Consensus, Self::Liveness, Self::Status, Self::SyncRequest, Self::Parts, Self::SyncResponse];
+    pub const ALL: [Self; 9] = [
+        Self::Consensus,
+        Self::Liveness,
+        Self::Status,
+        Self::SyncRequest,
+        Self::Parts,
+        Self::Transactions,
+        Self::SnapshotRequest,
+        Self::SyncResponse,
+        Self::SnapshotResponse,
+    ];
+
+    /// The channel's place in [`Channel::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The channel's name in logs and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Consensus => "consensus",
+            Self::Liveness => "liveness",
+            Self::Status => "status",
+            Self::SyncRequest => "sync_request",
+            Self::Parts => "parts",
+            Self::Transactions => "transactions",
+            Self::SnapshotRequest => "snapshot_request",
+            Self::SyncResponse => "sync_response",
+            Self::SnapshotResponse => "snapshot_response",
+        }
+    }
 
     /// Largest frame of this channel, bytes.
     #[must_use]
@@ -97,7 +137,10 @@ impl Channel {
             Self::Liveness => x0_limits::LIVENESS_FRAME_BYTES_MAX,
             Self::Status | Self::SyncRequest => x0_limits::CONTROL_FRAME_BYTES_MAX,
             Self::Parts => x0_limits::PART_FRAME_BYTES_MAX,
+            Self::Transactions => x0_limits::TRANSACTIONS_FRAME_BYTES_MAX,
+            Self::SnapshotRequest => x0_limits::SNAPSHOT_REQUEST_BYTES_MAX,
             Self::SyncResponse => x0_limits::SYNC_RESPONSE_BYTES_MAX,
+            Self::SnapshotResponse => x0_limits::SNAPSHOT_RESPONSE_BYTES_MAX,
         }
     }
 
@@ -107,9 +150,29 @@ impl Channel {
         match self {
             Self::Consensus | Self::Liveness | Self::Status | Self::SyncRequest => x0_limits::LINK_QUEUE_FRAMES_MAX,
             Self::Parts => x0_limits::LINK_QUEUE_PARTS_MAX,
+            Self::Transactions => x0_limits::LINK_QUEUE_TRANSACTIONS_MAX,
+            Self::SnapshotRequest => x0_limits::LINK_QUEUE_SNAPSHOT_REQUESTS_MAX,
             Self::SyncResponse => x0_limits::LINK_QUEUE_SYNC_MAX,
+            Self::SnapshotResponse => x0_limits::LINK_QUEUE_SNAPSHOT_MAX,
         }
     }
+}
+
+/// What a peer did wrong. Whoever finds it tells the carrier, which keeps the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Offence {
+    /// A frame that does not decode.
+    Malformed,
+    /// A frame above its size.
+    Oversized,
+    /// A signature that does not verify.
+    BadSignature,
+    /// An answer that nobody asked for.
+    NotAsked,
+    /// More than its share, for long.
+    Flooding,
+    /// Data of another chain.
+    WrongChain,
 }
 
 /// What a carrier tells the node.
@@ -186,6 +249,10 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// Counters since the start.
     fn stats(&self) -> CarrierStats;
+
+    /// Notes an offence of a peer. A carrier with real links disconnects a peer that collects too
+    /// many and refuses it for a while; one without does nothing.
+    fn penalize(&self, _peer: &PeerKey, _offence: Offence) {}
 }
 
 impl<C: Carrier + ?Sized> Carrier for std::sync::Arc<C> {
@@ -203,6 +270,9 @@ impl<C: Carrier + ?Sized> Carrier for std::sync::Arc<C> {
     }
     fn stats(&self) -> CarrierStats {
         (**self).stats()
+    }
+    fn penalize(&self, peer: &PeerKey, offence: Offence) {
+        (**self).penalize(peer, offence);
     }
 }
 

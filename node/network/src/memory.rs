@@ -185,10 +185,11 @@ impl Hub {
         let Some(queue) = state.links.get(&(from, to)).cloned() else { return false };
         let counters = state.members.get(&from).map(|member| Arc::clone(&member.counters));
         let lost = state.lost();
-        let dropped = lost || queue.push(Waiting { channel, bytes, not_before: Instant::now() + state.delay });
+        let dropped =
+            if lost { 1 } else { queue.push(Waiting { channel, bytes, not_before: Instant::now() + state.delay }) };
         if let Some(counters) = counters {
             counters.sent.fetch_add(1, Ordering::Relaxed);
-            counters.dropped.fetch_add(u64::from(dropped), Ordering::Relaxed);
+            counters.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
         true
     }

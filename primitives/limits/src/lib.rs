@@ -108,6 +108,59 @@ pub const LINK_QUEUE_SYNC_MAX: usize = 4;
 /// Events of the network that wait for the node.
 pub const CARRIER_EVENTS_MAX: usize = 1_024;
 
+// ---- the network between validators
+
+/// Largest frame of transactions, bytes: one extrinsic of the largest size and its count fit.
+pub const TRANSACTIONS_FRAME_BYTES_MAX: usize = EXTRINSIC_BYTES_MAX + 1_024;
+/// Largest request for pieces of a snapshot, bytes.
+pub const SNAPSHOT_REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Largest answer with pieces of a snapshot, bytes.
+pub const SNAPSHOT_RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Frames of transactions that wait for one peer; the oldest gives way.
+pub const LINK_QUEUE_TRANSACTIONS_MAX: usize = 1_024;
+/// Requests for a snapshot that wait for one peer.
+pub const LINK_QUEUE_SNAPSHOT_REQUESTS_MAX: usize = 64;
+/// Answers with pieces of a snapshot that wait for one peer.
+pub const LINK_QUEUE_SNAPSHOT_MAX: usize = 8;
+/// Bytes of one channel that wait for one peer, whatever their number; the oldest frames give way.
+/// Frames of a broadcast are shared between the peers, so this is not multiplied by their number.
+pub const LINK_QUEUE_BYTES_MAX: usize = 2 * SYNC_RESPONSE_BYTES_MAX;
+/// Frames that wait for one part of the node behind a shared carrier.
+pub const FORK_FRAMES_MAX: usize = 1_024;
+/// Bytes of frames that wait for one part of the node behind a shared carrier.
+pub const FORK_BYTES_MAX: usize = 2 * SYNC_RESPONSE_BYTES_MAX;
+
+// ---- the validators' own affairs on chain
+
+/// Candidates: admitted to the network, without power.
+pub const CANDIDATES_MAX: u32 = 100;
+/// Open proposals that one validator may have opened.
+pub const PROPOSALS_PER_VALIDATOR_MAX: u32 = 2;
+/// Open proposals in all. No validator can take another one's places.
+pub const PROPOSALS_OPEN_MAX: u32 = PROPOSALS_PER_VALIDATOR_MAX * VALIDATORS_MAX;
+/// Largest encoded call that validators approve, bytes: a whole set of controllers and powers fits.
+pub const PROPOSAL_CALL_BYTES_MAX: u32 = 8 * 1024;
+/// Blocks for which a proposal stays open: a day and more at the idle interval, three hours under load.
+pub const PROPOSAL_LIFE_BLOCKS: u32 = 65_536;
+/// Blocks for which a validator can be held to what it signed, and for which its keys are known.
+pub const EVIDENCE_AGE_BLOCKS_MAX: u32 = 100_000;
+/// Spans of heights, each with one consensus key, that the chain remembers of one validator. A
+/// validator that changed its key as often within [`EVIDENCE_AGE_BLOCKS_MAX`] waits with the next change.
+pub const KEY_SPANS_MAX: u32 = 8;
+/// Largest body of a signed consensus statement, bytes.
+pub const STATEMENT_BYTES_MAX: u32 = 128;
+/// Offences of one validator that the chain remembers; the oldest goes.
+pub const OFFENCES_KEPT: u32 = 16;
+/// Blocks between the announcement of new rules and their first block, at least: time to install the
+/// binary that knows them. Development chains need 2.
+pub const UPGRADE_NOTICE_BLOCKS_MIN: u32 = 20;
+/// Blocks between the announcement of new rules and their first block, at most: more is a typing error.
+pub const UPGRADE_NOTICE_BLOCKS_MAX: u32 = 20_000_000;
+/// Longest id of a network, bytes.
+pub const CHAIN_ID_BYTES_MAX: u32 = 32;
+/// Peers that a network definition names for the first contact.
+pub const BOOT_PEERS_MAX: usize = 256;
+
 // ---- storage
 
 /// Recent blocks whose state a pruning node keeps.
@@ -381,6 +434,9 @@ const _: () = assert!(AGENT_SILENCE_MS_MAX + CLIENT_REQUEST_TIMEOUT_MS < AGENT_V
 const _: () = assert!(TRANSACTION_LIFE_MS / BLOCK_INTERVAL_BUSY_MS < BLOCK_HASH_COUNT as u64);
 
 const _: () = assert!(EXTRINSIC_BYTES_MAX < BLOCK_BYTES_MAX);
+const _: () = assert!(PROPOSAL_CALL_BYTES_MAX > 40 * VALIDATORS_MAX + 16, "a whole set fits into a proposal");
+const _: () = assert!(KEY_SPANS_MAX > VALIDATOR_SET_DELAY_BLOCKS + 1, "changes that are under way fit");
+const _: () = assert!(EVIDENCE_AGE_BLOCKS_MAX > BLOCK_HASH_COUNT);
 const _: () = assert!(EXTRINSIC_BYTES_MAX * 2 < RPC_REQUEST_BYTES_MAX as usize, "hex doubles the bytes");
 const _: () = assert!(MEMPOOL_BYTES_MAX > 2 * BLOCK_BYTES_MAX);
 const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX);
@@ -400,3 +456,4 @@ const _: () = assert!(NODE_STOP_TIMEOUT_MS > RPC_STOP_TIMEOUT_MS);
 const _: () =
     assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
 const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);
+const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX < LINK_QUEUE_BYTES_MAX && LINK_QUEUE_BYTES_MAX <= FORK_BYTES_MAX);
