@@ -140,8 +140,8 @@ pub const PROPOSALS_PER_VALIDATOR_MAX: u32 = 2;
 pub const PROPOSALS_OPEN_MAX: u32 = PROPOSALS_PER_VALIDATOR_MAX * VALIDATORS_MAX;
 /// Largest encoded call that validators approve, bytes: a whole set of controllers and powers fits.
 pub const PROPOSAL_CALL_BYTES_MAX: u32 = 8 * 1024;
-/// Blocks for which a proposal stays open: a day and more at the idle interval, three hours under load.
-pub const PROPOSAL_LIFE_BLOCKS: u32 = 65_536;
+/// Blocks for which a proposal stays open: twenty hours under constant load, weeks on an idle chain.
+pub const PROPOSAL_LIFE_BLOCKS: u32 = 500_000;
 /// Blocks for which a validator can be held to what it signed, and for which its keys are known.
 pub const EVIDENCE_AGE_BLOCKS_MAX: u32 = 100_000;
 /// Spans of heights, each with one consensus key, that the chain remembers of one validator. A

@@ -4,6 +4,7 @@
 //!
 //! * [`account`]: account ids, balances, block numbers, the token's units;
 //! * [`deal`]: rates, capacities, offers, deal states and outcomes, and their arithmetic;
+//! * [`evidence`]: proofs that a validator contradicted itself;
 //! * [`key`]: ML-DSA-65 public keys and signatures as they stand on chain, key roles, proofs;
 //! * [`market`]: slots, verdicts, observations, probe messages and the traits through which the
 //!   market pallets talk to one another.
@@ -13,6 +14,7 @@
 
 pub mod account;
 pub mod deal;
+pub mod evidence;
 pub mod key;
 pub mod market;
 pub mod probe;
