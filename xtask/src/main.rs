@@ -1,10 +1,11 @@
-//! Repository chores: `tidy` (arrows, sizes, docs) and `bpf` (rebuild the committed BPF object).
+//! Repository chores: `tidy` (arrows, sizes, docs), `bpf` (rebuild the committed BPF object) and `fuzz`.
 //!
 //! `cargo xtask tidy` is part of `make check` and of the test suite.
 
 mod arrows;
 mod bpf;
 mod files;
+mod fuzz;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
@@ -27,6 +28,15 @@ enum Chore {
         #[arg(long)]
         update: bool,
     },
+    /// Fuzz everything that reads bytes from outside.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 3)]
+        seconds: u32,
+        /// Only targets with this in their name.
+        #[arg(long)]
+        only: Option<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -34,6 +44,7 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Tidy => tidy(&root),
         Chore::Bpf { update } => bpf::build(&root, update),
+        Chore::Fuzz { seconds, only } => fuzz::run(&root, seconds, only.as_deref()),
     }
 }
 
