@@ -43,6 +43,7 @@
 )]
 
 mod book;
+pub mod candidates;
 pub use x0_crypto::certificate;
 pub mod chain;
 pub mod context;

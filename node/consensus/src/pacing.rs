@@ -105,7 +105,7 @@ impl Pacer {
         loop {
             match self.decide(height, since, Instant::now(), &has_work) {
                 Decision::Start(reason) => {
-                    self.state.lock().last = Some((Instant::now(), reason));
+                    self.started(Instant::now(), reason);
                     return reason;
                 }
                 Decision::Gather(until) => tokio::time::sleep_until(until.into()).await,
@@ -126,8 +126,14 @@ impl Pacer {
         }
     }
 
-    /// What to do now, `since` the height before was final.
-    fn decide(&self, height: u64, since: Instant, now: Instant, has_work: impl Fn() -> bool) -> Decision {
+    /// Notes that a height starts.
+    pub fn started(&self, at: Instant, reason: Reason) {
+        self.state.lock().last = Some((at, reason));
+    }
+
+    /// What to do `now`, the height before being final `since` then. It only compares times, so that a
+    /// simulation with a clock of its own asks the same rules.
+    pub fn decide(&self, height: u64, since: Instant, now: Instant, has_work: impl Fn() -> bool) -> Decision {
         let (peer, floor) = {
             let state = self.state.lock();
             let peer = state.peers_at >= height;
@@ -161,7 +167,7 @@ impl Pacer {
 
 /// What a pacer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
+pub enum Decision {
     /// Start the height.
     Start(Reason),
     /// Wait until then, whatever comes: transactions gather.
@@ -177,16 +183,12 @@ mod tests {
 
     const PACING: Pacing = Pacing { busy_ms: 150, idle_ms: 2_000, on_demand: false };
 
-    fn started(pacer: &Pacer, at: Instant, reason: Reason) {
-        pacer.state.lock().last = Some((at, reason));
-    }
-
     #[test]
     fn an_idle_chain_answers_at_once_and_beats_slowly() {
         let pacer = Pacer::new(PACING);
         let now = Instant::now();
         let idle = now + Duration::from_millis(2_000);
-        started(&pacer, now, Reason::Idle);
+        pacer.started(now, Reason::Idle);
         assert_eq!(pacer.decide(2, now, now, || false), Decision::Wait(Some(idle)));
         assert_eq!(pacer.decide(2, now, now, || true), Decision::Start(Reason::Work), "no floor after an idle block");
         assert_eq!(pacer.decide(2, now, idle, || false), Decision::Start(Reason::Idle));
@@ -198,7 +200,7 @@ mod tests {
         let now = Instant::now();
         let floor = now + Duration::from_millis(150);
         for reason in [Reason::Work, Reason::Peer] {
-            started(&pacer, now, reason);
+            pacer.started(now, reason);
             pacer.peer_at(1);
             assert_eq!(pacer.decide(2, now, now, || true), Decision::Gather(floor));
             assert_eq!(pacer.decide(2, now, floor, || true), Decision::Start(Reason::Work));
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(pacer.decide(1, now, late, || false), Decision::Wait(None));
         pacer.peer_at(9);
         assert_eq!(pacer.decide(5, now, now, || false), Decision::Start(Reason::Peer));
-        started(&pacer, now, Reason::Peer);
+        pacer.started(now, Reason::Peer);
         pacer.synced(5);
         assert_eq!(pacer.decide(6, now, now, || false), Decision::Start(Reason::Sync));
         // A peer that claims a height does not make this node run faster than the busy interval.

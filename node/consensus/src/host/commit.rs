@@ -49,8 +49,7 @@ async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -
         answer => answer?,
     };
     shared.book.refresh(shared.chain.as_ref(), tip.height).await?;
-    shared.known.lock().retain(|of, _| *of > height);
-    shared.announced.lock().retain(|(of, _), _| *of > height);
+    shared.candidates.lock().prune(height);
     shared.assembler.lock().prune(height);
     shared.tip.send_replace(tip);
     if height.is_multiple_of(FORGET_EVERY) {

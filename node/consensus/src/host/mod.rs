@@ -20,16 +20,17 @@ mod store;
 
 use crate::{
     book::Book,
+    candidates::{Candidates, Known},
     chain::{Chain, ChainError, Tip},
-    context::{Address, BlockId, ChainContext, Height, proposer},
+    context::{BlockId, ChainContext, Height, proposer},
     engine::EngineConfig,
     net::Outbox,
     pacing::Pacer,
     parts::Assembler,
     signer::{CachingVerifier, ConsensusSigner},
 };
-use malachite_core_consensus::{ProposedValue, VoteExtensionError};
-use malachite_core_types::{HeightParams, Round, Validator as _, Validity};
+use malachite_core_consensus::VoteExtensionError;
+use malachite_core_types::{HeightParams, Round, Validator as _};
 use malachite_engine::{
     host::HostMsg,
     network::NetworkRef,
@@ -37,31 +38,8 @@ use malachite_engine::{
 };
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
-use x0_limits::{FUTURE_ROUNDS_MAX, PROPOSALS_PER_ROUND_MAX};
-
-/// A block that is known at a height and not decided.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    round: u32,
-    proposer: Address,
-    block: BlockId,
-    valid: bool,
-}
-
-impl Known {
-    fn value(&self, height: Height) -> ProposedValue<ChainContext> {
-        ProposedValue {
-            height,
-            round: Round::new(self.round),
-            valid_round: Round::Nil,
-            proposer: self.proposer,
-            value: self.block,
-            validity: Validity::from_bool(self.valid),
-        }
-    }
-}
 
 /// What all tasks of the host share.
 pub(crate) struct Shared {
@@ -78,9 +56,7 @@ pub(crate) struct Shared {
     pub round: watch::Sender<(u64, u32)>,
     pub halted: Arc<Mutex<Option<String>>>,
     pub assembler: Mutex<Assembler>,
-    pub known: Mutex<BTreeMap<u64, Vec<Known>>>,
-    /// Blocks whose openings were taken, by height and round.
-    pub announced: Mutex<BTreeMap<(u64, u32), Vec<BlockId>>>,
+    pub candidates: Mutex<Candidates>,
     /// Places for whole blocks that wait for their execution, and for those that wait for the block before.
     pub judging: Arc<Semaphore>,
     pub early: Arc<Semaphore>,
@@ -104,7 +80,7 @@ impl Shared {
                 Some(Known { round: block.round, proposer, block: BlockId(block.hash), valid: block.valid })
             })
             .collect();
-        self.known.lock().insert(height, known);
+        self.candidates.lock().load(height, known);
         Ok(())
     }
 
@@ -120,40 +96,10 @@ impl Shared {
         Ok(HeightParams::new(set, self.config.timeouts, None))
     }
 
-    /// Notes a verdict, so that a restarted round knows it.
-    fn remember(&self, height: u64, known: Known) {
-        let mut blocks = self.known.lock();
-        let blocks = blocks.entry(height).or_default();
-        if !blocks.iter().any(|other| other.round == known.round && other.block == known.block) {
-            blocks.push(known);
-        }
-    }
-
-    fn knows(&self, height: u64, round: u32, block: BlockId) -> bool {
-        self.known
-            .lock()
-            .get(&height)
-            .is_some_and(|blocks| blocks.iter().any(|known| known.round == round && known.block == block))
-    }
-
     /// Whether to look at this block: its round is near, and its proposer has not announced too much.
     fn announce(&self, height: u64, round: u32, block: BlockId) -> bool {
-        let (at, own) = *self.round.borrow();
-        let first = if height == at { own } else { 0 };
-        // Earlier rounds of the present height count too: a locked block is sent again under its first opening.
-        if round > first.saturating_add(FUTURE_ROUNDS_MAX) {
-            return false;
-        }
-        let mut announced = self.announced.lock();
-        let blocks = announced.entry((height, round)).or_default();
-        if blocks.contains(&block) {
-            return true;
-        }
-        if blocks.len() >= PROPOSALS_PER_ROUND_MAX {
-            return false;
-        }
-        blocks.push(block);
-        true
+        let now = *self.round.borrow();
+        self.candidates.lock().announce(now, height, round, block)
     }
 
     /// Waits until the head is at least this high.
@@ -212,14 +158,7 @@ impl Actor for Host {
             HostMsg::StartedRound { height, round, reply_to, .. } => {
                 let round = round.as_u32().unwrap_or(0);
                 shared.round.send_replace((height.0, round));
-                let values = shared
-                    .known
-                    .lock()
-                    .get(&height.0)
-                    .map(|known| {
-                        known.iter().filter(|known| known.round == round).map(|known| known.value(height)).collect()
-                    })
-                    .unwrap_or_default();
+                let values = shared.candidates.lock().values(height, round);
                 let _ = reply_to.send(values);
             }
             HostMsg::GetValue { height, round, timeout, reply_to } => {

@@ -80,13 +80,7 @@ async fn propose(
 
 /// The block that this node already proposed in this round, before a crash or a repeated question.
 async fn own_stored(shared: &Shared, height: Height, round: u32) -> Result<Option<(BlockId, Bytes)>, ChainError> {
-    let own = shared.signer.address();
-    let known = shared.known.lock().get(&height.0).and_then(|blocks| {
-        blocks
-            .iter()
-            .find(|known| known.round == round && known.proposer == own && known.valid)
-            .map(|known| known.block)
-    });
+    let known = shared.candidates.lock().proposed(height.0, round, shared.signer.address());
     let Some(block) = known else { return Ok(None) };
     let envelope = stored(shared, height, block).await?;
     Ok(envelope.map(|(_, envelope)| (block, envelope.encoded)))
@@ -115,7 +109,7 @@ async fn build(
         Ok(record) => shared.chain.store(height.0, record).await?,
         Err(error) => return Err(ChainError::NotABlock(error.to_string())),
     }
-    shared.remember(height.0, Known { round, proposer: own, block, valid: true });
+    shared.candidates.lock().remember(height.0, Known { round, proposer: own, block, valid: true });
     Ok(Some((block, built.encoded)))
 }
 
@@ -156,12 +150,7 @@ pub(super) async fn restream(shared: Arc<Shared>, height: Height, block: BlockId
         Err(error) => return shared.fail(&format!("cannot read block {block}: {error}")),
     };
     let own = shared.signer.address();
-    let ours = || {
-        let blocks = shared.known.lock();
-        blocks.get(&height.0).is_some_and(|blocks| {
-            blocks.iter().any(|known| known.round == round && known.block == block && known.proposer == own)
-        })
-    };
+    let ours = || shared.candidates.lock().is_own(height.0, round, block, own);
     let opening = match envelope.opening {
         Some(opening) => opening,
         None if ours() => match sign_opening(&shared, height, round, block, &envelope.encoded).await {

@@ -54,7 +54,7 @@ async fn open(shared: &Shared, peer: PeerKey, stream: Bytes, signed: SignedOpeni
     if height <= tip || height > tip.saturating_add(FUTURE_HEIGHTS_MAX) {
         return tracing::trace!(%peer, height, tip, "opening of a height that is not due");
     }
-    if shared.knows(height, opening.round, opening.block) {
+    if shared.candidates.lock().knows(height, opening.round, opening.block) {
         return;
     }
     let Some(set) = shared.book.set(height) else { return };
@@ -82,7 +82,7 @@ async fn judge_proposal(shared: Arc<Shared>, block: Assembled, reply: RpcReplyPo
         Ok(Some(valid)) => {
             let known = Known { round: opening.round, proposer: opening.proposer, block: opening.block, valid };
             let value = known.value(opening.height);
-            shared.remember(opening.height.0, known);
+            shared.candidates.lock().remember(opening.height.0, known);
             // A receiver that is gone has left the height.
             drop(reply.send(value));
         }
