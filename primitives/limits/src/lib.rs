@@ -83,6 +83,21 @@ pub const BLOCK_INTERVAL_IDLE_DEV_MS: u64 = 2_000;
 /// Signatures of one (height, round) that the last-signed guard keeps in one slot file before it
 /// moves to the other slot. The rule "only forward" protects everything older.
 pub const GUARD_RECORDS_PER_SLOT_MAX: usize = 512;
+/// Largest file with an exported guard record, bytes: two slots' worth of signatures in hex, and room.
+pub const GUARD_EXPORT_BYTES_MAX: usize = 2 * GUARD_RECORDS_PER_SLOT_MAX * 8 * 1024;
+/// Largest message between a node and its remote signer, bytes: a pair of signatures, and room.
+pub const SIGNER_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Connections that a remote signer keeps open: a validator's node, its successor, and room for mistakes.
+pub const SIGNER_CONNECTIONS_MAX: usize = 8;
+/// Longest handshake with a remote signer, milliseconds.
+pub const SIGNER_HANDSHAKE_MS: u64 = 5_000;
+/// Longest wait for one answer of a remote signer, milliseconds.
+pub const SIGNER_ANSWER_MS: u64 = 3_000;
+/// How long a node goes on asking a remote signer that is away before it gives up, milliseconds. Meanwhile it votes
+/// on nothing, and the other validators go on without it.
+pub const SIGNER_PATIENCE_MS: u64 = 10_000;
+/// How long a remote signer keeps a connection without a request, milliseconds.
+pub const SIGNER_IDLE_MS: u64 = 600_000;
 /// Verified signatures that a node remembers, so that a vote is checked once although the engine asks three times.
 pub const VERIFIED_SIGNATURES_KEPT: usize = 16_384;
 /// Heights above the last committed one of which a node takes in messages: their validator sets are known.
@@ -428,6 +443,69 @@ pub const READY_LAG_BLOCKS_MAX: u64 = 5;
 /// Free space below which `doctor` warns and the node is not ready, bytes.
 pub const DISK_FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 
+// ---- light client
+
+/// How long a light client trusts what it verified last, milliseconds (14 days): validators that left
+/// the set before that may have sold their keys.
+pub const LIGHT_TRUST_PERIOD_MS: u64 = 14 * 24 * 60 * 60 * 1_000;
+/// Largest header that a light client reads, bytes: five hashes and a few digest items.
+pub const LIGHT_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Validator sets that a light client remembers: those of the newest changes.
+pub const LIGHT_SETS_KEPT: usize = 4;
+/// Certificates that a light client remembers, so that it notices a second block of the same height.
+pub const LIGHT_CERTIFICATES_KEPT: usize = 8;
+/// Largest state proof that a light client reads, bytes: a validator set of 100 members, with room.
+pub const LIGHT_PROOF_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most nodes in a state proof that a light client reads.
+pub const LIGHT_PROOF_NODES_MAX: usize = 16 * 1024;
+
+// ---- state sync and history
+
+/// Size of a chunk of a snapshot, bytes; the last one is shorter.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+/// Most chunks of one snapshot: 32 GiB of state.
+pub const SNAPSHOT_CHUNKS_MAX: usize = 32 * 1024;
+/// Largest trie node or value in a snapshot, bytes: the events of a full block fit.
+pub const SNAPSHOT_NODE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Heights between two snapshots.
+pub const SNAPSHOT_INTERVAL_BLOCKS: u32 = 1_000;
+/// Snapshots that a node keeps; the oldest goes when a new one is whole.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// Most snapshots in one offer.
+pub const SNAPSHOT_OFFERS_MAX: usize = 4;
+/// Largest request of state sync on the wire, bytes.
+pub const SNAPSHOT_QUESTION_BYTES_MAX: usize = 128;
+/// Largest answer of state sync on the wire, bytes: a manifest of the largest snapshot fits.
+pub const SNAPSHOT_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of set changes in one answer after which no further one is added.
+pub const SET_CHANGES_PAGE_BYTES: usize = 1024 * 1024;
+/// Most set changes in one answer.
+pub const SET_CHANGES_PAGE_MAX: usize = 64;
+/// Requests of state sync that a node has under way with one peer.
+pub const SNAPSHOT_REQUESTS_IN_FLIGHT_MAX: usize = 2;
+/// Peers that a restoring node asks at the same time.
+pub const SNAPSHOT_PEERS_MAX: usize = 16;
+/// How long a restoring node waits for an answer, milliseconds.
+pub const SNAPSHOT_REQUEST_TIMEOUT_MS: u64 = 10_000;
+/// How long a restoring node collects offers before it chooses, milliseconds.
+pub const SNAPSHOT_OFFERS_WAIT_MS: u64 = 1_000;
+/// Unanswered requests after which a restoring node leaves a peer alone.
+pub const SNAPSHOT_TIMEOUTS_PER_PEER_MAX: u32 = 3;
+/// Requests of one peer that wait at a serving node; further ones are told that it is busy.
+pub const SNAPSHOT_WAITING_PER_PEER_MAX: usize = 4;
+/// Requests of one peer, above those, that a serving node refuses within a minute before it counts
+/// the peer as flooding.
+pub const SNAPSHOT_REFUSALS_PER_MINUTE_MAX: u32 = 64;
+/// Bytes that a serving node sends to one peer within a minute.
+pub const SNAPSHOT_BYTES_PER_PEER_MINUTE: u64 = 4 * 1024 * 1024 * 1024;
+/// Peers that a serving node keeps accounts of.
+pub const SNAPSHOT_SERVED_PEERS_MAX: usize = 256;
+/// Fewest blocks that a pruning node keeps: a node that restores one of its snapshots needs the
+/// blocks after it.
+pub const HISTORY_BLOCKS_MIN: u32 = 4 * SNAPSHOT_INTERVAL_BLOCKS;
+/// Blocks that one commit removes from the history: more than one, so that a backlog shrinks.
+pub const HISTORY_PRUNED_PER_COMMIT: u32 = 8;
+
 // ---- relations
 
 const _: () = assert!(AGENT_SILENCE_MS_MAX + CLIENT_REQUEST_TIMEOUT_MS < AGENT_VIEW_LIFE_MS);
@@ -457,3 +535,7 @@ const _: () =
     assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
 const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);
 const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX < LINK_QUEUE_BYTES_MAX && LINK_QUEUE_BYTES_MAX <= FORK_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_ANSWER_BYTES_MAX > SNAPSHOT_CHUNKS_MAX * 32 + VALIDATORS_MAX as usize * 3_456 + 64 * 1024);
+const _: () = assert!(SNAPSHOT_ANSWER_BYTES_MAX > SET_CHANGES_PAGE_BYTES + VALIDATORS_MAX as usize * (3_456 + 2_048));
+const _: () = assert!(SNAPSHOT_INTERVAL_BLOCKS * 2 < STATES_KEPT, "the state of a snapshot's height is still there");
+const _: () = assert!(HISTORY_BLOCKS_MIN > SNAPSHOT_INTERVAL_BLOCKS * (SNAPSHOTS_KEPT as u32 + 1));
