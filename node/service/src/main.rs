@@ -39,6 +39,7 @@ mod logging;
 mod parts;
 mod password;
 mod run;
+mod setup;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -54,7 +55,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// transactions, also when no further allocation gives the allocator a chance to do so.
 // SAFETY: jemalloc reads this symbol once, at start, as a pointer to a text that ends with a zero; the
 // reference is such a pointer, lives for ever, and nothing else in the program has this name.
-#[unsafe(export_name = "_rjem_malloc_conf")]
+#[unsafe(export_name = "malloc_conf")]
 #[used]
 pub static ALLOCATOR_SETTINGS: &[u8; 70] = b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,narenas:4\0";
 
@@ -71,7 +72,9 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Some(Command::DefaultConfig) => print(config::DEFAULT_FILE),
         Some(Command::ChainSpec { preset }) => chain_spec(&preset),
-        Some(Command::Key(command)) => keys::run(command).and_then(|answer| print(&format!("{answer:#}\n"))),
+        Some(Command::Key(command)) => keys::run(command).and_then(|answer| print_json(&answer)),
+        Some(Command::Init(args)) => setup::init(args).and_then(|answer| print_json(&answer)),
+        Some(Command::Testnet(args)) => setup::testnet(&args).and_then(|answer| print_json(&answer)),
         Some(Command::Run(args)) => leave(report(run::run(&args))),
         None => leave(report(run::run(&cli.run))),
     };
@@ -106,6 +109,11 @@ fn chain_spec(preset: &str) -> Result<(), Failure> {
         .map_err(Failure::configuration)?
         .ok_or_else(|| Failure::new(Exit::Usage, format!("unknown preset '{preset}'; known: {known}")))?;
     print(&format!("{}\n", spec.to_json().map_err(Failure::configuration)?))
+}
+
+/// Writes JSON to standard output.
+fn print_json(answer: &serde_json::Value) -> Result<(), Failure> {
+    print(&format!("{answer:#}\n"))
 }
 
 /// Writes data to standard output.
