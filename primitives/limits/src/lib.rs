@@ -175,6 +175,92 @@ pub const UPGRADE_NOTICE_BLOCKS_MAX: u32 = 20_000_000;
 pub const CHAIN_ID_BYTES_MAX: u32 = 32;
 /// Peers that a network definition names for the first contact.
 pub const BOOT_PEERS_MAX: usize = 256;
+/// Largest frame of the control stream of a link (hello, ping, addresses), bytes.
+pub const LINK_CONTROL_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Longest name of a peer's software in its hello, bytes.
+pub const LINK_SOFTWARE_BYTES_MAX: usize = 128;
+/// Addresses of one peer that a node keeps and tells.
+pub const LINK_ADDRESSES_PER_PEER_MAX: usize = 4;
+/// Peers of which a node tells or takes addresses: every validator, candidates and sentries.
+pub const LINK_TOLD_PEERS_MAX: usize = 512;
+/// Largest peer store that is read, bytes.
+pub const PEER_STORE_BYTES_MAX: u64 = 1024 * 1024;
+/// Distance between two writes of the peer store, milliseconds.
+pub const PEER_STORE_INTERVAL_MS: u64 = 10_000;
+/// Longest TCP connect and handshake, milliseconds.
+pub const LINK_HANDSHAKE_TIMEOUT_MS: u64 = 4_000;
+/// Longest wait for a peer's hello after the handshake, milliseconds.
+pub const LINK_HELLO_TIMEOUT_MS: u64 = 4_000;
+/// Distance between two pings on a link, milliseconds.
+pub const LINK_PING_MS: u64 = 1_000;
+/// Silence after which a link counts as dead, milliseconds. Short, because after a partition TCP
+/// itself would wait much longer before it tries again.
+pub const LINK_SILENCE_MS_MAX: u64 = 8_000;
+/// Time in which a peer must take some bytes of a frame under way, milliseconds.
+pub const LINK_STALL_MS: u64 = 8_000;
+/// Distance between two tellings of addresses on a link, milliseconds.
+pub const LINK_TELL_MS: u64 = 10_000;
+/// First wait before a peer is dialled again, milliseconds; each further wait is twice as long.
+pub const LINK_RECONNECT_MS_MIN: u64 = 100;
+/// Longest wait before a peer is dialled again, milliseconds: a healed partition must not wait for it.
+pub const LINK_RECONNECT_MS_MAX: u64 = 2_000;
+/// Age of a link after which its end starts the waits anew, milliseconds.
+pub const LINK_STABLE_MS: u64 = 10_000;
+/// Dials under way at the same time.
+pub const LINK_DIALS_MAX: usize = 32;
+/// Connections with one peer at the same time; more than one only while two dials cross.
+pub const LINK_CONNECTIONS_PER_PEER_MAX: usize = 4;
+/// How long the second of two crossed connections stays, milliseconds.
+pub const LINK_SURPLUS_MS: u64 = 3_000;
+/// Streams that a peer may open on one connection.
+pub const LINK_STREAMS_MAX: usize = 16;
+/// Receive window of each stream of a connection, bytes.
+pub const LINK_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes that wait in the operating system for one connection before votes would wait behind them.
+pub const LINK_UNSENT_BYTES: u32 = 128 * 1024;
+/// Points at which a peer is disconnected and refused for a while.
+pub const LINK_BAN_POINTS: u32 = 100;
+/// Length of a peer's first ban, milliseconds; each further one is twice as long.
+pub const LINK_BAN_MS: u64 = 60_000;
+/// Longest ban, milliseconds: a validator is banned for minutes, never for good.
+pub const LINK_BAN_MS_MAX: u64 = 600_000;
+/// Time without offences after which the bans of a peer are forgotten, milliseconds.
+pub const LINK_BAN_MEMORY_MS: u64 = 3_600_000;
+/// How long a peer may have been slowed down by its quota before that counts as flooding, milliseconds.
+pub const LINK_FLOOD_PATIENCE_MS: u64 = 10_000;
+/// Votes and proposals per second from one peer.
+pub const LINK_CONSENSUS_FRAMES_PER_SECOND: u64 = 2_000;
+/// Liveness messages, statuses and requests per second from one peer, each.
+pub const LINK_CONTROL_FRAMES_PER_SECOND: u64 = 500;
+/// Proposal parts per second from one peer.
+pub const LINK_PARTS_PER_SECOND: u64 = 1_000;
+/// Frames of transactions per second from one peer.
+pub const LINK_TRANSACTION_FRAMES_PER_SECOND: u64 = 10_000;
+/// Large answers per second from one peer.
+pub const LINK_ANSWERS_PER_SECOND: u64 = 100;
+/// Bytes per second from one peer on each channel.
+pub const LINK_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
+/// Handshakes per second from one source where an admitted peer is known to be: a whole test network
+/// may sit behind one address.
+pub const LINK_KNOWN_HANDSHAKES_PER_SECOND: u32 = 32;
+/// Handshakes that such a source may begin at once.
+pub const LINK_KNOWN_HANDSHAKE_BURST: u32 = 256;
+/// Handshakes under way from such a source.
+pub const LINK_KNOWN_HANDSHAKES_PENDING_MAX: u32 = 64;
+/// Handshakes per second from one unknown source.
+pub const LINK_STRANGER_HANDSHAKES_PER_SECOND: u32 = 4;
+/// Handshakes that an unknown source may begin at once.
+pub const LINK_STRANGER_HANDSHAKE_BURST: u32 = 16;
+/// Handshakes under way from an unknown source.
+pub const LINK_STRANGER_HANDSHAKES_PENDING_MAX: u32 = 4;
+/// Handshakes per second from all unknown sources together: each costs a signature.
+pub const LINK_STRANGERS_HANDSHAKES_PER_SECOND: u32 = 32;
+/// Handshakes that all unknown sources together may begin at once.
+pub const LINK_STRANGERS_HANDSHAKE_BURST: u32 = 128;
+/// Handshakes under way from all unknown sources together.
+pub const LINK_STRANGERS_HANDSHAKES_PENDING_MAX: u32 = 32;
+/// Sources of connections that the gate remembers.
+pub const LINK_SOURCES_MAX: usize = 4_096;
 
 // ---- storage
 
@@ -539,3 +625,8 @@ const _: () = assert!(SNAPSHOT_ANSWER_BYTES_MAX > SNAPSHOT_CHUNKS_MAX * 32 + VAL
 const _: () = assert!(SNAPSHOT_ANSWER_BYTES_MAX > SET_CHANGES_PAGE_BYTES + VALIDATORS_MAX as usize * (3_456 + 2_048));
 const _: () = assert!(SNAPSHOT_INTERVAL_BLOCKS * 2 < STATES_KEPT, "the state of a snapshot's height is still there");
 const _: () = assert!(HISTORY_BLOCKS_MIN > SNAPSHOT_INTERVAL_BLOCKS * (SNAPSHOTS_KEPT as u32 + 1));
+const _: () = assert!(LINK_SILENCE_MS_MAX > 4 * LINK_PING_MS && LINK_SURPLUS_MS < LINK_SILENCE_MS_MAX);
+const _: () = assert!(LINK_RECONNECT_MS_MIN < LINK_RECONNECT_MS_MAX && LINK_BAN_MS < LINK_BAN_MS_MAX);
+const _: () = assert!(
+    LINK_TOLD_PEERS_MAX >= 2 * VALIDATORS_MAX as usize && VALIDATORS_MAX as usize * 256 < LINK_CONTROL_FRAME_BYTES_MAX
+);
