@@ -1,13 +1,13 @@
 //! `author_*`: submitting transactions and following them.
 
 use crate::{
-    chain::send,
     error::{RpcResult, error, internal, invalid_transaction},
+    feed::Waiting,
     module::{Module, Registered, blocking},
     node::Node,
     params::Args,
 };
-use jsonrpsee::{PendingSubscriptionSink, core::SubscriptionResult, types::ErrorObjectOwned};
+use jsonrpsee::{core::SubscriptionResult, types::ErrorObjectOwned};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use x0_limits::RPC_RESPONSE_BYTES_MAX;
@@ -26,7 +26,9 @@ pub(crate) fn register(module: &mut Module) -> Registered {
         "author_submitAndWatchExtrinsic",
         "author_extrinsicUpdate",
         "author_unwatchExtrinsic",
-        |params, pending, node, _| watch(extrinsic(Args::new(&params)), pending, Arc::clone(&node)),
+        |params, pending, node, extensions| {
+            watch(extrinsic(Args::new(&params)), Waiting::new(pending, &extensions), Arc::clone(&node))
+        },
     )?;
     Ok(())
 }
@@ -59,27 +61,20 @@ fn pending(node: &Node, args: Args) -> RpcResult<Vec<HexBytes>> {
 }
 
 /// Submits a transaction and sends `ready`, `inBlock`, `finalized` (or how it ended otherwise).
-async fn watch(bytes: RpcResult<Vec<u8>>, pending: PendingSubscriptionSink, node: Arc<Node>) -> SubscriptionResult {
+async fn watch(bytes: RpcResult<Vec<u8>>, waiting: Waiting, node: Arc<Node>) -> SubscriptionResult {
     let submitted = match bytes {
         Ok(bytes) => node.mempool.submit_and_watch(bytes.into()).await.map_err(|cause| submit_error(&cause)),
         Err(refusal) => Err(refusal),
     };
-    let (_, mut updates) = match submitted {
-        Ok(submitted) => submitted,
-        Err(refusal) => {
-            pending.reject(refusal).await;
-            return Ok(());
-        }
-    };
-    let sink = pending.accept().await?;
+    let Some(((_, mut updates), feed)) = waiting.judged(submitted).await? else { return Ok(()) };
     loop {
         let status = tokio::select! {
             status = updates.recv() => status,
-            () = sink.closed() => return Ok(()),
+            () = feed.closed() => return Ok(()),
         };
         let Some(status) = status else { return Ok(()) };
         let (update, last) = status_json(&status);
-        send(&sink, &update).await?;
+        feed.send(&update).await?;
         if last {
             return Ok(());
         }

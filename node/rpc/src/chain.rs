@@ -5,14 +5,15 @@
 
 use crate::{
     error::{RpcResult, error, internal, invalid_params, unknown_block},
+    feed::Waiting,
     module::{Module, Registered, aliases, blocking, quick},
     node::Node,
     params::Args,
 };
 use codec::Decode;
-use jsonrpsee::{PendingSubscriptionSink, core::SubscriptionResult, server::SubscriptionMessage};
+use jsonrpsee::core::SubscriptionResult;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::to_raw_value};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use x0_limits::RPC_BLOCK_HASHES_MAX;
 use x0_rpc_types::{HexBytes, bytes::to_hex, chain::Certificate, error as code};
@@ -33,8 +34,8 @@ pub(crate) fn register(module: &mut Module) -> Registered {
         ("chain_subscribeFinalizedHeads", "chain_finalizedHead", "chain_unsubscribeFinalizedHeads"),
         ("chain_subscribeAllHeads", "chain_allHead", "chain_unsubscribeAllHeads"),
     ] {
-        module.register_subscription(subscribe, notify, unsubscribe, |params, pending, node, _| {
-            heads(Args::new(&params).and_then(Args::end), pending, Arc::clone(&node))
+        module.register_subscription(subscribe, notify, unsubscribe, |params, pending, node, extensions| {
+            heads(Args::new(&params).and_then(Args::end), Waiting::new(pending, &extensions), Arc::clone(&node))
         })?;
     }
     aliases(module, "chain_subscribeNewHeads", &["chain_subscribeNewHead", "subscribe_newHead"])?;
@@ -165,22 +166,11 @@ fn certificate(node: &Node, mut args: Args) -> RpcResult<Certificate> {
     Ok(Certificate { number, block_hash, header: HexBytes(header), certificate: HexBytes(certificate) })
 }
 
-/// Sends one JSON value to a subscriber; an error ends the subscription.
-pub(crate) async fn send(sink: &jsonrpsee::SubscriptionSink, value: &impl Serialize) -> SubscriptionResult {
-    let message = SubscriptionMessage::from(to_raw_value(value)?);
-    sink.send(message).await?;
-    Ok(())
-}
-
 /// Streams headers: the head, then each following block without gaps.
-async fn heads(params: RpcResult<()>, pending: PendingSubscriptionSink, node: Arc<Node>) -> SubscriptionResult {
-    if let Err(refusal) = params {
-        pending.reject(refusal).await;
-        return Ok(());
-    }
+async fn heads(params: RpcResult<()>, waiting: Waiting, node: Arc<Node>) -> SubscriptionResult {
     let mut updates = node.heads();
     let mut next = updates.borrow_and_update().number;
-    let sink = pending.accept().await?;
+    let Some(((), feed)) = waiting.judged(params).await? else { return Ok(()) };
     loop {
         let newest = updates.borrow_and_update().number;
         // A slow reader costs no memory: what it has not read is read from the database later.
@@ -188,7 +178,7 @@ async fn heads(params: RpcResult<()>, pending: PendingSubscriptionSink, node: Ar
             let number = next;
             let header = node.run(move |node| header_json(node, number)).await;
             match header {
-                Ok(Some(header)) => send(&sink, &header).await?,
+                Ok(Some(header)) => feed.send(&header).await?,
                 Ok(None) => tracing::error!(target: "x0::rpc", number, "a finalised block has no header"),
                 Err(cause) => return Err(cause.message().to_owned().into()),
             }
@@ -196,7 +186,7 @@ async fn heads(params: RpcResult<()>, pending: PendingSubscriptionSink, node: Ar
         }
         tokio::select! {
             changed = updates.changed() => changed?,
-            () = sink.closed() => return Ok(()),
+            () = feed.closed() => return Ok(()),
         }
     }
 }

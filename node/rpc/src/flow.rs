@@ -15,7 +15,11 @@
 //!   at most [`x0_limits::RPC_CALLS_PER_CONNECTION_MAX`] are under way: what a connection holds is bounded
 //!   by both.
 //! * Small frames pass while an answer is being written, so that a slow reader's pongs arrive.
+//! * Bytes are counted before they enter the connection's queue and given back when they do not
+//!   ([`Owed`]): counted later, a fast peer's reading would come first and the count would only grow.
 //! * Whatever closes the gate also opens it: each write and each end of a call wakes the reader.
+//! * An unsubscription is looked up after every answer of a subscription sent before it
+//!   ([`Flow::accepted`]).
 
 use futures::task::AtomicWaker;
 use std::{
@@ -29,7 +33,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{Notify, Semaphore, SemaphorePermit},
+    sync::{Notify, RwLock, RwLockReadGuard, Semaphore, SemaphorePermit},
 };
 use x0_limits::{RPC_CALLS_PER_CONNECTION_MAX, RPC_READ_WHILE_STUCK_BYTES_MAX, RPC_UNSENT_BYTES_MAX};
 
@@ -48,6 +52,36 @@ pub(crate) struct Flow {
     drained: Notify,
     /// Wakes the task that reads from the socket.
     reader: AtomicWaker,
+    /// Shared by subscriptions between their answer and their entry in the table of subscriptions.
+    accepting: RwLock<()>,
+}
+
+/// Bytes that were counted for the connection's queue; given back when dropped before [`Self::queued`].
+pub(crate) struct Owed<'a> {
+    flow: &'a Flow,
+    bytes: usize,
+}
+
+impl<'a> Owed<'a> {
+    /// Counts bytes that are about to be queued. Less than what is written is fine, more is not:
+    /// nothing would ever take the difference off.
+    pub(crate) fn new(flow: &'a Flow, bytes: usize) -> Self {
+        flow.unsent.fetch_add(bytes, SeqCst);
+        Self { flow, bytes }
+    }
+
+    /// They are in the queue: the socket takes them off.
+    pub(crate) fn queued(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.flow.settle(self.bytes);
+        }
+    }
 }
 
 /// The right to work on one call; dropped when its answer is there.
@@ -73,6 +107,7 @@ impl Flow {
             read: AtomicUsize::new(0),
             drained: Notify::new(),
             reader: AtomicWaker::new(),
+            accepting: RwLock::new(()),
         }
     }
 
@@ -80,32 +115,55 @@ impl Flow {
     pub(crate) async fn turn(&self) -> Turn<'_> {
         // The semaphore is never closed; without a permit the bytes alone would bound the calls.
         let turn = Turn { flow: self, permit: self.calls.acquire().await.ok() };
+        self.room().await;
+        turn
+    }
+
+    /// Waits until the answers under way are few enough to make another.
+    pub(crate) async fn room(&self) {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
             // Registered before the look, so that a write in between is not missed.
             drained.as_mut().enable();
             if self.unsent.load(SeqCst) < RPC_UNSENT_BYTES_MAX {
-                return turn;
+                return;
             }
             drained.await;
         }
     }
 
-    /// An answer goes to the connection's queue.
-    pub(crate) fn produced(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, SeqCst);
+    /// Marks a subscription whose answer may leave before it is entered in the table.
+    pub(crate) async fn accepting(&self) -> RwLockReadGuard<'_, ()> {
+        self.accepting.read().await
+    }
+
+    /// Waits until every subscription whose answer may have left is in the table. The lock is fair:
+    /// later subscriptions do not delay this one.
+    pub(crate) async fn accepted(&self) {
+        drop(self.accepting.write().await);
     }
 
     /// The socket took bytes: answers, and whatever frames them.
     fn written(&self, bytes: usize) {
         self.stuck.store(false, SeqCst);
         self.read.store(0, SeqCst);
+        self.settle(bytes);
+    }
+
+    /// Takes bytes off what is owed, and wakes what waits for that.
+    fn settle(&self, bytes: usize) {
         let before = self.unsent.fetch_update(SeqCst, SeqCst, |unsent| Some(unsent.saturating_sub(bytes)));
         if before.is_ok_and(|before| before.saturating_sub(bytes) < RPC_UNSENT_BYTES_MAX) {
             self.drained.notify_waiters();
         }
         self.reader.wake();
+    }
+
+    /// Bytes of answers that wait.
+    #[cfg(test)]
+    pub(crate) fn unsent(&self) -> usize {
+        self.unsent.load(SeqCst)
     }
 
     /// Whether more requests may be read.
@@ -200,7 +258,7 @@ mod tests {
         let flow = Arc::new(Flow::new());
         let (mut peer, ours) = tokio::io::duplex(4 * RPC_UNSENT_BYTES_MAX);
         let mut ours = Metered::new(ours, flow.clone());
-        flow.produced(RPC_UNSENT_BYTES_MAX);
+        Owed::new(&flow, RPC_UNSENT_BYTES_MAX).queued();
         peer.write_all(b"request").await.unwrap();
         let mut request = [0u8; 7];
         assert!(ours.read(&mut request).now_or_never().is_none(), "no request is read");

@@ -44,6 +44,7 @@ mod author;
 mod chain;
 mod did;
 mod error;
+mod feed;
 mod flow;
 mod history;
 mod listener;

@@ -280,8 +280,10 @@ async fn respond(
     let mut response = if request.method() == http::Method::OPTIONS {
         text(StatusCode::NO_CONTENT, "")?
     } else {
+        let methods = shared.methods.clone();
         let layer = RpcServiceBuilder::new().layer_fn(move |service| RateLimited {
             service,
+            methods: methods.clone(),
             bucket: bucket.clone(),
             flow: flow.clone(),
         });

@@ -1,14 +1,14 @@
 //! `state_*`: storage, proofs, metadata, runtime calls, and subscriptions to storage.
 
 use crate::{
-    chain::send,
     error::{RpcResult, error, internal, invalid_params, unknown_block},
+    feed::Waiting,
     module::{Module, Registered, aliases, blocking},
     node::Node,
     params::Args,
 };
 use codec::{Decode, Encode};
-use jsonrpsee::{PendingSubscriptionSink, core::SubscriptionResult, types::ErrorObjectOwned};
+use jsonrpsee::{core::SubscriptionResult, types::ErrorObjectOwned};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use x0_executor::ExecutorError;
@@ -38,7 +38,10 @@ pub(crate) fn register(module: &mut Module) -> Registered {
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
         "state_unsubscribeRuntimeVersion",
-        |params, pending, node, _| follow_version(Args::new(&params).and_then(Args::end), pending, Arc::clone(&node)),
+        |params, pending, node, extensions| {
+            let params = Args::new(&params).and_then(Args::end);
+            follow_version(params, Waiting::new(pending, &extensions), Arc::clone(&node))
+        },
     )?;
     aliases(module, "state_subscribeRuntimeVersion", &["chain_subscribeRuntimeVersion"])?;
     aliases(module, "state_unsubscribeRuntimeVersion", &["chain_unsubscribeRuntimeVersion"])?;
@@ -46,7 +49,10 @@ pub(crate) fn register(module: &mut Module) -> Registered {
         "state_subscribeStorage",
         "state_storage",
         "state_unsubscribeStorage",
-        |params, pending, node, _| follow_storage(storage_keys(Args::new(&params)), pending, Arc::clone(&node)),
+        |params, pending, node, extensions| {
+            let keys = storage_keys(Args::new(&params));
+            follow_storage(keys, Waiting::new(pending, &extensions), Arc::clone(&node))
+        },
     )?;
     Ok(())
 }
@@ -193,29 +199,21 @@ fn get_runtime_version(node: &Node, mut args: Args) -> RpcResult<Value> {
 }
 
 /// Sends the version of the rules now and whenever it changes.
-async fn follow_version(
-    params: RpcResult<()>,
-    pending: PendingSubscriptionSink,
-    node: Arc<Node>,
-) -> SubscriptionResult {
-    if let Err(refusal) = params {
-        pending.reject(refusal).await;
-        return Ok(());
-    }
+async fn follow_version(params: RpcResult<()>, waiting: Waiting, node: Arc<Node>) -> SubscriptionResult {
     let mut updates = node.heads();
-    let sink = pending.accept().await?;
+    let Some(((), feed)) = waiting.judged(params).await? else { return Ok(()) };
     let mut last = Value::Null;
     loop {
         let head = updates.borrow_and_update().hash;
         let current =
             node.run(move |node| version(node, Some(head))).await.map_err(|cause| cause.message().to_owned())?;
         if current != last {
-            send(&sink, &current).await?;
+            feed.send(&current).await?;
             last = current;
         }
         tokio::select! {
             changed = updates.changed() => changed?,
-            () = sink.closed() => return Ok(()),
+            () = feed.closed() => return Ok(()),
         }
     }
 }
@@ -229,20 +227,9 @@ fn storage_keys(args: RpcResult<Args>) -> RpcResult<Vec<HexBytes>> {
 }
 
 /// Sends the values of some keys now and those that changed with each later head.
-async fn follow_storage(
-    keys: RpcResult<Vec<HexBytes>>,
-    pending: PendingSubscriptionSink,
-    node: Arc<Node>,
-) -> SubscriptionResult {
-    let keys = match keys {
-        Ok(keys) => keys,
-        Err(refusal) => {
-            pending.reject(refusal).await;
-            return Ok(());
-        }
-    };
+async fn follow_storage(keys: RpcResult<Vec<HexBytes>>, waiting: Waiting, node: Arc<Node>) -> SubscriptionResult {
     let mut updates = node.heads();
-    let sink = pending.accept().await?;
+    let Some((keys, feed)) = waiting.judged(keys).await? else { return Ok(()) };
     // The hash of what was sent last stands for the value, so that a subscription to large values
     // does not keep a copy of them.
     let mut sent: Option<Vec<[u8; 32]>> = None;
@@ -262,12 +249,12 @@ async fn follow_storage(
             .map(|(_, change)| change)
             .collect();
         if !changed.is_empty() {
-            send(&sink, &change_set(head, changed)).await?;
+            feed.send(&change_set(head, changed)).await?;
         }
         sent = Some(marks);
         tokio::select! {
             changed = updates.changed() => changed?,
-            () = sink.closed() => return Ok(()),
+            () = feed.closed() => return Ok(()),
         }
     }
 }
