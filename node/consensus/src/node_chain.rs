@@ -24,10 +24,6 @@ use x0_types::{AccountId, Hash};
 
 /// Executed blocks of the next height that wait for a decision; the rest is executed again when needed.
 const EXECUTED_KEPT_MAX: usize = 4;
-/// Engine id of the digest item with which the `validators` pallet announces another set.
-const VALIDATOR_SET_ENGINE: sp_runtime::ConsensusEngineId = *b"x0vs";
-/// Certificates that one commit looks at for pruning.
-const CERTIFICATES_PRUNED_PER_COMMIT: u32 = 16;
 
 /// The real chain.
 pub struct NodeChain {
@@ -37,7 +33,6 @@ pub struct NodeChain {
     database: Database,
     executed: Arc<Mutex<HashMap<Hash, Executed>>>,
     imported: Arc<Mutex<broadcast::Receiver<Arc<ImportedBlock>>>>,
-    certificates_from: Arc<Mutex<u32>>,
 }
 
 impl NodeChain {
@@ -48,21 +43,8 @@ impl NodeChain {
     pub fn new(executor: Executor, mempool: Mempool, database: Database) -> Result<Self, ChainError> {
         let worker = executor.spawn_worker()?;
         let imported = Arc::new(Mutex::new(executor.subscribe_imported()));
-        let certificates_from = Arc::new(Mutex::new(first_certificate(&database)));
-        Ok(Self { worker, executor, mempool, database, executed: Arc::default(), imported, certificates_from })
+        Ok(Self { worker, executor, mempool, database, executed: Arc::default(), imported })
     }
-}
-
-/// The lowest height from which every certificate is there. Pruning removes from below, so a binary
-/// search finds the border; certificates of set changes below it do not count.
-fn first_certificate(database: &Database) -> u32 {
-    let head = database.head().map_or(0, |head| head.number);
-    let (mut low, mut high) = (1u32, head.saturating_add(1));
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if database.certificate(middle).is_some() { high = middle } else { low = middle.saturating_add(1) }
-    }
-    low
 }
 
 fn number(height: u64) -> Result<u32, ChainError> {
@@ -125,7 +107,7 @@ impl Chain for NodeChain {
     }
 
     fn history_start(&self) -> u64 {
-        u64::from(*self.certificates_from.lock())
+        u64::from(self.database.history_start())
     }
 
     async fn validators(&self, height: u64) -> Result<Vec<ChainValidator>, ChainError> {
@@ -207,7 +189,7 @@ impl Chain for NodeChain {
         encoded: Option<Bytes>,
         certificate: Vec<u8>,
     ) -> Result<Tip, ChainError> {
-        let (kept, database, from) = (self.executed.clone(), self.database.clone(), self.certificates_from.clone());
+        let (kept, database) = (self.executed.clone(), self.database.clone());
         let (mempool, imported) = (self.mempool.clone(), self.imported.clone());
         let at = number(height)?;
         self.worker
@@ -234,7 +216,6 @@ impl Chain for NodeChain {
                     // Before anybody asks for the next block: otherwise its transactions would count as work.
                     tell(&mempool, &mut imported.lock());
                     kept.lock().clear();
-                    prune(&database, at, &from)?;
                 }
                 let head = executor.head();
                 Ok(Tip { height: u64::from(head.number), hash: head.hash.0 })
@@ -314,28 +295,4 @@ fn replay_decided(executor: &Executor, height: u64, hash: [u8; 32], encoded: &[u
         BlockError::Fatal(error) => error.into(),
     })?;
     if block.hash.0 == hash { Ok(block) } else { Err(ChainError::DecidedUnknown { height, hash: hex::encode(hash) }) }
-}
-
-/// Removes certificates that are older than [`x0_limits::CERTIFICATES_KEPT`] blocks, except those of blocks
-/// that announce another validator set: light clients need them for ever.
-fn prune(database: &Database, head: u32, from: &Mutex<u32>) -> Result<(), ChainError> {
-    let kept = u32::try_from(x0_limits::CERTIFICATES_KEPT).unwrap_or(u32::MAX);
-    let mut from = from.lock();
-    *from = database.prune_certificates(
-        *from,
-        head.saturating_sub(kept).max(*from),
-        CERTIFICATES_PRUNED_PER_COMMIT,
-        |number| database.header(number).is_none_or(|header| announces_set(&header)),
-    )?;
-    Ok(())
-}
-
-fn announces_set(header: &[u8]) -> bool {
-    Header::decode(&mut &header[..]).map_or(true, |header| {
-        header
-            .digest
-            .logs
-            .iter()
-            .any(|item| matches!(item, sp_runtime::DigestItem::Consensus(engine, _) if *engine == VALIDATOR_SET_ENGINE))
-    })
 }

@@ -3,6 +3,7 @@
 use crate::{
     Executor,
     error::{ExecutorError, ExtrinsicError},
+    light,
     state::{self, Overlay, Reader, State},
 };
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use x0_storage::Head;
 use x0_types::{AccountId, BlockNumber, Hash, Moment};
 
 /// Engine id under which the header names the proposer; explorers show its bytes as the author.
-pub const PROPOSER_ENGINE: sp_runtime::ConsensusEngineId = *b"pow_";
+pub const PROPOSER_ENGINE: sp_runtime::ConsensusEngineId = x0_types::account::PROPOSER_ENGINE_ID;
 
 /// What became of one transaction of a block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Executed {
     pub events: Bytes,
     /// Accounts with the index of a transaction that they signed or that moved their money.
     pub account_touches: Vec<(AccountId, u32)>,
+    /// The SCALE validator set that the header announces, if it announces one.
+    pub(crate) validator_set: Option<Vec<u8>>,
     pub(crate) state_changes: PrefixedMemoryDB<BlakeTwo256>,
 }
 
@@ -174,6 +177,7 @@ impl<'a> BlockExecution<'a> {
             Some(Some(events)) => Bytes::copy_from_slice(events),
             _ => Bytes::from_static(&[0]),
         };
+        let validator_set = light::announced_set(&header, |key| self.overlay.storage(key).flatten())?;
         let changes = self
             .overlay
             .drain_storage_changes(&self.state.backend, StateVersion::V1)
@@ -205,6 +209,7 @@ impl<'a> BlockExecution<'a> {
             rejected,
             events,
             account_touches,
+            validator_set,
             state_changes: changes.transaction,
         })
     }

@@ -57,6 +57,7 @@ impl Executor {
             account_touches: executed.account_touches,
             state: executed.state_changes,
             certificate: Some(certificate),
+            validator_set: executed.validator_set,
         })?;
         self.0.marks.forget(executed.results.iter().map(|outcome| outcome.hash));
         self.0.head.send_replace(head);

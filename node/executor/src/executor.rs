@@ -107,6 +107,9 @@ impl Executor {
             header: built.header.encode(),
             state: built.state,
         })?;
+        if let (None, Some(set)) = (database.validator_set(0), crate::light::genesis_set(&built.entries)) {
+            database.put_validator_set(0, &set)?;
+        }
         let head = database.head().ok_or(x0_storage::StorageError::NoGenesis)?;
         let executor = Self(Arc::new(Inner {
             cache: SharedTrieCache::new(CacheSize::new(options.trie_cache_bytes), None),

@@ -12,6 +12,7 @@
 //!                    |          compare the header                                    |
 //!                    |  commit: one durable batch, then publish    [`commit`]         |-> Head, ImportedBlock
 //!   RPC ------------>|  with_state, storage, proofs, runtime_call  [`query`, `router`]|
+//!   light clients -->|  set changes, headers, checkpoints          [`light`]          |
 //!                    +-----------------------------------------------------------------+
 //!                          state: merkle trie nodes in x0-storage, shared cache
 //! ```
@@ -55,6 +56,7 @@ pub mod error;
 pub mod executor;
 pub mod extrinsic;
 pub mod guard;
+pub mod light;
 mod marks;
 pub mod measure;
 pub mod query;
@@ -72,6 +74,7 @@ pub use commit::ImportedBlock;
 pub use error::{BlockError, ExecutorError, ExtrinsicError, InvalidBlock};
 pub use executor::{Executor, Options};
 pub use extrinsic::{decode_extrinsic, extrinsic_hash};
+pub use light::{LightCheckpoint, LightDataError, LightHeader, SetChanges};
 pub use router::RUNTIME_CALLS;
 pub use sp_runtime::transaction_validity::TransactionSource;
 pub use worker::Worker;

@@ -1,7 +1,12 @@
 //! Column families: what each holds, how its keys are made and how it is tuned.
 
 use crate::options::OpenOptions;
+use rocksdb::compaction_filter::Decision;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 use x0_types::{BlockNumber, Hash};
 
 /// A column family.
@@ -21,6 +26,8 @@ pub enum Column {
     AccountIndex,
     /// Block number -> commit certificate.
     Certificates,
+    /// Number of the block that announced it (0: the genesis set) -> SCALE validator set.
+    ValidatorSets,
     /// Height, round, block id -> undecided block; see [`crate::Undecided`].
     Undecided,
     /// Block number -> SCALE list of the state keys that the block dropped.
@@ -31,7 +38,7 @@ pub enum Column {
 
 impl Column {
     /// All columns.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::State,
         Self::Headers,
         Self::Bodies,
@@ -39,6 +46,7 @@ impl Column {
         Self::TransactionIndex,
         Self::AccountIndex,
         Self::Certificates,
+        Self::ValidatorSets,
         Self::Undecided,
         Self::PruneJournal,
         Self::Meta,
@@ -55,6 +63,7 @@ impl Column {
             Self::TransactionIndex => "tx_index",
             Self::AccountIndex => "account_index",
             Self::Certificates => "certificates",
+            Self::ValidatorSets => "validator_sets",
             Self::Undecided => "undecided",
             Self::PruneJournal => "prune_journal",
             Self::Meta => "meta",
@@ -66,6 +75,8 @@ impl Column {
 pub(crate) const META_GENESIS: &[u8] = b"genesis";
 /// Key of [`Column::Meta`]: the head.
 pub(crate) const META_HEAD: &[u8] = b"head";
+/// Key of [`Column::Meta`]: the lowest block from which every body and certificate is there.
+pub(crate) const META_HISTORY_START: &[u8] = b"history_start";
 /// Key of [`Column::Meta`]: the oldest block whose state is whole.
 pub(crate) const META_OLDEST_STATE: &[u8] = b"oldest_state";
 
@@ -115,13 +126,33 @@ pub(crate) fn database_options(options: &OpenOptions) -> Options {
     db
 }
 
-/// Descriptors of all columns, which share one block cache.
-pub(crate) fn descriptors(options: &OpenOptions) -> Vec<ColumnFamilyDescriptor> {
+/// Descriptors of all columns, which share one block cache. `history_start` tells compaction which
+/// entries of the indexes lie below the history.
+pub(crate) fn descriptors(options: &OpenOptions, history_start: &Arc<AtomicU32>) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     Column::ALL
         .into_iter()
-        .map(|column| ColumnFamilyDescriptor::new(column.name(), column_options(column, options, &cache)))
+        .map(|column| {
+            let mut family = column_options(column, options, &cache);
+            drop_with_history(column, &mut family, history_start);
+            ColumnFamilyDescriptor::new(column.name(), family)
+        })
         .collect()
+}
+
+/// Index entries of pruned blocks go when RocksDB compacts: nothing has to look for them, and readers
+/// hide them from the moment of pruning on.
+fn drop_with_history(column: Column, family: &mut Options, history_start: &Arc<AtomicU32>) {
+    let place: fn(&[u8], &[u8]) -> Option<(BlockNumber, u32)> = match column {
+        Column::TransactionIndex => |_, value| read_location(value),
+        Column::AccountIndex => |key, _| key.get(32..).and_then(read_location),
+        _ => return,
+    };
+    let start = Arc::clone(history_start);
+    family.set_compaction_filter("history", move |_level: u32, key: &[u8], value: &[u8]| match place(key, value) {
+        Some((number, _)) if number < start.load(Ordering::Acquire) => Decision::Remove,
+        _ => Decision::Keep,
+    });
 }
 
 fn column_options(column: Column, options: &OpenOptions, cache: &Cache) -> Options {
@@ -139,7 +170,11 @@ fn column_options(column: Column, options: &OpenOptions, cache: &Cache) -> Optio
     let share = match column {
         Column::State | Column::Bodies => 4,
         Column::TransactionIndex | Column::AccountIndex | Column::Undecided | Column::PruneJournal => 8,
-        Column::Headers | Column::NumberByHash | Column::Certificates | Column::Meta => 32,
+        Column::Headers
+        | Column::NumberByHash
+        | Column::Certificates
+        | Column::ValidatorSets
+        | Column::Meta => 32,
     };
     family.set_write_buffer_size(options.write_buffers_bytes / share);
     match column {
@@ -157,7 +192,12 @@ fn column_options(column: Column, options: &OpenOptions, cache: &Cache) -> Optio
             family.set_blob_compression_type(DBCompressionType::Lz4);
             family.set_enable_blob_gc(true);
         }
-        Column::Headers | Column::AccountIndex | Column::Certificates | Column::PruneJournal | Column::Meta => {
+        Column::Headers
+        | Column::AccountIndex
+        | Column::Certificates
+        | Column::ValidatorSets
+        | Column::PruneJournal
+        | Column::Meta => {
             table.set_block_size(16 << 10);
         }
     }

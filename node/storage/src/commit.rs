@@ -2,7 +2,7 @@
 
 use crate::{
     Database, Head, StorageError,
-    columns::{self, Column, META_GENESIS, META_HEAD, META_OLDEST_STATE},
+    columns::{self, Column, META_GENESIS, META_HEAD, META_HISTORY_START, META_OLDEST_STATE},
     database::Inner,
     state,
 };
@@ -49,6 +49,8 @@ pub struct BlockCommit {
     pub state: PrefixedMemoryDB<BlakeTwo256>,
     /// The commit certificate, when there is one already.
     pub certificate: Option<Vec<u8>>,
+    /// The SCALE validator set that the block's header announces, if it announces one.
+    pub validator_set: Option<Vec<u8>>,
 }
 
 impl Database {
@@ -107,10 +109,16 @@ impl Database {
         if let Some(certificate) = &commit.certificate {
             batch.put_cf(inner.cf(Column::Certificates)?, columns::number_key(commit.number), certificate);
         }
+        if let Some(set) = &commit.validator_set {
+            batch.put_cf(inner.cf(Column::ValidatorSets)?, columns::number_key(commit.number), set);
+        }
+        let history_start = inner.prune_history(&mut batch, commit.number)?;
         let meta = inner.cf(Column::Meta)?;
         batch.put_cf(meta, META_HEAD, head.encode());
         batch.put_cf(meta, META_OLDEST_STATE, columns::number_key(oldest_state));
+        batch.put_cf(meta, META_HISTORY_START, columns::number_key(history_start));
         inner.write(batch, "commit a block")?;
+        inner.set_history_start(history_start);
         *inner.head.write() = Some(head);
         Ok(())
     }
@@ -152,7 +160,7 @@ impl Inner {
         Ok(())
     }
 
-    fn put_header(
+    pub(crate) fn put_header(
         &self,
         batch: &mut WriteBatch,
         number: BlockNumber,

@@ -2,11 +2,12 @@
 
 use crate::{
     StateStore, StorageError,
-    columns::{self, Column, META_GENESIS, META_HEAD, META_OLDEST_STATE},
+    columns::{self, Column, META_GENESIS, META_HEAD, META_HISTORY_START, META_OLDEST_STATE},
     error::FatalError,
     format,
     lock::ProcessLock,
-    options::{FatalHandler, OpenOptions},
+    options::{FatalHandler, History, OpenOptions},
+    restore,
     state::{Pins, StatePin},
 };
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
 };
 use x0_types::{AccountId, BlockNumber, Hash, Moment};
 
@@ -42,6 +43,9 @@ pub(crate) struct Inner {
     pub(crate) path: PathBuf,
     pub(crate) fatal: FatalHandler,
     pub(crate) states_kept: u32,
+    pub(crate) history: History,
+    /// The lowest block from which every body and certificate is there.
+    pub(crate) history_start: Arc<AtomicU32>,
     pub(crate) genesis: RwLock<Option<Hash>>,
     pub(crate) head: RwLock<Option<Head>>,
     /// The oldest block whose state is whole, and the readers that hold states.
@@ -70,15 +74,22 @@ impl Database {
             source,
         })?;
         let lock = ProcessLock::acquire(path)?;
+        // A crash between the two renames of a restored database must not look like an empty directory.
+        restore::finish_switch(path)?;
         let rocks = path.join("db");
         format::check_or_create(path, &rocks)?;
-        let db = DB::open_cf_descriptors(&columns::database_options(&options), &rocks, columns::descriptors(&options))
+        // Nothing lies below the history before it is known where that begins.
+        let history_start = Arc::new(AtomicU32::new(0));
+        let descriptors = columns::descriptors(&options, &history_start);
+        let db = DB::open_cf_descriptors(&columns::database_options(&options), &rocks, descriptors)
             .map_err(|error| open_error(&rocks, error))?;
         let inner = Inner {
             db,
             path: path.to_owned(),
             fatal: options.fatal,
             states_kept: options.states_kept.max(1),
+            history: options.history,
+            history_start,
             genesis: RwLock::new(None),
             head: RwLock::new(None),
             pins: Mutex::new(Pins::default()),
@@ -166,7 +177,8 @@ impl Database {
     /// been included twice (a reaped account's nonce starts over).
     #[must_use]
     pub fn extrinsic_location(&self, hash: &Hash) -> Option<(BlockNumber, u32)> {
-        self.0.read(Column::TransactionIndex, hash.as_bytes(), columns::read_location)
+        let place = self.0.read(Column::TransactionIndex, hash.as_bytes(), columns::read_location)?;
+        (place.0 >= self.history_start()).then_some(place)
     }
 
     /// The commit certificate of a block, unless trimmed away.
@@ -189,7 +201,7 @@ impl Database {
         let prefix: &[u8; 32] = account.as_ref();
         let key = |place: [u8; 8]| [prefix.as_slice(), place.as_slice()].concat();
         let mut read = ReadOptions::default();
-        read.set_iterate_lower_bound(prefix.to_vec());
+        read.set_iterate_lower_bound(key(columns::location(self.history_start(), 0)));
         // The upper bound is exclusive, as `before` is; the highest place itself cannot occur.
         read.set_iterate_upper_bound(key(before.map_or([0xff; 8], |(number, index)| columns::location(number, index))));
         let limit = limit.min(x0_limits::ACCOUNT_HISTORY_PAGE_MAX);
@@ -211,30 +223,6 @@ impl Database {
         let mut batch = WriteBatch::new();
         batch.put_cf(self.0.cf(Column::Certificates)?, columns::number_key(number), certificate);
         self.0.write(batch, "store a certificate")
-    }
-
-    /// Deletes the certificates of blocks below `below` for which `keep` says no (those of set
-    /// changes are kept for ever). Looks at no more than `limit` of them, oldest first, starting at
-    /// `from`, and returns the number at which the next call goes on.
-    ///
-    /// # Errors
-    /// When the database cannot write.
-    pub fn prune_certificates(
-        &self,
-        from: BlockNumber,
-        below: BlockNumber,
-        limit: u32,
-        keep: impl Fn(BlockNumber) -> bool,
-    ) -> Result<BlockNumber, StorageError> {
-        let end = below.min(from.saturating_add(limit));
-        let mut batch = WriteBatch::new();
-        for number in (from..end).filter(|number| !keep(*number)) {
-            batch.delete_cf(self.0.cf(Column::Certificates)?, columns::number_key(number));
-        }
-        if !batch.is_empty() {
-            self.0.write(batch, "prune certificates")?;
-        }
-        Ok(end.max(from))
     }
 
     /// Writes what is still in memory to table files, which shortens the next start. Commits are
@@ -287,6 +275,8 @@ impl Inner {
         *self.genesis.write() = genesis;
         *self.head.write() = head;
         self.pins.lock().oldest = oldest.unwrap_or(0);
+        let start = self.meta(META_HISTORY_START, |bytes| bytes.try_into().ok().map(u32::from_be_bytes))?;
+        self.set_history_start(start.unwrap_or_else(|| self.find_history_start(head)));
         Ok(())
     }
 
@@ -389,7 +379,7 @@ impl Inner {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a string cannot fail.

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A data directory holds `x0.lock` (held by the process that runs, with its pid), `FORMAT` (the
-//! version of the layout) and `db/` (RocksDB, one column family per [`columns::Column`]).
+//! version of the layout), `db/` (RocksDB, one column family per [`columns::Column`]) and, while a
+//! snapshot is being restored, `restore/` ([`RestoreArea`]).
 //!
 //! State nodes are stored under path-prefixed keys, so that no node is shared between two places
 //! of the trie and no reference counts are needed. Each value carries the number of the block that
@@ -51,14 +52,22 @@ mod commit;
 mod database;
 mod error;
 mod format;
+mod history;
 mod lock;
 mod options;
+mod restore;
+mod snapshot;
 mod state;
 mod undecided;
+mod walk;
 
 pub use commit::{BlockCommit, GenesisCommit};
 pub use database::{Database, Head};
 pub use error::{FatalError, StorageError};
-pub use options::{EXIT_CODE_STORAGE, FatalHandler, OpenOptions};
+pub use lock::ProcessLock;
+pub use options::{EXIT_CODE_STORAGE, FatalHandler, History, OpenOptions};
+pub use restore::{ImportError, RestoreArea, RestoreCommit, RestoredBlock, StateImport};
+pub use snapshot::StateNodes;
 pub use state::{StatePin, StateStore};
 pub use undecided::Undecided;
+pub use walk::{StreamError, WalkError};

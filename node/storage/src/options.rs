@@ -44,6 +44,16 @@ impl fmt::Debug for FatalHandler {
     }
 }
 
+/// How much of the past a node keeps: bodies, certificates and the indexes over them. Headers,
+/// validator sets and the certificates that announce them stay for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// Everything.
+    Archive,
+    /// This many blocks below the head and the head itself.
+    Blocks(u32),
+}
+
 /// Settings of [`crate::Database::open`].
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
@@ -51,6 +61,8 @@ pub struct OpenOptions {
     pub genesis: Option<Hash>,
     /// Recent blocks whose state stays readable, besides the head's. At least 1.
     pub states_kept: u32,
+    /// How much of the past stays.
+    pub history: History,
     /// Cache of blocks, indexes and filters, bytes.
     pub block_cache_bytes: usize,
     /// Unflushed writes kept in memory over all columns, bytes.
@@ -64,6 +76,7 @@ impl Default for OpenOptions {
         Self {
             genesis: None,
             states_kept: x0_limits::STATES_KEPT,
+            history: History::Archive,
             block_cache_bytes: x0_limits::STORAGE_BLOCK_CACHE_BYTES,
             write_buffers_bytes: x0_limits::STORAGE_WRITE_BUFFERS_BYTES,
             fatal: FatalHandler::default(),

@@ -71,4 +71,4 @@ pub use error::{HeaderError, LightError, ProofError, SetError};
 pub use header::{Header, LogItem, VALIDATOR_SET_ENGINE};
 pub use proof::{Account, account, account_key, timestamp_key, validator_set_keys, verify_proof};
 pub use set::{SET_BYTES_MAX, Validator, ValidatorSet};
-pub use state::{Conflict, TrustedState, VerifiedHeader, Witness, advance, refresh, verify_header};
+pub use state::{Conflict, TrustedState, VerifiedHeader, Witness, advance, read_upcoming, refresh, verify_header};

@@ -3,10 +3,8 @@
 use crate::ProofError;
 use alloc::{format, vec::Vec};
 use codec::{Decode, DecodeAll};
-use sp_core::{
-    Blake2Hasher, H256,
-    hashing::{blake2_128, twox_128},
-};
+use sp_core::{Blake2Hasher, H256};
+use sp_crypto_hashing::{blake2_128, twox_128};
 use sp_trie::{LayoutV1, StorageProof, read_trie_value};
 use x0_limits::{LIGHT_PROOF_BYTES_MAX, LIGHT_PROOF_NODES_MAX};
 

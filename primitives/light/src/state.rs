@@ -342,8 +342,11 @@ impl TrustedState {
     }
 }
 
-/// Reads the chain's list of decided sets: each with its first height.
-fn read_upcoming(bytes: &[u8]) -> Result<Vec<(u32, ValidatorSet)>, LightError> {
+/// Reads the value of the chain's list of decided sets: each with its first height.
+///
+/// # Errors
+/// [`LightError::Proof`], [`LightError::Set`].
+pub fn read_upcoming(bytes: &[u8]) -> Result<Vec<(u32, ValidatorSet)>, LightError> {
     let malformed = || ProofError::Value("Validators.Upcoming");
     let mut rest = bytes;
     let count = Compact::<u32>::decode(&mut rest).map_err(|_| malformed())?.0;

@@ -432,6 +432,8 @@ pub const RPC_REQUESTS_PER_SECOND_MAX: u32 = 10_000;
 pub const RPC_BURST_SECONDS: u32 = 2;
 /// RPC requests that execute or read at the same time, over all connections.
 pub const RPC_EXECUTIONS_MAX: usize = 8;
+/// Blocks whose answers about the whole market are kept: the head, and one that somebody looks back at.
+pub const RPC_ANSWERS_KEPT: usize = 2;
 /// RPC requests that wait for their turn to execute; the next one is told that the node is busy.
 pub const RPC_WAITING_MAX: usize = 4_096;
 /// Longest wait for the head of an HTTP request, and for a TLS handshake, milliseconds.
@@ -559,10 +561,6 @@ pub const SNAPSHOT_INTERVAL_BLOCKS: u32 = 1_000;
 pub const SNAPSHOTS_KEPT: usize = 2;
 /// Most snapshots in one offer.
 pub const SNAPSHOT_OFFERS_MAX: usize = 4;
-/// Largest request of state sync on the wire, bytes.
-pub const SNAPSHOT_QUESTION_BYTES_MAX: usize = 128;
-/// Largest answer of state sync on the wire, bytes: a manifest of the largest snapshot fits.
-pub const SNAPSHOT_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of set changes in one answer after which no further one is added.
 pub const SET_CHANGES_PAGE_BYTES: usize = 1024 * 1024;
 /// Most set changes in one answer.
@@ -621,8 +619,8 @@ const _: () =
     assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
 const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);
 const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX < LINK_QUEUE_BYTES_MAX && LINK_QUEUE_BYTES_MAX <= FORK_BYTES_MAX);
-const _: () = assert!(SNAPSHOT_ANSWER_BYTES_MAX > SNAPSHOT_CHUNKS_MAX * 32 + VALIDATORS_MAX as usize * 3_456 + 64 * 1024);
-const _: () = assert!(SNAPSHOT_ANSWER_BYTES_MAX > SET_CHANGES_PAGE_BYTES + VALIDATORS_MAX as usize * (3_456 + 2_048));
+const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX > SNAPSHOT_CHUNKS_MAX * 32 + VALIDATORS_MAX as usize * 3_456 + 64 * 1024);
+const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX > SET_CHANGES_PAGE_BYTES + VALIDATORS_MAX as usize * (3_456 + 2_048));
 const _: () = assert!(SNAPSHOT_INTERVAL_BLOCKS * 2 < STATES_KEPT, "the state of a snapshot's height is still there");
 const _: () = assert!(HISTORY_BLOCKS_MIN > SNAPSHOT_INTERVAL_BLOCKS * (SNAPSHOTS_KEPT as u32 + 1));
 const _: () = assert!(LINK_SILENCE_MS_MAX > 4 * LINK_PING_MS && LINK_SURPLUS_MS < LINK_SILENCE_MS_MAX);

@@ -67,17 +67,50 @@ fn nobody_writes_code_or_raw_storage() {
 fn sudo_is_for_development_only() {
     let alice = signer("alice");
     let bob = signer("bob").account;
-    let force: RuntimeCall =
-        pallet_balances::Call::force_set_balance { who: MultiAddress::Id(bob.clone()), new_free: 7 * UNIT }.into();
+    let force: RuntimeCall = pallet_balances::Call::force_transfer {
+        source: MultiAddress::Id(bob.clone()),
+        dest: MultiAddress::Id(alice.account.clone()),
+        value: 7 * UNIT,
+    }
+    .into();
     let node = Node::new();
+    let before = node.balance(&bob);
     node.advance(&[node.sign(&alice, 0, sudo(force.clone()))]);
-    assert_eq!(node.balance(&bob), 7 * UNIT);
+    assert_eq!(node.balance(&bob), before - 7 * UNIT);
 
     let node = Node::with_genesis(&live_genesis());
     let before = node.balance(&bob);
     let executed = node.advance(&[node.sign(&alice, 0, sudo(force))]);
     assert!(executed.results[1].result.is_err());
     assert_eq!(node.balance(&bob), before);
+}
+
+/// The issuance is what genesis made it, whoever asks.
+#[test]
+fn nobody_burns_or_mints() {
+    let node = Node::new();
+    let alice = signer("alice");
+    let issuance = || node.read(pallet_balances::TotalIssuance::<x0_runtime::Runtime>::get);
+    let before = issuance();
+    let who = MultiAddress::Id(alice.account.clone());
+    let calls: [RuntimeCall; 4] = [
+        pallet_balances::Call::burn { value: UNIT, keep_alive: true }.into(),
+        sudo(pallet_balances::Call::force_set_balance { who, new_free: 7 * UNIT }.into()),
+        batch(vec![pallet_balances::Call::burn { value: UNIT, keep_alive: false }.into()]),
+        sudo(
+            pallet_balances::Call::force_adjust_total_issuance {
+                direction: pallet_balances::AdjustmentDirection::Increase,
+                delta: UNIT,
+            }
+            .into(),
+        ),
+    ];
+    let transactions: Vec<_> =
+        calls.iter().zip(0..).map(|(call, nonce)| node.sign(&alice, nonce, call.clone())).collect();
+    let executed = node.advance(&transactions);
+    let filtered: DispatchError = frame_system::Error::<x0_runtime::Runtime>::CallFiltered.into();
+    assert!(executed.results[1..].iter().all(|outcome| outcome.result == Err(filtered)));
+    assert_eq!(issuance(), before);
 }
 
 fn query_fee(node: &Node, extrinsic: &UncheckedExtrinsic) -> Balance {

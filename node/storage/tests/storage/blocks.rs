@@ -140,16 +140,3 @@ fn undecided_blocks_survive_and_keep_their_verdicts() {
     assert_eq!(db.undecided_by_id(&b), None);
     assert_eq!(db.undecided_by_id(&a).unwrap().bytes, &b"next"[..]);
 }
-
-#[test]
-fn certificates_go_except_those_to_keep() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = create(dir.path(), 8);
-    for _ in 1..=6 {
-        db.commit_block(next_block(&db, &vec![], vec![])).unwrap();
-    }
-    assert_eq!(db.prune_certificates(1, 5, 3, |number| number == 2).unwrap(), 4);
-    assert_eq!(db.prune_certificates(4, 5, 3, |_| false).unwrap(), 5);
-    let kept: Vec<_> = (1..=6).filter(|number| db.certificate(*number).is_some()).collect();
-    assert_eq!(kept, [2, 5, 6]);
-}

@@ -81,6 +81,7 @@ pub fn next_block(db: &Database, changes: &Changes, body: Vec<Bytes>) -> BlockCo
         body,
         state,
         certificate: Some(format!("certificate {number}").into_bytes()),
+        validator_set: None,
     }
 }
 

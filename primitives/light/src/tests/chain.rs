@@ -32,7 +32,7 @@ pub(super) fn set(members: &Members) -> ValidatorSet {
     .unwrap()
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Block {
     pub(super) header: Vec<u8>,
     pub(super) hash: [u8; 32],
@@ -40,6 +40,7 @@ pub(super) struct Block {
     pub(super) announces: Option<Members>,
 }
 
+#[derive(Clone, Debug)]
 pub(super) struct Chain {
     pub(super) genesis: [u8; 32],
     pub(super) blocks: Vec<Block>,

@@ -10,15 +10,13 @@ use proptest::prelude::*;
 use sp_core::storage::StateVersion;
 use sp_runtime::traits::BlakeTwo256;
 use sp_state_machine::{Backend, InMemoryBackend, prove_read};
-use sp_trie::HashDBT as _;
 use std::collections::BTreeMap;
 
 type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn backend(state: &State) -> (InMemoryBackend<BlakeTwo256>, [u8; 32]) {
     let changes = state.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-    let backend =
-        InMemoryBackend::<BlakeTwo256>::default().update(vec![(None, changes)], StateVersion::V1);
+    let backend = InMemoryBackend::<BlakeTwo256>::default().update(vec![(None, changes)], StateVersion::V1);
     let root = *backend.root();
     (backend, root.0)
 }
@@ -124,6 +122,5 @@ proptest! {
         for key in &asked {
             prop_assert_eq!(backend.storage(key).unwrap(), state.get(key).cloned());
         }
-        let _ = backend.backend_storage().keys();
     }
 }
