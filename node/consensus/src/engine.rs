@@ -8,11 +8,10 @@ use crate::{
     book::Book,
     chain::{Chain, ChainError, NodeChain, Tip},
     context::{Address, ChainContext},
-    guard::GuardError,
     host::{Host, Shared},
     net::{Fabric, Network, Outbox},
     pacing::{Pacer, Pacing},
-    signer::{CachingVerifier, ConsensusSigner, EngineSigner},
+    signer::{CachingVerifier, ConsensusSigner, EngineSigner, SignError},
     wal::WalError,
     wire::ChainCodec,
 };
@@ -23,7 +22,7 @@ use malachite_app::{
 use malachite_config::{ConsensusConfig, ValuePayload, ValueSyncConfig};
 use malachite_core_types::LinearTimeouts;
 use malachite_engine::{
-    node::NodeRef,
+    node::{NodeMsg, NodeRef},
     util::{
         events::TxEvent,
         output_port::{OutputPort, OutputPortSubscriberTrait},
@@ -41,6 +40,7 @@ use x0_crypto::SigningKey;
 use x0_executor::Executor;
 use x0_mempool::Mempool;
 use x0_network::{Carrier, CarrierEvent, PeerKey};
+use x0_sign_guard::{ConsensusKey, GuardError, LocalKey, RemoteKey};
 use x0_storage::Database;
 
 /// Threads of the engine's runtime.
@@ -133,6 +133,75 @@ pub enum Failure {
     SafetyHalt(String),
     /// The engine ended; starting the process again is safe.
     Restartable(String),
+}
+
+/// Where the parts of the engine say that it must not or cannot go on.
+#[derive(Clone)]
+pub(crate) struct Fate {
+    node: NodeRef,
+    halted: Arc<Mutex<Option<String>>>,
+    failed: Arc<Mutex<Option<String>>>,
+}
+
+impl Fate {
+    pub(crate) fn new(node: NodeRef) -> Self {
+        Self { node, halted: Arc::default(), failed: Arc::default() }
+    }
+
+    /// The node must not go on, and must not be restarted by a machine either.
+    pub(crate) fn halt(&self, reason: String) {
+        tracing::error!(%reason, "safety halt");
+        self.halted.lock().get_or_insert_with(|| reason.clone());
+        // Without a supervisor the engine is gone already.
+        let _ = self.node.cast(NodeMsg::SafetyFailure(reason));
+    }
+
+    /// The node cannot go on; a restart may help.
+    pub(crate) fn fail(&self, reason: &str) {
+        tracing::error!(%reason, "consensus stops");
+        self.failed.lock().get_or_insert_with(|| reason.to_owned());
+        self.node.stop(Some(reason.to_owned()));
+    }
+
+    /// There is no signature. A signer in another process may come back; a guard that refuses or fails does not.
+    pub(crate) fn cannot_sign(&self, error: &SignError) {
+        match error {
+            SignError::Guard(GuardError::Unavailable { .. }) => self.fail(&format!("cannot sign: {error}")),
+            _ => self.halt(format!("cannot sign: {error}")),
+        }
+    }
+}
+
+/// The key with which a validator speaks.
+pub enum ValidatorKey {
+    /// A bare key: its guard lies in the directory `guard` below [`EngineConfig::data_dir`].
+    Own(SigningKey),
+    /// A key that is guarded already, here or in another process.
+    Guarded(Arc<dyn ConsensusKey>),
+}
+
+impl From<SigningKey> for ValidatorKey {
+    fn from(key: SigningKey) -> Self {
+        Self::Own(key)
+    }
+}
+
+impl From<LocalKey> for ValidatorKey {
+    fn from(key: LocalKey) -> Self {
+        Self::Guarded(Arc::new(key))
+    }
+}
+
+impl From<RemoteKey> for ValidatorKey {
+    fn from(key: RemoteKey) -> Self {
+        Self::Guarded(Arc::new(key))
+    }
+}
+
+impl From<Arc<dyn ConsensusKey>> for ValidatorKey {
+    fn from(key: Arc<dyn ConsensusKey>) -> Self {
+        Self::Guarded(key)
+    }
 }
 
 /// What the engine is doing.
@@ -231,19 +300,20 @@ impl Drop for EngineHandle {
 
 /// Starts the engine of a validator on the real chain.
 ///
-/// `key` is the consensus key, which from here on only the guard uses. The engine follows the chain
+/// `key` is the consensus key (see [`ValidatorKey`]), which from here on only its guard uses. The engine follows the chain
 /// without voting as long as the key is in no validator set.
 ///
 /// # Errors
 /// Each variant of [`ConsensusError`].
 pub async fn start(
     config: EngineConfig,
-    key: SigningKey,
+    key: impl Into<ValidatorKey>,
     executor: Executor,
     mempool: Mempool,
     database: Database,
     carrier: impl Carrier,
 ) -> Result<EngineHandle, ConsensusError> {
+    let key = key.into();
     let chain = tokio::task::spawn_blocking(move || NodeChain::new(executor, mempool, database))
         .await
         .map_err(|error| ConsensusError::Engine(error.to_string()))??;
@@ -256,16 +326,20 @@ pub async fn start(
 /// Each variant of [`ConsensusError`].
 pub async fn start_on(
     config: EngineConfig,
-    key: SigningKey,
+    key: impl Into<ValidatorKey>,
     chain: Arc<dyn Chain>,
     carrier: Arc<dyn Carrier>,
 ) -> Result<EngineHandle, ConsensusError> {
     let events = carrier.take_events().ok_or(ConsensusError::CarrierInUse)?;
-    let guard = config.data_dir.join("guard");
-    let genesis = chain.genesis();
-    let signer = tokio::task::spawn_blocking(move || ConsensusSigner::open(&guard, key, genesis))
-        .await
-        .map_err(|error| ConsensusError::Engine(error.to_string()))??;
+    let key: Arc<dyn ConsensusKey> = match key.into() {
+        ValidatorKey::Guarded(key) => key,
+        ValidatorKey::Own(key) => {
+            let (guard, genesis) = (config.data_dir.join("guard"), chain.genesis());
+            let opened = tokio::task::spawn_blocking(move || LocalKey::open(&guard, key, genesis)).await;
+            Arc::new(opened.map_err(|error| ConsensusError::Engine(error.to_string()))??)
+        }
+    };
+    let signer = ConsensusSigner::new(key);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("x0-consensus")
@@ -324,7 +398,7 @@ async fn assemble(
     wal.link(node.get_cell());
 
     let tip = chain.tip();
-    let halted = Arc::new(Mutex::new(None));
+    let fate = Fate::new(node.clone());
     let shared = Arc::new(Shared {
         chain,
         signer: signer.clone(),
@@ -333,10 +407,9 @@ async fn assemble(
         pacer,
         network: network.clone(),
         outbox: Outbox(carrier),
-        node: node.clone(),
         tip: watch::Sender::new(tip),
         round: watch::Sender::new((tip.height.saturating_add(1), 0)),
-        halted: Arc::clone(&halted),
+        fate: fate.clone(),
         assembler: Mutex::default(),
         candidates: Mutex::default(),
         judging: Arc::new(Semaphore::new(x0_limits::JUDGING_BLOCKS_MAX)),
@@ -353,7 +426,7 @@ async fn assemble(
         signer.address(),
         consensus_config(),
         Box::new(verifier),
-        Some(Box::new(EngineSigner::new(signer, node.clone()))),
+        Some(Box::new(EngineSigner::new(signer, fate.clone()))),
         network.clone(),
         host.clone(),
         wal,
@@ -374,7 +447,7 @@ async fn assemble(
         sync.subscribe_to_port(&sync_port);
     }
     let (report, failure) = watch::channel(None);
-    tokio::spawn(supervise(ended, metrics, halted, stopping, report, sync_port));
+    tokio::spawn(supervise(ended, metrics, fate, stopping, report, sync_port));
     // Only now: the first event starts consensus.
     tokio::spawn(Arc::clone(&fabric).pump(events));
     Ok(Parts { node, shared, fabric, failure })
@@ -406,27 +479,25 @@ fn sync_config(config: &EngineConfig) -> Result<ValueSyncConfig, ConsensusError>
 async fn supervise<T: Send + 'static>(
     mut ended: JoinHandle<()>,
     metrics: Metrics,
-    halted: Arc<Mutex<Option<String>>>,
+    fate: Fate,
     mut stopping: watch::Receiver<bool>,
     report: watch::Sender<Option<Failure>>,
     // Kept alive with the engine.
     _sync_port: T,
 ) {
-    let safety = || {
-        let reason = halted.lock().clone();
-        Failure::SafetyHalt(reason.unwrap_or_else(|| "the engine halted for safety; its log names the reason".into()))
-    };
+    let halted = || fate.halted.lock().clone().map(Failure::SafetyHalt);
     loop {
         if metrics.node_safety_failure.get() != 0 {
-            report.send_replace(Some(safety()));
+            let unnamed = || Failure::SafetyHalt("the engine halted for safety; its log names the reason".into());
+            report.send_replace(Some(halted().unwrap_or_else(unnamed)));
             break;
         }
         tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return,
             _ = &mut ended => {
-                let failure = if halted.lock().is_some() { safety() } else { Failure::Restartable("the consensus engine ended".into()) };
-                report.send_replace(Some(failure));
+                let reason = fate.failed.lock().clone().unwrap_or_else(|| "the consensus engine ended".into());
+                report.send_replace(Some(halted().unwrap_or(Failure::Restartable(reason))));
                 break;
             }
             () = tokio::time::sleep(WATCH_INTERVAL) => {}

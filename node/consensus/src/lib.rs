@@ -7,8 +7,8 @@
 //!                                                        |        ^            |
 //!                       [`chain`] <- build/judge/commit  |        |            | sign
 //!                 executor, mempool, database   <--- host actor   |            v
-//!                                                        |   net actor     [`signer`] -> [`guard`] (fsync)
-//!                                                        v        |            consensus key
+//!                                                        |   net actor     [`signer`] -> x0-sign-guard
+//!                                                        v        |            (fsync, consensus key)
 //!                                                     [`parts`]   +--> [`wire`] <-> x0-network carrier
 //!   anybody: [`certificate::verify_certificate`](bytes, validators, header hash, genesis)
 //! ```
@@ -44,11 +44,9 @@
 
 mod book;
 pub mod candidates;
-pub use x0_crypto::certificate;
 pub mod chain;
 pub mod context;
 mod engine;
-pub mod guard;
 mod host;
 mod net;
 mod node_chain;
@@ -58,8 +56,13 @@ pub mod signer;
 mod wal;
 pub mod wire;
 
+pub use x0_crypto::certificate;
+pub use x0_sign_guard as guard;
+
 pub use certificate::{Certificate, CertificateError, CertificateValidator, verify_certificate};
-pub use engine::{ConsensusError, EngineConfig, EngineHandle, EngineStatus, Failure, peer_of, start, start_on};
+pub use engine::{
+    ConsensusError, EngineConfig, EngineHandle, EngineStatus, Failure, ValidatorKey, peer_of, start, start_on,
+};
 pub use malachite_core_types::LinearTimeouts;
 pub use pacing::Pacing;
 pub use wal::WalError;

@@ -51,17 +51,17 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// The bytes that the proposer signs (domain `x0/proposal-part/v1`, with the genesis hash).
+    /// The opening as it is signed.
     #[must_use]
-    pub fn body(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(8 + 4 + 32 + 32 + 4 + 32);
-        body.extend_from_slice(&self.height.0.to_be_bytes());
-        body.extend_from_slice(&self.round.to_be_bytes());
-        body.extend_from_slice(&self.proposer.0);
-        body.extend_from_slice(&self.block.0);
-        body.extend_from_slice(&self.bytes.to_be_bytes());
-        body.extend_from_slice(&self.digest);
-        body
+    pub const fn statement(&self) -> x0_crypto::statement::Opening {
+        x0_crypto::statement::Opening {
+            height: self.height.0,
+            round: self.round,
+            proposer: self.proposer.0,
+            block: self.block.0,
+            bytes: self.bytes,
+            digest: self.digest,
+        }
     }
 
     /// The round as the engine writes it.

@@ -1,112 +1,101 @@
 //! Signing and checking of consensus messages.
 //!
-//! [`ConsensusSigner`] owns the consensus key and gives signatures only through the [`Guard`]; nothing
-//! else in the node holds that key. [`CachingVerifier`] remembers what it has verified, because the engine asks
-//! up to three times for the same vote and the network's edge has asked once before.
+//! [`ConsensusSigner`] turns the engine's messages into statements and gets signatures through a
+//! [`ConsensusKey`] only, which guards them; nothing else in the node reaches that key. [`CachingVerifier`] remembers what
+//! it has verified, because the engine asks up to three times for the same vote and the network's edge has asked once before.
 
 use crate::{
-    certificate::vote_body,
     context::{
         Address, BlockId, ChainContext, Height, Proposal, PublicKey, Signature, ValidatorSet, Vote, proposer, vote_kind,
     },
-    guard::{Guard, GuardError, Place, Signed, Statement, Step},
+    engine::Fate,
     parts::{Opening, SignedOpening},
 };
-use malachite_core_types::{
-    NilOrVal, Round, SignedMessage, Validator as _, ValidatorProof, VoteExtensionScope, VoteType,
-};
-use malachite_engine::node::{NodeMsg, NodeRef};
+use malachite_core_types::{NilOrVal, Round, SignedMessage, Validator as _, ValidatorProof, VoteExtensionScope};
 use malachite_signing::{Error as SigningError, Signer, VerificationResult, Verifier};
 use parking_lot::Mutex;
-use std::{collections::HashSet, path::Path, sync::Arc};
-use x0_crypto::SigningKey;
+use std::{collections::HashSet, sync::Arc};
+use x0_crypto::statement;
+use x0_sign_guard::{ConsensusKey, GuardError, Place, SignStats, Signed, Statement};
 
-/// The bytes that a proposer signs (domain `x0/proposal/v1`, with the genesis hash).
+/// The proposal as it is signed; `None` without a round.
 #[must_use]
-pub fn proposal_body(proposal: &Proposal) -> Vec<u8> {
-    let mut body = Vec::with_capacity(8 + 4 + 32 + 5 + 32);
-    body.extend_from_slice(&proposal.height.0.to_be_bytes());
-    body.extend_from_slice(&proposal.round.as_u32().unwrap_or(u32::MAX).to_be_bytes());
-    body.extend_from_slice(&proposal.value.0);
-    body.push(u8::from(proposal.pol_round.is_defined()));
-    body.extend_from_slice(&proposal.pol_round.as_u32().unwrap_or(0).to_be_bytes());
-    body.extend_from_slice(&proposal.proposer.0);
-    body
+pub fn proposal_statement(proposal: &Proposal) -> Option<statement::Proposal> {
+    Some(statement::Proposal {
+        height: proposal.height.0,
+        round: proposal.round.as_u32()?,
+        block: proposal.value.0,
+        pol_round: proposal.pol_round.as_u32(),
+        proposer: proposal.proposer.0,
+    })
 }
 
-fn vote_bytes(vote: &Vote) -> Option<[u8; 78]> {
-    let block = match &vote.value {
-        NilOrVal::Nil => None,
-        NilOrVal::Val(block) => Some(&block.0),
-    };
-    Some(vote_body(vote_kind(vote.kind), vote.height.0, vote.round.as_u32()?, block, &vote.voter.0))
+/// The vote as it is signed; `None` without a round.
+#[must_use]
+pub fn vote_statement(vote: &Vote) -> Option<statement::Vote> {
+    Some(statement::Vote {
+        kind: vote_kind(vote.kind),
+        height: vote.height.0,
+        round: vote.round.as_u32()?,
+        block: match &vote.value {
+            NilOrVal::Nil => None,
+            NilOrVal::Val(block) => Some(block.0),
+        },
+        voter: vote.voter.0,
+    })
 }
 
 /// Why no signature is given.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The guard refuses.
+    /// The guard refuses, or cannot answer.
     #[error(transparent)]
     Guard(#[from] GuardError),
     /// A message without a round is never signed.
     #[error("a message without a round")]
     NoRound,
-    /// The message names another signer.
-    #[error("asked to sign as {asked}; this node's key is {own}")]
-    OtherSigner {
-        /// The signer that the message names.
-        asked: Address,
-        /// This node.
-        own: Address,
-    },
     /// The blocking task that signs ended without an answer.
     #[error("the signing task ended without an answer")]
     Ended,
 }
 
-struct Inner {
-    key: SigningKey,
-    genesis: [u8; 32],
-    address: Address,
-    guard: Mutex<Guard>,
-}
-
-/// The consensus key behind its guard. Clones share both.
+/// The consensus key behind its guard. Clones share it.
 #[derive(Clone)]
-pub struct ConsensusSigner(Arc<Inner>);
+pub struct ConsensusSigner {
+    key: Arc<dyn ConsensusKey>,
+    address: Address,
+}
 
 impl core::fmt::Debug for ConsensusSigner {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "ConsensusSigner({})", self.0.address)
+        write!(f, "ConsensusSigner({})", self.address)
     }
 }
 
 impl ConsensusSigner {
-    /// Takes the key in charge. The guard's files live in `directory` and belong to this key and chain.
-    ///
-    /// # Errors
-    /// Each error of [`Guard::open`].
-    pub fn open(directory: &Path, key: SigningKey, genesis: [u8; 32]) -> Result<Self, GuardError> {
-        let binding = x0_crypto::blake2b_256(&[&genesis[..], key.public().as_bytes()].concat());
-        let guard = Mutex::new(Guard::open(directory, binding)?);
+    /// Signs with this key.
+    #[must_use]
+    pub fn new(key: Arc<dyn ConsensusKey>) -> Self {
         let address = Address(key.public().fingerprint());
-        Ok(Self(Arc::new(Inner { key, genesis, address, guard })))
+        Self { key, address }
     }
 
     /// The address under which this key votes.
     #[must_use]
-    pub fn address(&self) -> Address {
-        self.0.address
+    pub const fn address(&self) -> Address {
+        self.address
     }
 
     /// The last place that was signed.
     #[must_use]
     pub fn last(&self) -> Option<Place> {
-        self.0.guard.lock().last()
+        self.key.last()
     }
 
-    fn own(&self, asked: Address) -> Result<(), SignError> {
-        if asked == self.0.address { Ok(()) } else { Err(SignError::OtherSigner { asked, own: self.0.address }) }
+    /// What the key has done.
+    #[must_use]
+    pub fn stats(&self) -> SignStats {
+        self.key.stats()
     }
 
     /// Signs a vote. Blocks on the disk.
@@ -114,20 +103,8 @@ impl ConsensusSigner {
     /// # Errors
     /// Each variant of [`SignError`].
     pub fn vote(&self, vote: &Vote) -> Result<Signature, SignError> {
-        self.own(vote.voter)?;
-        let body = vote_bytes(vote).ok_or(SignError::NoRound)?;
-        let step = match vote.kind {
-            VoteType::Prevote => Step::Prevote,
-            VoteType::Precommit => Step::Precommit,
-        };
-        let place = Place { height: vote.height.0, round: vote.round.as_u32().ok_or(SignError::NoRound)?, step };
-        let block = match &vote.value {
-            NilOrVal::Nil => None,
-            NilOrVal::Val(block) => Some(block.0),
-        };
-        let statement = Statement { place, block, pol_round: None, body: &body };
-        let inner = &self.0;
-        Ok(inner.guard.lock().sign(&statement, || inner.key.sign_vote(&inner.genesis, &body))?.into())
+        let statement: Statement = vote_statement(vote).ok_or(SignError::NoRound)?.into();
+        Ok(self.key.sign(&statement)?.into())
     }
 
     /// Signs a proposal. Blocks on the disk.
@@ -135,14 +112,8 @@ impl ConsensusSigner {
     /// # Errors
     /// Each variant of [`SignError`].
     pub fn proposal(&self, proposal: &Proposal) -> Result<Signature, SignError> {
-        self.own(proposal.proposer)?;
-        let body = proposal_body(proposal);
-        let round = proposal.round.as_u32().ok_or(SignError::NoRound)?;
-        let place = Place { height: proposal.height.0, round, step: Step::Proposal };
-        let statement =
-            Statement { place, block: Some(proposal.value.0), pol_round: proposal.pol_round.as_u32(), body: &body };
-        let inner = &self.0;
-        Ok(inner.guard.lock().sign(&statement, || inner.key.sign_proposal(&inner.genesis, &body))?.into())
+        let statement: Statement = proposal_statement(proposal).ok_or(SignError::NoRound)?.into();
+        Ok(self.key.sign(&statement)?.into())
     }
 
     /// Signs the opening part of a new block and, with the same wait for the disk, the proposal that the
@@ -151,46 +122,35 @@ impl ConsensusSigner {
     /// # Errors
     /// Each variant of [`SignError`].
     pub fn opening(&self, opening: Opening) -> Result<SignedOpening, SignError> {
-        self.own(opening.proposer)?;
-        let (height, round) = (opening.height.0, opening.round);
-        let proposal = Proposal {
-            height: opening.height,
-            round: Round::new(round),
-            value: opening.block,
-            pol_round: Round::Nil,
-            proposer: opening.proposer,
-        };
-        let bodies = [opening.body(), proposal_body(&proposal)];
-        let statement = |step, body| Statement {
-            place: Place { height, round, step },
-            block: Some(opening.block.0),
+        let proposal = statement::Proposal {
+            height: opening.height.0,
+            round: opening.round,
+            block: opening.block.0,
             pol_round: None,
-            body,
+            proposer: opening.proposer.0,
         };
-        let (first, second) = (statement(Step::Opening, &bodies[0][..]), statement(Step::Proposal, &bodies[1][..]));
-        let inner = &self.0;
-        let [signature, _] = inner.guard.lock().sign_pair([&first, &second], |index| match index {
-            0 => inner.key.sign_proposal_part(&inner.genesis, &bodies[0]),
-            _ => inner.key.sign_proposal(&inner.genesis, &bodies[1]),
-        })?;
+        let [signature, _] = self.key.sign_pair([&opening.statement().into(), &proposal.into()])?;
         Ok(SignedOpening { opening, signature: signature.into() })
     }
 }
 
 /// The signer as the engine sees it.
 ///
-/// A contradiction is answered with what was signed before: a crash between the guard's record and the
-/// engine's log makes the engine decide anew, with other timing, what it had already signed. Saying the
-/// old word again is never a double signature, and it keeps the round going. Everything else that
-/// prevents signing is a safety failure: the engine stops and the process stays up for its operator.
+/// * A contradiction is answered with what was signed before: a crash between the guard's record and the
+///   engine's log makes the engine decide anew, with other timing, what it had already signed. Saying the
+///   old word again is never a double signature, and it keeps the round going.
+/// * A remote signer that stays away ends the engine in a way that a restart may mend.
+/// * Everything else that prevents signing is a safety failure: the engine stops and the process stays up for its operator.
+///
+/// The engine itself knows no such difference: an error here would end its actor and be called restartable.
 pub(crate) struct EngineSigner {
     signer: ConsensusSigner,
-    node: NodeRef,
+    fate: Fate,
 }
 
 impl EngineSigner {
-    pub(crate) fn new(signer: ConsensusSigner, node: NodeRef) -> Self {
-        Self { signer, node }
+    pub(crate) const fn new(signer: ConsensusSigner, fate: Fate) -> Self {
+        Self { signer, fate }
     }
 
     async fn run<T: Send + 'static>(
@@ -201,12 +161,9 @@ impl EngineSigner {
         tokio::task::spawn_blocking(move || sign(&signer)).await.map_err(|_| SignError::Ended)?
     }
 
-    /// Reports and never returns: an error would end the engine's actor, the supervisor would call that
-    /// restartable, and the restarted node would run into the same refusal.
-    async fn halt<T>(&self, error: &SignError) -> T {
-        tracing::error!(%error, "cannot sign; halting");
-        // If the supervisor is gone, nothing signs any more either.
-        let _ = self.node.cast(NodeMsg::SafetyFailure(format!("cannot sign: {error}")));
+    /// Reports and never returns.
+    async fn give_up<T>(&self, error: &SignError) -> T {
+        self.fate.cannot_sign(error);
         std::future::pending().await
     }
 }
@@ -226,7 +183,7 @@ impl Signer<ChainContext> for EngineSigner {
                 let earlier = Vote { value: value_of(&recorded), ..vote };
                 Ok(SignedMessage::new(earlier, recorded.signature.into()))
             }
-            Err(error) => self.halt(&error).await,
+            Err(error) => self.give_up(&error).await,
         }
     }
 
@@ -240,7 +197,7 @@ impl Signer<ChainContext> for EngineSigner {
                 let earlier = Proposal { value, pol_round: recorded.pol_round.into(), ..proposal };
                 Ok(SignedMessage::new(earlier, recorded.signature.into()))
             }
-            Err(error) => self.halt(&error).await,
+            Err(error) => self.give_up(&error).await,
         }
     }
 
@@ -286,13 +243,6 @@ pub struct CachingVerifier {
     verified: Arc<Mutex<Recent>>,
 }
 
-#[derive(Clone, Copy)]
-enum Purpose {
-    Vote,
-    Proposal,
-    Opening,
-}
-
 impl CachingVerifier {
     /// A verifier for the chain with this genesis hash.
     #[must_use]
@@ -300,27 +250,16 @@ impl CachingVerifier {
         Self { genesis, verified: Arc::default() }
     }
 
-    async fn check(&self, purpose: Purpose, body: Vec<u8>, signature: &Signature, key: &PublicKey) -> bool {
-        let tag = match purpose {
-            Purpose::Vote => [1u8],
-            Purpose::Proposal => [2],
-            Purpose::Opening => [3],
-        };
-        let name =
-            x0_crypto::blake2b_256(&[&tag[..], key.inner().as_bytes(), signature.inner().as_bytes(), &body].concat());
+    /// Whether this key signed the statement, which names the key.
+    pub async fn statement(&self, statement: &Statement, signature: &Signature, key: &PublicKey) -> bool {
+        let parts: [&[u8]; 4] =
+            [&[statement.place().step.byte()], key.inner().as_bytes(), signature.inner().as_bytes(), &statement.body()];
+        let name = x0_crypto::blake2b_256_of(&parts);
         if self.verified.lock().contains(&name) {
             return true;
         }
-        let (genesis, signature, key) = (self.genesis, signature.clone(), key.clone());
-        let check = move || {
-            let (key, signature) = (key.inner(), signature.inner());
-            match purpose {
-                Purpose::Vote => key.verify_vote(&genesis, &body, signature),
-                Purpose::Proposal => key.verify_proposal(&genesis, &body, signature),
-                Purpose::Opening => key.verify_proposal_part(&genesis, &body, signature),
-            }
-            .is_ok()
-        };
+        let (genesis, statement, signature, key) = (self.genesis, *statement, signature.clone(), key.clone());
+        let check = move || statement.verify(key.inner(), &genesis, signature.inner()).is_ok();
         // A task that ended without an answer has verified nothing.
         let valid = tokio::task::spawn_blocking(check).await.unwrap_or(false);
         if valid {
@@ -331,20 +270,18 @@ impl CachingVerifier {
 
     /// Whether a validator of this set signed the vote.
     pub async fn vote(&self, set: &ValidatorSet, vote: &Vote, signature: &Signature) -> bool {
-        match (set.key_of(&vote.voter), vote_bytes(vote)) {
-            (Some(key), Some(body)) => self.check(Purpose::Vote, body.to_vec(), signature, key).await,
+        match (set.key_of(&vote.voter), vote_statement(vote)) {
+            (Some(key), Some(vote)) => self.statement(&vote.into(), signature, key).await,
             _ => false,
         }
     }
 
     /// Whether the proposer of its round signed the proposal.
     pub async fn proposal(&self, set: &ValidatorSet, proposal: &Proposal, signature: &Signature) -> bool {
-        if !proposal.round.is_defined() {
-            return false;
-        }
+        let Some(statement) = proposal_statement(proposal) else { return false };
         let expected = proposer(set, proposal.height, proposal.round);
         proposal.proposer == *expected.address()
-            && self.check(Purpose::Proposal, proposal_body(proposal), signature, expected.public_key()).await
+            && self.statement(&statement.into(), signature, expected.public_key()).await
     }
 
     /// Whether the proposer of its round signed the opening part.
@@ -352,7 +289,7 @@ impl CachingVerifier {
         let opening = &signed.opening;
         let expected = proposer(set, opening.height, Round::new(opening.round));
         opening.proposer == *expected.address()
-            && self.check(Purpose::Opening, opening.body(), &signed.signature, expected.public_key()).await
+            && self.statement(&opening.statement().into(), &signed.signature, expected.public_key()).await
     }
 }
 
@@ -364,8 +301,8 @@ impl Verifier<ChainContext> for CachingVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, SigningError> {
-        let valid = match vote_bytes(vote) {
-            Some(body) => self.check(Purpose::Vote, body.to_vec(), signature, key).await,
+        let valid = match vote_statement(vote) {
+            Some(vote) => self.statement(&vote.into(), signature, key).await,
             None => false,
         };
         Ok(VerificationResult::from_bool(valid))
@@ -377,8 +314,10 @@ impl Verifier<ChainContext> for CachingVerifier {
         signature: &Signature,
         key: &PublicKey,
     ) -> Result<VerificationResult, SigningError> {
-        let valid =
-            proposal.round.is_defined() && self.check(Purpose::Proposal, proposal_body(proposal), signature, key).await;
+        let valid = match proposal_statement(proposal) {
+            Some(proposal) => self.statement(&proposal.into(), signature, key).await,
+            None => false,
+        };
         Ok(VerificationResult::from_bool(valid))
     }
 
@@ -418,7 +357,9 @@ pub fn opening_for(height: Height, round: u32, proposer: Address, block: BlockId
 mod tests {
     use super::*;
     use crate::certificate::CertificateValidator;
-    use x0_crypto::Seed;
+    use malachite_core_types::VoteType;
+    use x0_crypto::{Seed, SigningKey};
+    use x0_sign_guard::LocalKey;
 
     const GENESIS: [u8; 32] = [1; 32];
 
@@ -426,7 +367,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let key = SigningKey::from_seed(&Seed::from_bytes([5; 32])).unwrap();
         let set = ValidatorSet::new(&[CertificateValidator { public: key.public().clone(), power: 1 }]).unwrap();
-        let signer = ConsensusSigner::open(directory.path(), key, GENESIS).unwrap();
+        let key = LocalKey::open(directory.path(), key, GENESIS).unwrap();
+        let signer = ConsensusSigner::new(key.into());
         (directory, signer, set)
     }
 
@@ -453,7 +395,7 @@ mod tests {
         assert!(!verifier.vote(&set, &nil, &signature).await);
         let stranger = Vote { voter: Address([9; 32]), ..vote.clone() };
         assert!(!verifier.vote(&set, &stranger, &signature).await);
-        assert!(matches!(signer.vote(&stranger), Err(SignError::OtherSigner { .. })));
+        assert!(matches!(signer.vote(&stranger), Err(SignError::Guard(GuardError::OtherSigner { .. }))));
         assert!(matches!(signer.vote(&Vote { round: Round::Nil, ..vote }), Err(SignError::NoRound)));
     }
 
@@ -461,7 +403,7 @@ mod tests {
     async fn contradictions_are_answered_with_the_earlier_word() {
         let (_directory, signer, set) = setup();
         let (node, _join) = malachite_app::spawn::spawn_node_actor(crate::engine::test_metrics()).await.unwrap();
-        let engine = EngineSigner::new(signer.clone(), node.clone());
+        let engine = EngineSigner::new(signer.clone(), Fate::new(node.clone()));
         let voter = signer.address();
         let nil =
             Vote { kind: VoteType::Prevote, height: Height(3), round: Round::new(1), value: NilOrVal::Nil, voter };

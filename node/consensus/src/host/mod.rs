@@ -23,7 +23,7 @@ use crate::{
     candidates::{Candidates, Known},
     chain::{Chain, ChainError, Tip},
     context::{BlockId, ChainContext, Height, proposer},
-    engine::EngineConfig,
+    engine::{EngineConfig, Fate},
     net::Outbox,
     pacing::Pacer,
     parts::Assembler,
@@ -31,11 +31,7 @@ use crate::{
 };
 use malachite_core_consensus::VoteExtensionError;
 use malachite_core_types::{HeightParams, Round, Validator as _};
-use malachite_engine::{
-    host::HostMsg,
-    network::NetworkRef,
-    node::{NodeMsg, NodeRef},
-};
+use malachite_engine::{host::HostMsg, network::NetworkRef};
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::sync::Arc;
@@ -51,10 +47,9 @@ pub(crate) struct Shared {
     pub pacer: Arc<Pacer>,
     pub network: NetworkRef<ChainContext>,
     pub outbox: Outbox,
-    pub node: NodeRef,
     pub tip: watch::Sender<Tip>,
     pub round: watch::Sender<(u64, u32)>,
-    pub halted: Arc<Mutex<Option<String>>>,
+    pub fate: Fate,
     pub assembler: Mutex<Assembler>,
     pub candidates: Mutex<Candidates>,
     /// Places for whole blocks that wait for their execution, and for those that wait for the block before.
@@ -109,18 +104,12 @@ impl Shared {
         let _ = tip.wait_for(|tip| tip.height >= height).await;
     }
 
-    /// The node must not go on, and must not be restarted by a machine either.
     fn halt(&self, reason: String) {
-        tracing::error!(%reason, "safety halt");
-        self.halted.lock().get_or_insert_with(|| reason.clone());
-        // Without a supervisor the engine is gone already.
-        let _ = self.node.cast(NodeMsg::SafetyFailure(reason));
+        self.fate.halt(reason);
     }
 
-    /// The node cannot go on; a restart may help.
     fn fail(&self, reason: &str) {
-        tracing::error!(%reason, "consensus stops");
-        self.node.stop(Some(reason.to_owned()));
+        self.fate.fail(reason);
     }
 }
 

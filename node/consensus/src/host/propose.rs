@@ -4,7 +4,6 @@ use super::{Known, Shared, store::Envelope};
 use crate::{
     chain::ChainError,
     context::{BlockId, ChainContext, Height},
-    guard::GuardError,
     parts::{Part, SignedOpening, body_parts},
     signer::{SignError, opening_for},
 };
@@ -23,6 +22,7 @@ use std::{
     },
     time::Duration,
 };
+use x0_sign_guard::GuardError;
 
 /// Tells the streams of one node apart when it sends a block again.
 static STREAMS: AtomicU32 = AtomicU32::new(0);
@@ -72,7 +72,7 @@ async fn propose(
             Ok(None)
         }
         Err(error) => {
-            shared.halt(format!("cannot sign a proposal: {error}"));
+            shared.fate.cannot_sign(&error);
             Ok(None)
         }
     }

@@ -1,8 +1,13 @@
 //! The guard under repeats, contradictions, crashes at every byte, and damage.
 
 use super::*;
+use crate::slot::COPY_BYTES;
 use proptest::prelude::*;
-use std::cell::Cell;
+use std::{cell::Cell, os::unix::fs::FileExt};
+use x0_crypto::{
+    SIGNATURE_BYTES,
+    statement::{Opening, Proposal, Step, Vote, VoteKind},
+};
 
 const BINDING: [u8; 32] = [3; 32];
 
@@ -17,8 +22,19 @@ fn fresh(counter: &Cell<u32>) -> impl FnOnce() -> Result<Signature, x0_crypto::C
     }
 }
 
-fn statement(height: u64, round: u32, step: Step, body: &[u8]) -> Statement<'_> {
-    Statement { place: Place { height, round, step }, block: Some([body[0]; 32]), pol_round: None, body }
+/// A statement about the block that the first byte of `body` stands for.
+fn statement(height: u64, round: u32, step: Step, body: &[u8]) -> Statement {
+    let (block, signer) = ([body[0]; 32], [1; 32]);
+    match step {
+        Step::Opening => Opening { height, round, proposer: signer, block, bytes: 1, digest: block }.into(),
+        Step::Proposal => Proposal { height, round, block, pol_round: None, proposer: signer }.into(),
+        Step::Prevote => Vote { kind: VoteKind::Prevote, height, round, block: Some(block), voter: signer }.into(),
+        Step::Precommit => Vote { kind: VoteKind::Precommit, height, round, block: Some(block), voter: signer }.into(),
+    }
+}
+
+fn at_place(place: Place, body: &[u8]) -> Statement {
+    statement(place.height, place.round, place.step, body)
 }
 
 #[test]
@@ -60,19 +76,56 @@ fn one_process_one_key_one_chain() {
 }
 
 #[test]
-fn damage_before_the_last_record_is_no_torn_write() {
+fn one_damaged_copy_is_repaired_and_two_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let counter = Cell::new(0);
     let mut guard = Guard::open(directory.path(), BINDING).unwrap();
-    for round in 0..3 {
-        guard.sign(&statement(1, round, Step::Prevote, b"A"), fresh(&counter)).unwrap();
-    }
+    let signatures: Vec<_> =
+        (0..3).map(|round| guard.sign(&statement(1, round, Step::Prevote, b"A"), fresh(&counter)).unwrap()).collect();
     drop(guard);
     let path = directory.path().join("signed-a");
-    let mut bytes = std::fs::read(&path).unwrap();
-    bytes[RECORD_BYTES + 45] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
+    let flip = |at: usize| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    // The last record's first copy, then the middle one's second copy: both come back, also for the next damage.
+    for damaged in [2 * RECORD_BYTES + 45, COPY_BYTES + RECORD_BYTES + 45] {
+        flip(damaged);
+        let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+        assert_eq!(guard.repaired(), 1);
+        for (round, signature) in signatures.iter().enumerate() {
+            let again = statement(1, u32::try_from(round).unwrap(), Step::Prevote, b"A");
+            assert_eq!(guard.sign(&again, fresh(&counter)).unwrap(), *signature);
+        }
+        drop(guard);
+        assert_eq!(Guard::open(directory.path(), BINDING).unwrap().repaired(), 0);
+    }
+    flip(RECORD_BYTES + 45);
+    flip(COPY_BYTES + RECORD_BYTES + 99);
     assert!(matches!(Guard::open(directory.path(), BINDING), Err(GuardError::Damaged { index: 1, .. })));
+}
+
+#[test]
+fn a_guard_of_the_first_form_gets_its_second_copies() {
+    let directory = tempfile::tempdir().unwrap();
+    let counter = Cell::new(0);
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    let old = guard.sign(&statement(1, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    let last = guard.sign(&statement(2, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap();
+    drop(guard);
+    // The first form: one copy, files as long as their records, no marker.
+    std::fs::remove_file(directory.path().join(FORMAT_NAME)).unwrap();
+    for name in SLOT_NAMES {
+        OpenOptions::new().write(true).open(directory.path().join(name)).unwrap().set_len(4096).unwrap();
+    }
+    let mut guard = Guard::open(directory.path(), BINDING).unwrap();
+    assert_eq!(guard.repaired(), 2);
+    assert_eq!(guard.sign(&statement(2, 0, Step::Prevote, b"A"), fresh(&counter)).unwrap(), last);
+    assert_ne!(old, last);
+    assert!(guard.sign(&statement(1, 0, Step::Prevote, b"B"), fresh(&counter)).is_err());
+    drop(guard);
+    assert_eq!(Guard::open(directory.path(), BINDING).unwrap().repaired(), 0);
 }
 
 #[test]
@@ -100,7 +153,7 @@ fn a_very_long_height_moves_to_the_other_slot_and_stays_safe() {
 fn a_pair_is_signed_together_or_not_at_all() {
     let directory = tempfile::tempdir().unwrap();
     let counter = Cell::new(0);
-    let make = |_| fresh(&counter)();
+    let make = |_: &Statement| fresh(&counter)();
     let mut guard = Guard::open(directory.path(), BINDING).unwrap();
     let (opening, proposal) = (statement(1, 0, Step::Opening, b"A"), statement(1, 0, Step::Proposal, b"A"));
     let [first, second] = guard.sign_pair([&opening, &proposal], make).unwrap();
@@ -138,7 +191,7 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(heights, rounds, step, body)| Action::Advance { heights, rounds, step, body }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(which, same)| Action::Repeat { which, same }),
         1 => Just(Action::Restart),
-        2 => (0usize..RECORD_BYTES, any::<u8>()).prop_map(|(written, body)| Action::Crash { written, body }),
+        2 => (0usize..2 * RECORD_BYTES, any::<u8>()).prop_map(|(written, body)| Action::Crash { written, body }),
     ]
 }
 
@@ -156,7 +209,11 @@ fn tear(guard: Guard, directory: &Path, place: Place, body: u8, written: usize) 
         },
         &BINDING,
     );
-    guard.slots[slot].file.write_all_at(&record[..written], (index * RECORD_BYTES) as u64).unwrap();
+    // The first copy, and then the second one: the crash comes after so many bytes of both together.
+    let first = written.min(RECORD_BYTES);
+    let offset = (index * RECORD_BYTES) as u64;
+    guard.slots[slot].file.write_all_at(&record[..first], offset).unwrap();
+    guard.slots[slot].file.write_all_at(&record[..written - first], COPY_BYTES as u64 + offset).unwrap();
     drop(guard);
     assert!(directory.exists());
 }
@@ -173,6 +230,8 @@ proptest! {
         // The model: everything that left the process.
         let mut history: Vec<(Place, Vec<u8>, Signature)> = Vec::new();
         let mut at = Place { height: 1, round: 0, step: Step::Opening };
+        // The last record that a crash left whole although its signature was never given.
+        let mut kept = None;
         for action in actions {
             match action {
                 Action::Advance { heights, rounds, step, body } => {
@@ -182,7 +241,7 @@ proptest! {
                         Place { height: at.height, round: at.round + rounds, step: Step::ALL[step] }
                     };
                     let body = vec![body];
-                    let request = Statement { place: next, block: None, pol_round: None, body: &body };
+                    let request = at_place(next, &body);
                     match guard.sign(&request, fresh(&counter)) {
                         Ok(signature) => {
                             for (place, earlier, stored) in &history {
@@ -201,7 +260,7 @@ proptest! {
                 Action::Repeat { which, same } if !history.is_empty() => {
                     let (place, body, signature) = history[which % history.len()].clone();
                     let asked = if same { body } else { vec![body[0].wrapping_add(1)] };
-                    let request = Statement { place, block: None, pol_round: None, body: &asked };
+                    let request = at_place(place, &asked);
                     match guard.sign(&request, fresh(&counter)) {
                         Ok(again) => prop_assert!(same && again == signature),
                         Err(GuardError::Conflict { recorded }) => {
@@ -221,7 +280,13 @@ proptest! {
                     let next = Place { height: at.height, round: at.round + 1, step: Step::Opening };
                     tear(guard, directory.path(), next, body, written);
                     guard = Guard::open(directory.path(), BINDING).unwrap();
-                    prop_assert_eq!(guard.last(), history.iter().map(|(place, ..)| *place).max());
+                    // A record whose first copy is whole counts, whether its signature was given or not.
+                    if written >= RECORD_BYTES {
+                        at = next;
+                        kept = Some(next);
+                    }
+                    let given = history.iter().map(|(place, ..)| *place).max();
+                    prop_assert_eq!(guard.last(), given.max(kept));
                 }
             }
         }
