@@ -93,7 +93,7 @@ pub struct DealFilter {
     pub provider: Option<AccountId>,
     /// Only on this node.
     pub node: Option<AccountId>,
-    /// Only in this state, by name (`Active`, ...).
+    /// Only in this state, one of [`DEAL_STATES`]; other names are refused.
     pub state: Option<String>,
     /// Only deals that are not over.
     pub live: bool,
@@ -102,6 +102,10 @@ pub struct DealFilter {
     /// Most results; the node's own bound is smaller or equal to [`PAGE_MAX`].
     pub limit: Option<u32>,
 }
+
+/// The names of all states of a deal, in the order of its life.
+pub const DEAL_STATES: [&str; 9] =
+    ["Funded", "Active", "Suspect", "Frozen", "Completed", "Cancelled", "Exhausted", "Failed", "Expired"];
 
 /// Most elements of one page of listings, deals or history.
 pub const PAGE_MAX: u32 = 256;

@@ -54,6 +54,7 @@ mod module;
 mod node;
 mod params;
 mod payment;
+mod per_block;
 mod rate;
 mod state;
 mod system;

@@ -2,16 +2,21 @@
 
 use crate::{
     did::endpoint,
-    error::{RpcResult, error},
-    module::{Module, Registered, blocking},
+    error::{RpcResult, error, invalid_params},
+    module::{Module, Registered, asynchronous, blocking},
     node::Node,
     params::Args,
+    per_block::PerBlock,
 };
 use pallet_x0_janitor::Place;
 use pallet_x0_marketplace::{self as pallet, Deal, MeterReading};
+use std::sync::Arc;
 use x0_rpc_types::{
     Amount, Number, error as code,
-    market::{self as shape, DealFilter, DealMeter, ListingFilter, PAGE_MAX, RECENT_SLOTS_MAX, SlotVerdict, Solvency},
+    market::{
+        self as shape, DEAL_STATES, DealFilter, DealMeter, ListingFilter, PAGE_MAX, RECENT_SLOTS_MAX, SlotVerdict,
+        Solvency,
+    },
 };
 use x0_runtime::Runtime;
 use x0_types::{
@@ -24,10 +29,18 @@ use x0_types::{
 pub(crate) fn register(module: &mut Module) -> Registered {
     blocking(module, "market_listings", listings)?;
     blocking(module, "market_listing", listing)?;
-    blocking(module, "market_deals", deals)?;
+    asynchronous(module, "market_deals", |node, args| Box::pin(deals(node, args)))?;
     blocking(module, "market_deal", deal)?;
     blocking(module, "market_dealMeter", deal_meter)?;
-    blocking(module, "market_solvency", solvency)
+    asynchronous(module, "market_solvency", |node, args| Box::pin(solvency(node, args)))
+}
+
+/// What takes a walk over the whole market, kept by block.
+#[derive(Default)]
+pub(crate) struct Walks {
+    /// All deals in the order of their numbers.
+    deals: PerBlock<Vec<(DealId, Deal<AccountId>)>>,
+    solvency: PerBlock<Solvency>,
 }
 
 /// The page's size: what was asked for, at most [`PAGE_MAX`].
@@ -78,11 +91,26 @@ fn listing(node: &Node, mut args: Args) -> RpcResult<shape::Listing> {
         .ok_or_else(|| error(code::NOT_FOUND, format!("No listing {id} (closed listings are not kept)")))
 }
 
-fn deals(node: &Node, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
+async fn deals(node: Arc<Node>, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
     let filter: DealFilter = args.optional_text("filter")?.unwrap_or_default();
     let at = args.block()?;
     args.end()?;
-    node.read(at, move |_| {
+    if let Some(unknown) = filter.state.as_deref().filter(|state| !DEAL_STATES.contains(state)) {
+        return Err(invalid_params(format!("'state': no state '{unknown:.40}', only {}", DEAL_STATES.join(", "))));
+    }
+    let block = at_or_head(&node, at).await?;
+    let all = node
+        .market
+        .deals
+        .get(&node, block, move |node| {
+            node.read(Some(block), |_| {
+                let mut all: Vec<_> = pallet::Deals::<Runtime>::iter().collect();
+                all.sort_unstable_by_key(|(id, _)| *id);
+                all
+            })
+        })
+        .await?;
+    node.run(move |node| {
         let keep = |deal: &Deal<AccountId>| {
             meets(filter.renter.as_ref(), &deal.renter)
                 && meets(filter.provider.as_ref(), &deal.provider)
@@ -90,9 +118,21 @@ fn deals(node: &Node, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
                 && filter.state.as_ref().is_none_or(|state| *state == format!("{:?}", deal.state))
                 && !(filter.live && deal.state.is_terminal())
         };
-        let found = select(pallet::Deals::<Runtime>::iter(), filter.after, filter.limit, keep);
-        found.into_iter().map(|(id, deal)| deal_shape(id, deal)).collect()
+        let found = all
+            .iter()
+            .filter(|(id, deal)| filter.after.is_none_or(|Number(after)| *id > after) && keep(deal))
+            .take(page(filter.limit));
+        node.read(Some(block), |_| found.map(|(id, deal)| deal_shape(*id, deal.clone())).collect())
     })
+    .await
+}
+
+/// The block that `at` names, or the head.
+async fn at_or_head(node: &Arc<Node>, at: Option<Hash>) -> RpcResult<Hash> {
+    match at {
+        None => Ok(node.head().hash),
+        Some(_) => node.run(move |node| node.block(at)).await.map(|(hash, _)| hash),
+    }
 }
 
 fn deal(node: &Node, mut args: Args) -> RpcResult<shape::Deal> {
@@ -118,11 +158,15 @@ fn deal_meter(node: &Node, mut args: Args) -> RpcResult<DealMeter> {
     .ok_or_else(|| no_deal(id))
 }
 
-fn solvency(node: &Node, mut args: Args) -> RpcResult<Solvency> {
+async fn solvency(node: Arc<Node>, mut args: Args) -> RpcResult<Solvency> {
     let at = args.block()?;
     args.end()?;
-    let (_, number) = node.block(at)?;
-    node.read(at, |block| read_solvency(block, number))
+    let block = at_or_head(&node, at).await?;
+    let compute = move |node: &Node| {
+        let (_, number) = node.block(Some(block))?;
+        node.read(Some(block), |block| read_solvency(block, number))
+    };
+    node.market.solvency.get(&node, block, compute).await.map(|solvency| (*solvency).clone())
 }
 
 fn rate(rate: Rate) -> shape::Rate {
@@ -281,6 +325,20 @@ fn read_solvency(block: Hash, number: u32) -> Solvency {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use x0_types::deal::DealState;
+
+    #[test]
+    fn the_states_that_clients_may_ask_for_are_those_of_the_chain() {
+        use DealState::{Active, Cancelled, Completed, Exhausted, Expired, Failed, Frozen, Funded, Suspect};
+        let all = [Funded, Active, Suspect, Frozen, Completed, Cancelled, Exhausted, Failed, Expired];
+        // A new state has to be named here and there: this does not compile without it.
+        for state in all {
+            match state {
+                Funded | Active | Suspect | Frozen | Completed | Cancelled | Exhausted | Failed | Expired => {}
+            }
+        }
+        assert_eq!(all.map(|state| format!("{state:?}")), DEAL_STATES);
+    }
 
     #[test]
     fn pages_come_in_the_order_of_numbers_and_go_on_after_the_last() {

@@ -2,6 +2,7 @@
 //! function, and the method table stays exact.
 
 use crate::{error::RpcResult, node::Node, params::Args};
+use futures::future::BoxFuture;
 use jsonrpsee::{RpcModule, core::RegisterMethodError};
 use serde::Serialize;
 use std::sync::Arc;
@@ -29,6 +30,24 @@ where
     module.register_async_method(name, move |params, node: Arc<Arc<Node>>, _| async move {
         let args = Args::new(&params)?;
         node.run(move |node| f(node, args)).await
+    })?;
+    Ok(())
+}
+
+/// What an asynchronous method returns.
+type Answer<R> = BoxFuture<'static, RpcResult<R>>;
+
+/// Registers a method that waits for others; it runs its own blocking work with [`Node::run`].
+pub(crate) fn asynchronous<R>(
+    module: &mut Module,
+    name: &'static str,
+    f: fn(Arc<Node>, Args) -> Answer<R>,
+) -> Registered
+where
+    R: Serialize + Clone + Send + 'static,
+{
+    module.register_async_method(name, move |params, node: Arc<Arc<Node>>, _| async move {
+        f(Arc::clone(&node), Args::new(&params)?).await
     })?;
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! What the RPC methods share: the node's parts, and the rule that nothing blocks the async threads.
 
-use crate::error::{RpcResult, error, internal, unknown_block};
+use crate::{
+    error::{RpcResult, error, internal, unknown_block},
+    market::Walks,
+};
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use x0_executor::Executor;
@@ -46,6 +49,8 @@ pub struct Node {
     pub(crate) log: Option<LogControl>,
     /// Height at start, for `system_syncState`.
     pub(crate) started_at: u32,
+    /// Answers about the whole market.
+    pub(crate) market: Walks,
     executions: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -68,6 +73,7 @@ impl Node {
             info,
             log,
             started_at,
+            market: Walks::default(),
             executions: Arc::new(Semaphore::new(RPC_EXECUTIONS_MAX)),
             waiting: Arc::new(Semaphore::new(RPC_WAITING_MAX)),
         }

@@ -408,4 +408,8 @@ async fn an_untouched_market_is_empty_and_solvent() {
         serde_json::from_value(ask(&client, "measurement_status", json!([])).await).unwrap();
     assert_eq!((status.slot_ms, status.nodes_total), (1_000, 0));
     assert_eq!(refusal(&client, "market_deals", json!([{ "stat": "Active" }])).await.0, -32602, "unknown filter");
+    let (code, message, _) = refusal(&client, "market_deals", json!([{ "state": "active" }])).await;
+    assert!(code == -32602 && message.contains("'active'") && message.contains("Suspect"), "{message}");
+    let unknown = json!([Hash::repeat_byte(3)]);
+    assert_eq!(refusal(&client, "market_solvency", unknown).await.0, x0_rpc_types::error::UNKNOWN_BLOCK);
 }
