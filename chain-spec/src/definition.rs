@@ -1,11 +1,11 @@
 //! The network definition and its JSON form.
 
-use crate::{ChainSpecError, reader::Field};
+use crate::{ChainSpecError, peers::check_peer, reader::Field};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{io::Read, path::Path};
 use x0_limits::{BLOCK_INTERVAL_BUSY_MS, BLOCK_INTERVAL_IDLE_DEV_MS, BLOCK_INTERVAL_IDLE_MS, CHAIN_SPEC_BYTES_MAX};
-use x0_runtime::presets;
+use x0_runtime::{presets, version};
 use x0_types::{
     AccountId, MlDsa65PublicKey, Moment,
     account::{DECIMALS, SS58_PREFIX, SYMBOL},
@@ -17,7 +17,7 @@ const INTERVAL_MS_MAX: u64 = 3_600_000;
 const SLOT_MS_MAX: u64 = 600_000;
 /// Start of the slot count of the preset `dev`: 1 January 2026, 00:00 UTC. A fixed time gives every
 /// development chain the same first block.
-const DEV_GENESIS_TIME_MS: Moment = 1_767_225_600_000;
+pub(crate) const DEV_GENESIS_TIME_MS: Moment = 1_767_225_600_000;
 
 /// What a network is for. It decides whether sudo works, and what wallets show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ const DEV_GENESIS_TIME_MS: Moment = 1_767_225_600_000;
 pub enum ChainType {
     /// A chain that one developer runs: keys are public, sudo works.
     Development,
-    /// A private network of several nodes for tests: sudo works.
+    /// A private network of several nodes for tests: no sudo, the validators decide together.
     Local,
     /// A network with value: no sudo.
     Live,
@@ -40,6 +40,9 @@ pub struct ChainSpec {
     pub id: String,
     /// What the network is for.
     pub chain_type: ChainType,
+    /// The version of the rules under which the first block runs. It never changes afterwards, also
+    /// when the rules do.
+    pub spec_version: u32,
     /// When slot 0 begins, milliseconds since the Unix epoch.
     pub genesis_time_ms: Moment,
     /// Length of a measuring slot, milliseconds.
@@ -50,6 +53,10 @@ pub struct ChainSpec {
     pub consensus: Consensus,
     /// The validators of the first blocks.
     pub validators: Vec<Validator>,
+    /// Where a node finds the others for the first time: `<peer key>@<host>:<port>`, the key in 64
+    /// hexadecimal digits. Not part of the genesis block.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boot_peers: Vec<String>,
     /// Everything else about the first state.
     pub genesis: Genesis,
 }
@@ -115,7 +122,7 @@ pub struct Genesis {
 
 impl ChainSpec {
     /// Names of the presets of this crate.
-    pub const PRESETS: &'static [&'static str] = &["dev"];
+    pub const PRESETS: &'static [&'static str] = &["dev", "local"];
 
     /// A preset; `None` for an unknown name.
     ///
@@ -124,6 +131,7 @@ impl ChainSpec {
     pub fn preset(name: &str) -> Result<Option<Self>, ChainSpecError> {
         match name {
             "dev" => Self::dev().map(Some),
+            "local" => Self::local().map(Some),
             _ => Ok(None),
         }
     }
@@ -133,21 +141,35 @@ impl ChainSpec {
     /// # Errors
     /// When the development keys cannot be derived.
     pub fn dev() -> Result<Self, ChainSpecError> {
-        let key = |role| presets::dev_key(presets::DEV_VALIDATOR, role);
         Ok(Self {
             name: "x0tta6bl4 Development".to_owned(),
             id: "dev".to_owned(),
             chain_type: ChainType::Development,
+            spec_version: version::FIRST_SPEC,
             genesis_time_ms: DEV_GENESIS_TIME_MS,
             slot_ms: x0_limits::SLOT_MS_DEV,
             properties: Properties::default(),
             consensus: Consensus::default_of(ChainType::Development),
-            validators: vec![Validator {
-                controller: presets::dev_account(presets::DEV_VALIDATOR)?,
-                power: 1,
-                keys: Keys { consensus: key("consensus")?, network: key("network")?, reporter: key("reporter")? },
-            }],
+            validators: vec![Validator::dev(presets::DEV_VALIDATOR)?],
+            boot_peers: Vec::new(),
             genesis: Genesis { preset: Some("dev".to_owned()), patch: Value::Null },
+        })
+    }
+
+    /// A chain of four validators with known keys and no superuser: what tests of several nodes run.
+    ///
+    /// # Errors
+    /// When the development keys cannot be derived.
+    pub fn local() -> Result<Self, ChainSpecError> {
+        let validators = presets::LOCAL_VALIDATORS.iter().map(|name| Validator::dev(name));
+        Ok(Self {
+            name: "x0tta6bl4 Local".to_owned(),
+            id: "local".to_owned(),
+            chain_type: ChainType::Local,
+            consensus: Consensus::default_of(ChainType::Local),
+            validators: validators.collect::<Result<_, _>>()?,
+            genesis: Genesis { preset: Some("local".to_owned()), patch: Value::Null },
+            ..Self::dev()?
         })
     }
 
@@ -190,11 +212,13 @@ impl ChainSpec {
             "name",
             "id",
             "chain_type",
+            "spec_version",
             "genesis_time_ms",
             "slot_ms",
             "properties",
             "consensus",
             "validators",
+            "boot_peers",
             "genesis",
         ])?;
         let chain_type: ChainType = root.get("chain_type")?;
@@ -203,6 +227,7 @@ impl ChainSpec {
             name: root.get("name")?,
             id: read_id(&root.required("id")?)?,
             chain_type,
+            spec_version: read_spec_version(root.optional("spec_version"))?,
             genesis_time_ms: root.get("genesis_time_ms")?,
             slot_ms: root.number("slot_ms", default_slot_ms, x0_limits::SLOT_MS_DEV, SLOT_MS_MAX)?,
             properties: root.optional("properties").map_or_else(|| Ok(Properties::default()), Properties::read)?,
@@ -210,6 +235,7 @@ impl ChainSpec {
                 .optional("consensus")
                 .map_or_else(|| Ok(Consensus::default_of(chain_type)), |field| Consensus::read(field, chain_type))?,
             validators: read_validators(&root.required("validators")?)?,
+            boot_peers: root.optional("boot_peers").map_or_else(|| Ok(Vec::new()), |field| read_boot_peers(&field))?,
             genesis: root.optional("genesis").map_or_else(|| Ok(Genesis::default()), Genesis::read)?,
         };
         spec.check_preset(&root)?;
@@ -236,6 +262,34 @@ fn read_id(field: &Field<'_>) -> Result<String, ChainSpecError> {
         return Err(field.error("must be 1 to 32 lower-case letters, digits or `-`"));
     }
     Ok(id)
+}
+
+fn read_spec_version(field: Option<Field<'_>>) -> Result<u32, ChainSpecError> {
+    let Some(field) = field else { return Ok(version::FIRST_SPEC) };
+    let spec_version: u32 = field.parse()?;
+    if version::SUPPORTED_SPECS.contains(&spec_version) {
+        return Ok(spec_version);
+    }
+    let known = version::SUPPORTED_SPECS;
+    Err(field.error(format!("this program does not know version {spec_version} of the rules; it knows {known:?}")))
+}
+
+fn read_boot_peers(field: &Field<'_>) -> Result<Vec<String>, ChainSpecError> {
+    let elements = field.elements()?;
+    if elements.len() > x0_limits::BOOT_PEERS_MAX {
+        let max = x0_limits::BOOT_PEERS_MAX;
+        return Err(field.error(format!("{} peers, at most {max} are allowed", elements.len())));
+    }
+    let mut peers: Vec<String> = Vec::new();
+    for element in elements {
+        let peer: String = element.parse()?;
+        check_peer(&peer).map_err(|reason| element.error(reason))?;
+        if peers.contains(&peer) {
+            return Err(element.error("the peer stands in the list already"));
+        }
+        peers.push(peer);
+    }
+    Ok(peers)
 }
 
 fn read_validators(field: &Field<'_>) -> Result<Vec<Validator>, ChainSpecError> {
@@ -327,6 +381,16 @@ impl Consensus {
 }
 
 impl Validator {
+    /// A validator with the known keys of a development name.
+    fn dev(name: &str) -> Result<Self, ChainSpecError> {
+        let key = |role| presets::dev_key(name, role);
+        Ok(Self {
+            controller: presets::dev_account(name)?,
+            power: 1,
+            keys: Keys { consensus: key("consensus")?, network: key("network")?, reporter: key("reporter")? },
+        })
+    }
+
     fn read(field: &Field<'_>) -> Result<Self, ChainSpecError> {
         let field = field.clone().only(&["controller", "power", "keys"])?;
         Ok(Self {

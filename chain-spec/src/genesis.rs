@@ -30,7 +30,11 @@ impl ChainSpec {
         {
             patches.push(preset);
         }
-        patches.push(json!({ "network": { "development": self.chain_type != ChainType::Live } }));
+        patches.push(json!({ "network": {
+            "id": self.id,
+            "development": self.chain_type == ChainType::Development,
+            "specVersion": self.spec_version,
+        } }));
         patches.push(presets::validators_patch(&self.genesis_validators()));
         patches.push(presets::time_patch(self.genesis_time_ms, self.slot_ms));
         if let Value::Object(patch) = &self.genesis.patch {

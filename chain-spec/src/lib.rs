@@ -13,7 +13,9 @@
 //!
 //! # Correctness
 //! The genesis block depends on the file's meaning only, not on its layout: two files with the same
-//! values give the same hash. Pacing and timeouts are not part of it, so that they can be tuned.
+//! values give the same hash. Pacing, timeouts and boot peers are not part of it, so that they can be
+//! tuned; neither are name and properties. The id is: two networks that differ in their id only have
+//! different genesis hashes.
 //!
 //! # Limits
 //! Files of at most `x0_limits::CHAIN_SPEC_BYTES_MAX` bytes.
@@ -36,6 +38,8 @@
 mod definition;
 mod error;
 mod genesis;
+mod local;
+mod peers;
 mod reader;
 
 #[cfg(test)]
@@ -44,3 +48,4 @@ mod tests;
 pub use definition::{ChainSpec, ChainType, Consensus, Genesis, Keys, Properties, Validator};
 pub use error::ChainSpecError;
 pub use genesis::RawGenesis;
+pub use local::{CONTROLLER_ENDOWMENT, LocalNetwork, REPORTER_ENDOWMENT, ValidatorKeys};

@@ -1,6 +1,8 @@
 use super::*;
 use serde_json::{Value, json};
 
+const PEER: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff@node-1.example:30333";
+
 fn dev_json() -> Value {
     serde_json::from_str(&ChainSpec::dev().unwrap().to_json().unwrap()).unwrap()
 }
@@ -35,6 +37,10 @@ fn errors_name_the_field() {
         ("no validators", Box::new(|v| v["validators"] = json!([])), "`validators`: 0 validators"),
         ("preset", Box::new(|v| v["genesis"]["preset"] = json!("main")), "`genesis.preset`: unknown preset"),
         ("live preset", Box::new(|v| v["chain_type"] = json!("live")), "`genesis.preset`: presets have public keys"),
+        ("spec", Box::new(|v| v["spec_version"] = json!(77)), "`spec_version`: this program does not know version 77"),
+        ("peers", Box::new(|v| v["boot_peers"] = json!("host:1")), "`boot_peers`: must be an array"),
+        ("peer", Box::new(|v| v["boot_peers"] = json!([PEER, "host:1"])), "`boot_peers[1]`: must be <peer key>@"),
+        ("peer twice", Box::new(|v| v["boot_peers"] = json!([PEER, PEER])), "`boot_peers[1]`: the peer stands"),
         ("prefix", Box::new(|v| v["properties"]["ss58_prefix"] = json!(0)), "`properties.ss58_prefix`"),
     ];
     for (name, change, expected) in cases {
@@ -98,6 +104,15 @@ fn genesis_hash_depends_on_meaning_only() {
     paced.consensus.busy_ms += 1;
     assert_eq!(paced.genesis_hash().unwrap(), hash);
 
+    paced.boot_peers = vec![PEER.to_owned()];
+    paced.name = "Another name".to_owned();
+    assert_eq!(ChainSpec::from_json(&paced.to_json().unwrap()).unwrap().genesis_hash().unwrap(), hash);
+
+    // Signatures carry the genesis hash, so two networks never share it.
+    let mut twin = spec.clone();
+    twin.id = "twin".to_owned();
+    assert_ne!(twin.genesis_hash().unwrap(), hash);
+
     let mut other = spec.clone();
     other.validators[0].power = 2;
     assert_ne!(other.genesis_hash().unwrap(), hash);
@@ -113,7 +128,7 @@ fn raw_genesis_shows_the_state() {
     let raw = ChainSpec::dev().unwrap().raw_genesis().unwrap();
     assert_eq!(raw.genesis_hash, ChainSpec::dev().unwrap().genesis_hash().unwrap());
     let code = format!("0x{}", hex::encode(b":code"));
-    let marker = format!("0x{}", hex::encode(x0_runtime::network::code_marker(x0_runtime::version::SPEC_VERSION)));
+    let marker = format!("0x{}", hex::encode(x0_runtime::network::code_marker(x0_runtime::version::FIRST_SPEC)));
     assert_eq!(raw.state.get(&code), Some(&marker));
 }
 
@@ -122,7 +137,89 @@ fn raw_genesis_shows_the_state() {
 /// change must be meant.
 #[test]
 fn dev_genesis_hash_is_known() {
-    const KNOWN: &str = "0x4239c902ddf7562cac2a06c84caf4a7003fbe2fa85217b22792fa6328590acab";
+    const KNOWN: &str = "0x3357bfc2a3c95404196ba0ac0d16d402ba3c8e7259f1b0b4a9f24aedb397f86f";
     let hash = ChainSpec::dev().unwrap().genesis_hash().unwrap();
     assert_eq!(format!("{hash:?}"), KNOWN);
+}
+
+/// A peer is a key, a host and a port; addresses of the sixth version stand in brackets.
+#[test]
+fn boot_peers_have_a_key_a_host_and_a_port() {
+    let key = &PEER[..64];
+    for good in [PEER.to_owned(), format!("{key}@10.0.0.1:1"), format!("{key}@[2001:db8::1]:65535")] {
+        peers::check_peer(&good).unwrap();
+    }
+    let cases = [
+        (String::new(), "must be <peer key>"),
+        (format!("{}@h:1", &key[1..]), "64 lower-case"),
+        (format!("{}@h:1", key.to_uppercase()), "64 lower-case"),
+        (format!("{key}@host"), "has no port"),
+        (format!("{key}@:1"), "the host must"),
+        (format!("{key}@a b:1"), "the host must"),
+        (format!("{key}@host:0"), "is no port"),
+        (format!("{key}@host:65536"), "is no port"),
+    ];
+    for (text, expected) in cases {
+        let error = peers::check_peer(&text).unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+}
+
+/// The preset of four validators starts, has its own hash, and nobody who may use sudo.
+#[test]
+fn the_local_preset_starts_without_sudo() {
+    let spec = ChainSpec::preset("local").unwrap().unwrap();
+    assert_eq!((spec.validators.len(), spec.chain_type), (4, ChainType::Local));
+    assert_eq!(ChainSpec::from_json(&spec.to_json().unwrap()).unwrap(), spec);
+    assert_ne!(spec.genesis_hash().unwrap(), ChainSpec::dev().unwrap().genesis_hash().unwrap());
+    let config = spec.genesis_config().unwrap();
+    assert_eq!(config["network"], json!({ "id": "local", "development": false, "specVersion": 1 }));
+    assert_eq!(config["sudo"]["key"], Value::Null);
+}
+
+fn keys(n: u8) -> ValidatorKeys {
+    let key = |role: u8| {
+        let mut bytes = [n; x0_types::key::PUBLIC_KEY_BYTES];
+        bytes[0] = role;
+        x0_types::MlDsa65PublicKey(Box::new(bytes))
+    };
+    let controller = x0_types::AccountId::new([n; 32]);
+    ValidatorKeys { controller, consensus: key(1), network: key(2), reporter: key(3) }
+}
+
+/// A private network is a definition like any other, and everybody who must pay fees has money.
+#[test]
+fn a_private_network_gives_a_definition_that_starts() {
+    let rich = x0_types::AccountId::new([99; 32]);
+    let network = LocalNetwork {
+        id: "lab-7".to_owned(),
+        accounts: vec![(rich.clone(), 5_000_000_000_000), (keys(1).controller, 7_000_000_000_000)],
+        boot_peers: vec![PEER.to_owned()],
+        ..LocalNetwork::new((1..=4).map(keys).collect())
+    };
+    let spec = network.build().unwrap();
+    assert_eq!((spec.chain_type, spec.id.as_str(), spec.validators.len()), (ChainType::Local, "lab-7", 4));
+    let balances = spec.genesis.patch["balances"]["balances"].as_array().unwrap();
+    assert_eq!(balances.len(), 2 + 3 + 4, "two named, three more controllers, four reporters");
+    assert_eq!(balances[0], json!([rich, 5_000_000_000_000u64]));
+    assert_eq!(balances[1], json!([keys(1).controller, 7_000_000_000_000u64]), "what was given is kept");
+    assert_eq!(spec.genesis_config().unwrap()["network"]["development"], json!(false));
+}
+
+#[test]
+fn a_private_network_that_cannot_start_says_why() {
+    let fails = |network: LocalNetwork, expected: &str| {
+        let error = network.build().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    fails(LocalNetwork::new(Vec::new()), "`validators`: 0 validators");
+    fails(LocalNetwork::new(vec![keys(1), keys(1)]), "`validators[1].controller`");
+    let four = || LocalNetwork::new((1..=4).map(keys).collect());
+    fails(LocalNetwork { id: "Lab 7".to_owned(), ..four() }, "`id`");
+    let twice = vec![(keys(1).controller, 1_000_000_000), (keys(1).controller, 2_000_000_000)];
+    fails(LocalNetwork { accounts: twice, ..four() }, "`accounts[1]`: the account stands");
+    let huge = vec![(keys(9).controller, u128::MAX)];
+    fails(LocalNetwork { accounts: huge, ..four() }, "`accounts[0]`");
+    let dust = vec![(keys(9).controller, 1)];
+    fails(LocalNetwork { accounts: dust, ..four() }, "the balance of any account");
 }

@@ -52,4 +52,6 @@ mod runtime {
     pub type Marketplace = pallet_x0_marketplace;
     #[runtime::pallet_index(15)]
     pub type Janitor = pallet_x0_janitor;
+    #[runtime::pallet_index(16)]
+    pub type Evidence = pallet_x0_evidence;
 }

@@ -20,6 +20,7 @@ impl Contains<RuntimeCall> for AllowedCalls {
 fn allowed(call: &RuntimeCall) -> bool {
     match call {
         RuntimeCall::System(call) => system_allowed(call),
+        RuntimeCall::Balances(call) => keeps_issuance(call),
         RuntimeCall::Sudo(call) => crate::network::Development::<Runtime>::get() && sudo_allowed(call),
         RuntimeCall::Utility(call) => utility_allowed(call),
         RuntimeCall::Proxy(
@@ -27,6 +28,42 @@ fn allowed(call: &RuntimeCall) -> bool {
         ) => allowed(call),
         _ => true,
     }
+}
+
+/// What validators may approve together: their own set, who may join the network, and new rules.
+pub struct QuorumCalls;
+
+impl Contains<RuntimeCall> for QuorumCalls {
+    fn contains(call: &RuntimeCall) -> bool {
+        use crate::network::Call as Network;
+        use pallet_x0_validators::Call as Validators;
+        match call {
+            RuntimeCall::Validators(call) => matches!(
+                call,
+                Validators::set_validators { .. }
+                    | Validators::add_validator { .. }
+                    | Validators::remove_validator { .. }
+                    | Validators::set_power { .. }
+                    | Validators::admit_candidate { .. }
+                    | Validators::dismiss_candidate { .. }
+                    | Validators::readmit { .. }
+            ),
+            RuntimeCall::Network(call) => {
+                matches!(call, Network::schedule_upgrade { .. } | Network::cancel_upgrade { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The issuance is what genesis made it: nobody burns and nobody mints, Root included.
+const fn keeps_issuance(call: &pallet_balances::Call<Runtime>) -> bool {
+    !matches!(
+        call,
+        pallet_balances::Call::burn { .. }
+            | pallet_balances::Call::force_set_balance { .. }
+            | pallet_balances::Call::force_adjust_total_issuance { .. }
+    )
 }
 
 /// There is no code blob, and raw writes could break every invariant of every pallet, so nothing

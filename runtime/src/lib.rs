@@ -9,7 +9,7 @@
 //!     transaction extensions (genesis, era, nonce, weight, fee) --> filter --> pallet call
 //!
 //!   System | Timestamp | Balances | TransactionPayment | Utility | Proxy | Sudo | Network
-//!   Did | Validators | Measurement -> Escrow, Marketplace -> Janitor      (order of on_initialize)
+//!   Did | Validators | Measurement -> Escrow, Marketplace -> Janitor | Evidence    (order of on_initialize)
 //! ```
 //!
 //! # Correctness
@@ -43,6 +43,7 @@ pub mod configs;
 mod construct;
 pub mod filter;
 pub mod genesis;
+pub mod migrations;
 pub mod network;
 pub mod presets;
 pub mod preverify;
@@ -99,5 +100,6 @@ pub fn check_invariants() -> Result<(), String> {
     Escrow::check_invariants().map_err(|broken| format!("escrow: {broken}"))?;
     Marketplace::check_invariants().map_err(|broken| format!("marketplace: {broken}"))?;
     Janitor::check_invariants().map_err(|broken| format!("janitor: {broken}"))?;
+    Evidence::check_invariants().map_err(|broken| format!("evidence: {broken}"))?;
     Ok(())
 }

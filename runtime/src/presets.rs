@@ -13,11 +13,13 @@ use x0_crypto::{CryptoError, SigningKey, dev};
 use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::UNIT};
 
 /// Names of the presets.
-pub const PRESETS: &[&str] = &["dev"];
+pub const PRESETS: &[&str] = &["dev", "local"];
 /// Accounts of the preset `dev`; the first may use sudo.
 pub const DEV_ACCOUNTS: &[&str] = &["alice", "bob", "charlie", "dave"];
 /// The validator of the preset `dev`.
 pub const DEV_VALIDATOR: &str = "validator-1";
+/// The validators of the preset `local`.
+pub const LOCAL_VALIDATORS: &[&str] = &["validator-1", "validator-2", "validator-3", "validator-4"];
 /// What each account of the preset `dev` owns, base units.
 pub const DEV_ENDOWMENT: Balance = 1_000_000 * UNIT;
 /// What a validator's reporter account of the preset `dev` owns, base units.
@@ -49,6 +51,7 @@ pub fn default_config() -> Result<Value, serde_json::Error> {
 pub fn preset(name: &str) -> Result<Option<Value>, CryptoError> {
     match name {
         "dev" => dev_preset().map(Some),
+        "local" => local_preset().map(Some),
         _ => Ok(None),
     }
 }
@@ -86,17 +89,32 @@ pub fn dev_validator(name: &str) -> Result<GenesisValidator, CryptoError> {
     })
 }
 
-fn dev_preset() -> Result<Value, CryptoError> {
+/// Balances of the development accounts and of these validators' controllers and reporters.
+fn dev_balances(validators: &[&str]) -> Result<Value, CryptoError> {
     let mut balances = Vec::new();
-    for name in DEV_ACCOUNTS.iter().chain([&DEV_VALIDATOR]) {
+    for name in DEV_ACCOUNTS.iter().chain(validators) {
         balances.push(json!([dev_account(name)?, units(DEV_ENDOWMENT)]));
     }
-    let reporter = dev_key(DEV_VALIDATOR, "reporter")?.account_id();
-    balances.push(json!([reporter, units(DEV_REPORTER_ENDOWMENT)]));
+    for name in validators {
+        let reporter = dev_key(name, "reporter")?.account_id();
+        balances.push(json!([reporter, units(DEV_REPORTER_ENDOWMENT)]));
+    }
+    Ok(json!({ "balances": balances }))
+}
+
+fn dev_preset() -> Result<Value, CryptoError> {
     Ok(json!({
-        "balances": { "balances": balances },
+        "balances": dev_balances(&[DEV_VALIDATOR])?,
         "sudo": { "key": dev_account("alice")? },
-        "network": { "development": true },
+        "network": { "id": "dev", "development": true },
+    }))
+}
+
+/// Several validators with known keys, and nobody above them: they decide together.
+fn local_preset() -> Result<Value, CryptoError> {
+    Ok(json!({
+        "balances": dev_balances(LOCAL_VALIDATORS)?,
+        "network": { "id": "local", "development": false },
     }))
 }
 
@@ -197,5 +215,16 @@ mod tests {
     #[test]
     fn unknown_presets_are_none() {
         assert_eq!(preset("mainnet").unwrap(), None);
+    }
+
+    /// The preset of several validators has no superuser.
+    #[test]
+    fn local_preset_is_a_valid_configuration_without_sudo() {
+        let validators: Vec<_> = LOCAL_VALIDATORS.iter().map(|name| dev_validator(name).unwrap()).collect();
+        let config = complete([preset("local").unwrap().unwrap(), validators_patch(&validators)]).unwrap();
+        let parsed: RuntimeGenesisConfig = serde_json::from_value(config).unwrap();
+        assert_eq!(parsed.balances.balances.len(), DEV_ACCOUNTS.len() + 2 * LOCAL_VALIDATORS.len());
+        assert!(!parsed.network.development && parsed.sudo.key.is_none());
+        assert_eq!(parsed.validators.validators.len(), 4);
     }
 }

@@ -8,10 +8,24 @@
 
 use sp_version::RuntimeVersion;
 
+/// The first version of the rules of this software: with it begins a network whose definition does not
+/// say otherwise.
+pub const FIRST_SPEC: u32 = 1;
 /// The newest version of the rules that this binary knows.
+///
+/// The feature `next-spec` builds the binary of a release that does not exist, for rehearsals of an
+/// upgrade: it knows one version more, which differs by a migration that changes nothing else.
+#[cfg(not(feature = "next-spec"))]
 pub const SPEC_VERSION: u32 = 1;
+/// The newest version of the rules that this rehearsal binary knows.
+#[cfg(feature = "next-spec")]
+pub const SPEC_VERSION: u32 = 2;
 /// All versions of the rules that this binary can execute.
+#[cfg(not(feature = "next-spec"))]
 pub const SUPPORTED_SPECS: &[u32] = &[1];
+/// All versions of the rules that this rehearsal binary can execute.
+#[cfg(feature = "next-spec")]
+pub const SUPPORTED_SPECS: &[u32] = &[1, 2];
 
 /// The version that this binary reports where no state is at hand.
 pub const VERSION: RuntimeVersion = RuntimeVersion {

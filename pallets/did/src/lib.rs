@@ -74,8 +74,12 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
     use x0_types::{AccountId, Balance, Hash, KeyProof, KeyRole, MlDsa65PublicKey, Moment};
 
+    /// Layout of this module's storage in the first rules; migrations move the version on chain.
+    const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
     /// The module.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// What the module needs from the runtime.

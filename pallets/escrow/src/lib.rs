@@ -122,8 +122,12 @@ pub mod pallet {
         traits::fungible::{self, Inspect as _},
     };
 
+    /// Layout of this module's storage in the first rules; migrations move the version on chain.
+    const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
     /// The escrow.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// What the pallet needs from the runtime.

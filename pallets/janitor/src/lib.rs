@@ -67,8 +67,12 @@ pub mod pallet {
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
 
+    /// Layout of this module's storage in the first rules; migrations move the version on chain.
+    const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
     /// The janitor.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// What the pallet needs from the runtime.

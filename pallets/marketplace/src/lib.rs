@@ -87,8 +87,12 @@ pub mod pallet {
         market::{DealId, DealQueue, Identities, ListingId, Meter, Slot},
     };
 
+    /// Layout of this module's storage in the first rules; migrations move the version on chain.
+    const STORAGE_VERSION: StorageVersion = StorageVersion::new(1);
+
     /// The marketplace.
     #[pallet::pallet]
+    #[pallet::storage_version(STORAGE_VERSION)]
     pub struct Pallet<T>(_);
 
     /// What the pallet needs from the runtime.

@@ -1,16 +1,16 @@
 //! A runtime with this module on top of the identity module.
 
 use crate as pallet_x0_validators;
-use crate::{GenesisValidator, Pallet};
+use crate::{EnsureQuorum, GenesisValidator, Pallet};
 use codec::Encode;
 use frame_support::{
     derive_impl, parameter_types,
-    traits::{ConstU64, OnFinalize, OnInitialize},
+    traits::{ConstU64, Contains, EitherOf, OnFinalize, OnInitialize},
 };
 use frame_system::EnsureRoot;
 use pallet_x0_did::{GenesisIdentity, GenesisKey};
 use sp_runtime::{
-    BuildStorage, Digest, DispatchError,
+    BuildStorage, Digest, DigestItem, DispatchError,
     traits::{Dispatchable, IdentityLookup},
 };
 use x0_crypto::SigningKey;
@@ -85,8 +85,19 @@ impl pallet_x0_did::Config for Test {
     type WeightInfo = pallet_x0_did::weights::MeasuredWeight<Test>;
 }
 
+/// Everything of this module, and remarks.
+pub struct QuorumFilter;
+
+impl Contains<RuntimeCall> for QuorumFilter {
+    fn contains(call: &RuntimeCall) -> bool {
+        matches!(call, RuntimeCall::Validators(_) | RuntimeCall::System(frame_system::Call::remark { .. }))
+    }
+}
+
 impl pallet_x0_validators::Config for Test {
-    type AdminOrigin = EnsureRoot<AccountId>;
+    type AdminOrigin = EitherOf<EnsureRoot<AccountId>, EnsureQuorum>;
+    type QuorumCall = RuntimeCall;
+    type QuorumFilter = QuorumFilter;
     type WeightInfo = crate::weights::MeasuredWeight<Test>;
 }
 
@@ -128,9 +139,22 @@ pub fn rotate_consensus_key(who: &AccountId, key: &SigningKey) {
 }
 
 pub fn begin(height: u32) {
+    begin_proposed(height, None);
+}
+
+/// Begins a block whose header names its proposer.
+pub fn begin_proposed(height: u32, proposer: Option<AccountId>) {
+    let item = |one: AccountId| DigestItem::PreRuntime(x0_types::account::PROPOSER_ENGINE_ID, one.encode());
+    let digest = Digest { logs: proposer.into_iter().map(item).collect() };
     System::reset_events();
-    System::initialize(&height, &Hash::default(), &Digest::default());
+    System::initialize(&height, &Hash::default(), &digest);
     Validators::on_initialize(height);
+}
+
+/// Ends the block at hand and goes to a later height, whatever lies between.
+pub fn jump(from: u32, to: u32) {
+    end(from);
+    begin(to);
 }
 
 /// Ends the block and gives its digest.

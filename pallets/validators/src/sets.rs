@@ -1,8 +1,8 @@
 //! Sets by height: the rules behind the calls, and what other modules ask.
 
 use crate::{
-    CONSENSUS_ENGINE_ID, Config, Current, Error, Event, GenesisValidator, Pallet, PowerList, Powers, Upcoming,
-    UpcomingSet, Validator, ValidatorList, WeightInfo,
+    Barred, CONSENSUS_ENGINE_ID, Config, Current, Error, Event, GenesisValidator, OpenProposals, Pallet, PowerList,
+    Powers, Upcoming, UpcomingSet, Validator, ValidatorList, WeightInfo,
 };
 use codec::Encode;
 use frame_support::{
@@ -11,7 +11,6 @@ use frame_support::{
 };
 use frame_system::pallet_prelude::BlockNumberFor;
 use sp_runtime::{DigestItem, SaturatedConversion};
-use std::collections::BTreeSet;
 use x0_types::{AccountId, BlockNumber, Hash, KeyRole, MlDsa65PublicKey, market::Identities};
 
 impl<T: Config> Pallet<T> {
@@ -50,7 +49,7 @@ impl<T: Config> Pallet<T> {
         Hash::from(sp_io::hashing::blake2_256(&validators.encode()))
     }
 
-    fn height() -> BlockNumber {
+    pub(crate) fn height() -> BlockNumber {
         frame_system::Pallet::<T>::block_number().saturated_into()
     }
 
@@ -61,6 +60,7 @@ impl<T: Config> Pallet<T> {
 
     /// A member with the Consensus key that its controller has now.
     pub(crate) fn member(controller: AccountId, power: u64) -> Result<Validator, DispatchError> {
+        ensure!(!Barred::<T>::contains_key(&controller), Error::<T>::Barred);
         let identities_key = pallet_x0_did::Pallet::<T>::key(&controller, KeyRole::Consensus);
         let consensus_key = identities_key.ok_or(Error::<T>::NoConsensusKey)?;
         Ok(Validator { controller, consensus_key, power })
@@ -82,6 +82,7 @@ impl<T: Config> Pallet<T> {
     /// Decides the set of the height after the delay, in place of one that this block decided before.
     pub(crate) fn schedule(members: Vec<Validator>) -> DispatchResult {
         let validators = Self::checked(members)?;
+        Self::ensure_spans_fit(&validators)?;
         let from = Self::height().saturating_add(x0_limits::VALIDATOR_SET_DELAY_BLOCKS);
         let count = validators.len().saturated_into();
         let hash = Self::set_hash(&validators);
@@ -90,6 +91,7 @@ impl<T: Config> Pallet<T> {
         // At most the set of the next height is left, so there is room for one more.
         upcoming.try_push(UpcomingSet { from, validators }).map_err(|_| Error::<T>::TooManyValidators)?;
         Upcoming::<T>::put(upcoming);
+        Self::drop_candidates_in_set();
         Self::deposit_event(Event::SetScheduled { from, validators: count, hash });
         Ok(())
     }
@@ -106,11 +108,14 @@ impl<T: Config> Pallet<T> {
             if let Some(set) = passed.pop() {
                 let validators = set.validators.len().saturated_into();
                 Self::put_current(set.validators);
+                Self::drop_approvals_of_leavers();
                 Self::deposit_event(Event::SetActivated { validators });
             }
             Upcoming::<T>::put(upcoming);
         }
+        let proposals = OpenProposals::<T>::decode_len().unwrap_or_default().saturated_into();
         <T as Config>::WeightInfo::change_hook(x0_limits::VALIDATORS_MAX)
+            .saturating_add(<T as Config>::WeightInfo::change_hook_proposal().saturating_mul(proposals))
     }
 
     pub(crate) fn announce_decided(now: BlockNumberFor<T>) {
@@ -123,6 +128,8 @@ impl<T: Config> Pallet<T> {
     }
 
     fn put_current(validators: ValidatorList) {
+        Self::note_spans(&Current::<T>::get(), &validators);
+        Self::note_proposers(&validators);
         let powers: Vec<_> = validators.iter().map(|one| (one.controller.clone(), one.power)).collect();
         Powers::<T>::put(PowerList::truncate_from(powers));
         Current::<T>::put(validators);
@@ -150,53 +157,6 @@ impl<T: Config> Pallet<T> {
             Ok(validators) => Self::put_current(validators),
             Err(error) => panic!("validators genesis: {error:?}"),
         }
-    }
-
-    /// Checks every rule that the storage of this module keeps. For tests and for try-runtime.
-    ///
-    /// # Errors
-    /// The broken rule, in words.
-    pub fn check_invariants() -> Result<(), &'static str> {
-        let current = Current::<T>::get();
-        let powers: Vec<_> = current.iter().map(|one| (one.controller.clone(), one.power)).collect();
-        if powers != Powers::<T>::get().into_inner() {
-            return Err("validators: powers differ from the current set");
-        }
-        Self::check_set(&current)?;
-        let mut last = Self::height();
-        for set in Upcoming::<T>::get() {
-            if set.from <= last {
-                return Err("validators: upcoming sets are out of order or overdue");
-            }
-            last = set.from;
-            Self::check_set(&set.validators)?;
-        }
-        if last > Self::height().saturating_add(x0_limits::VALIDATOR_SET_DELAY_BLOCKS) {
-            return Err("validators: a set lies further ahead than the delay");
-        }
-        Ok(())
-    }
-
-    fn check_set(set: &[Validator]) -> Result<(), &'static str> {
-        if set.is_empty() {
-            return Err("validators: an empty set");
-        }
-        let mut keys = BTreeSet::new();
-        let mut controllers = BTreeSet::new();
-        let mut total = 0u64;
-        for one in set {
-            if !keys.insert(one.consensus_key.fingerprint()) || !controllers.insert(one.controller.clone()) {
-                return Err("validators: a key or a controller stands twice in a set");
-            }
-            if one.power == 0 || one.power > x0_limits::VALIDATOR_POWER_MAX {
-                return Err("validators: a power is out of range");
-            }
-            total = total.checked_add(one.power).ok_or("validators: the sum of powers overflows")?;
-        }
-        if total > i64::MAX.unsigned_abs() {
-            return Err("validators: the sum of powers leaves no room for thirds");
-        }
-        Ok(())
     }
 }
 

@@ -32,6 +32,58 @@ pub struct UpcomingSet {
     pub validators: ValidatorList,
 }
 
+/// A run of heights in which a validator stood in the set with one consensus key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct KeySpan {
+    /// The key.
+    pub key: MlDsa65PublicKey,
+    /// The first height.
+    pub from: BlockNumber,
+    /// The first height after it; `None` while it lasts.
+    pub until: Option<BlockNumber>,
+}
+
+/// The latest spans of one validator, in the order of heights.
+pub type KeySpans = BoundedVec<KeySpan, ConstU32<{ x0_limits::KEY_SPANS_MAX }>>;
+
+/// How often a validator's blocks were decided.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Proposer {
+    /// The height at which it first stood in the set.
+    pub since: BlockNumber,
+    /// Decided blocks that it proposed.
+    pub blocks: u64,
+    /// Height of the latest of them; 0 when there is none.
+    pub last: BlockNumber,
+}
+
+/// A call that waits for the approval of validators.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Proposal {
+    /// Who approved it first.
+    pub opener: AccountId,
+    /// The last block in which it can be approved.
+    pub expires_at: BlockNumber,
+    /// The SCALE call.
+    pub call: BoundedVec<u8, ConstU32<{ x0_limits::PROPOSAL_CALL_BYTES_MAX }>>,
+}
+
+/// An open proposal in the list of all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct OpenProposal {
+    /// Its number.
+    pub number: u32,
+    /// Who opened it.
+    pub opener: AccountId,
+    /// The last block in which it can be approved.
+    pub expires_at: BlockNumber,
+}
+
+/// Who approved a proposal.
+pub type ApprovalList = BoundedVec<AccountId, ConstU32<{ x0_limits::VALIDATORS_MAX }>>;
+
 /// A validator of the genesis. Its consensus key is the one that the identity module's genesis
 /// names for the controller.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -12,12 +12,18 @@ use frame_support::weights::Weight;
 pub trait WeightInfo {
     /// `set_validators`.
     fn set_validators(n: u32) -> Weight;
-    /// `add_validator`, `remove_validator`, `set_power`, `refresh_consensus_key`.
+    /// `add_validator`, `remove_validator`, `set_power`, `refresh_consensus_key`, `leave`.
     fn change_one(n: u32) -> Weight;
-    /// The block hooks when no set changes.
+    /// `approve` without the call, `withdraw_approval`; `n` is the size of the call in bytes.
+    fn approve(n: u32) -> Weight;
+    /// `admit_candidate`, `dismiss_candidate`, `readmit`.
+    fn candidate() -> Weight;
+    /// The block hooks when no set changes: the proposer is counted.
     fn idle_hook() -> Weight;
     /// The block hooks when a set comes into force or is announced.
     fn change_hook(n: u32) -> Weight;
+    /// What each open proposal adds to [`WeightInfo::change_hook`].
+    fn change_hook_proposal() -> Weight;
 }
 
 /// Measured weights of a runtime `T`.
@@ -30,10 +36,20 @@ impl<T> WeightInfo for MeasuredWeight<T> {
     fn change_one(n: u32) -> Weight {
         Weight::from_parts(3_858_585, 0).saturating_add(Weight::from_parts(3_141_415, 0).saturating_mul(n.into()))
     }
+    fn approve(n: u32) -> Weight {
+        // Reads the powers and the list of open proposals; writes the list, the call and the approvals.
+        Weight::from_parts(120_000_000, 0).saturating_add(Weight::from_parts(10_000, 0).saturating_mul(n.into()))
+    }
+    fn candidate() -> Weight {
+        Weight::from_parts(60_000_000, 0)
+    }
     fn idle_hook() -> Weight {
-        Weight::from_parts(2_000_000, 0)
+        Weight::from_parts(20_000_000, 0)
     }
     fn change_hook(n: u32) -> Weight {
-        Weight::from_parts(4_959_595, 0).saturating_add(Weight::from_parts(3_040_405, 0).saturating_mul(n.into()))
+        Weight::from_parts(20_000_000, 0).saturating_add(Weight::from_parts(18_000_000, 0).saturating_mul(n.into()))
+    }
+    fn change_hook_proposal() -> Weight {
+        Weight::from_parts(20_000_000, 0)
     }
 }

@@ -26,6 +26,10 @@ pub const SYMBOL: &str = "X0T";
 /// SS58 prefix of development networks.
 pub const SS58_PREFIX: u16 = 42;
 
+/// Engine id under which a header names its proposer, by the account that answers for the validator.
+/// It is the one whose bytes explorers show as a block's author.
+pub const PROPOSER_ENGINE_ID: [u8; 4] = *b"pow_";
+
 /// The account id that belongs to an ML-DSA-65 public key.
 #[must_use]
 pub fn account_id(public: &[u8; crate::key::PUBLIC_KEY_BYTES]) -> AccountId {

@@ -1,7 +1,9 @@
 //! Identities and validators.
 
-use crate::{Balances, Runtime, RuntimeHoldReason, Timestamp};
-use frame_support::traits::ConstU128;
+use crate::{Balances, Runtime, RuntimeCall, RuntimeHoldReason, RuntimeOrigin, Timestamp, filter::QuorumCalls};
+use frame_support::traits::{ConstU128, EitherOf, EnsureOrigin};
+use frame_system::EnsureRoot;
+use pallet_x0_validators::EnsureQuorum;
 use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::MILLI};
 
 /// Deposit for one identity, base units.
@@ -18,9 +20,33 @@ impl pallet_x0_did::Config for Runtime {
     type WeightInfo = pallet_x0_did::weights::MeasuredWeight<Runtime>;
 }
 
+/// Root, on development networks. Elsewhere nothing gives Root to anybody, and this says so once more.
+pub struct DevelopmentRoot;
+
+impl EnsureOrigin<RuntimeOrigin> for DevelopmentRoot {
+    type Success = ();
+    fn try_origin(origin: RuntimeOrigin) -> Result<(), RuntimeOrigin> {
+        if crate::network::Development::<Runtime>::get() {
+            EnsureRoot::<AccountId>::try_origin(origin)
+        } else {
+            Err(origin)
+        }
+    }
+}
+
+/// Who changes the validator set and the rules: Root on development networks, and everywhere more
+/// than two thirds of the validators' power.
+pub type Administrator = EitherOf<DevelopmentRoot, EnsureQuorum>;
+
 impl pallet_x0_validators::Config for Runtime {
-    type AdminOrigin = frame_system::EnsureRoot<AccountId>;
+    type AdminOrigin = Administrator;
+    type QuorumCall = RuntimeCall;
+    type QuorumFilter = QuorumCalls;
     type WeightInfo = pallet_x0_validators::weights::MeasuredWeight<Runtime>;
+}
+
+impl pallet_x0_evidence::Config for Runtime {
+    type WeightInfo = pallet_x0_evidence::weights::MeasuredWeight<Runtime>;
 }
 
 /// The key that `did` names for an account; only this key signs for it then.

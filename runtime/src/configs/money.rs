@@ -4,14 +4,24 @@
 //! post-quantum signature is 3 to 5 kB of them and nobody can sign with less; an ordinary transfer
 //! costs some thousandths of an X0T. Fees go to the treasury, all of them: nothing is burnt, so that
 //! the issuance never changes.
+//!
+//! An account that signed a transaction stays in the state for ever, with its nonce, also when its
+//! money is gone ([`RememberSigner`]): otherwise the nonce of an account that was closed and opened
+//! again would start anew, and anybody could put its old transactions into a block once more.
 
-use crate::{Balance, Balances, Runtime, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System};
+use crate::{
+    Balance, Balances, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System,
+};
 use frame_support::{
     PalletId, parameter_types,
     traits::{ConstU8, ConstU32, ConstU128, VariantCountOf, tokens::imbalance::ResolveTo},
     weights::ConstantMultiplier,
 };
-use sp_runtime::traits::AccountIdConversion;
+use pallet_transaction_payment::{FungibleAdapter, OnChargeTransaction, TxCreditHold};
+use sp_runtime::{
+    traits::{AccountIdConversion, DispatchInfoOf, PostDispatchInfoOf},
+    transaction_validity::TransactionValidityError,
+};
 use x0_types::{AccountId, account::MILLI};
 
 /// Least balance that keeps an account alive, base units.
@@ -51,9 +61,61 @@ impl pallet_balances::Config for Runtime {
     type DoneSlashHandler = ();
 }
 
+/// Charges fees, and gives each account that signs its first transaction a reference that keeps its
+/// record, and so its nonce, in the state.
+///
+/// Fees are charged for every signed transaction and for nothing else, after the nonce was checked.
+pub struct RememberSigner;
+
+type Fees = FungibleAdapter<Balances, ResolveTo<Treasury, Balances>>;
+
+impl TxCreditHold<Runtime> for RememberSigner {
+    type Credit = <Fees as TxCreditHold<Runtime>>::Credit;
+}
+
+impl OnChargeTransaction<Runtime> for RememberSigner {
+    type Balance = Balance;
+    type LiquidityInfo = <Fees as OnChargeTransaction<Runtime>>::LiquidityInfo;
+
+    fn withdraw_fee(
+        who: &AccountId,
+        call: &RuntimeCall,
+        info: &DispatchInfoOf<RuntimeCall>,
+        fee: Balance,
+        tip: Balance,
+    ) -> Result<Self::LiquidityInfo, TransactionValidityError> {
+        let paid = <Fees as OnChargeTransaction<Runtime>>::withdraw_fee(who, call, info, fee, tip)?;
+        if System::sufficients(who) == 0 {
+            System::inc_sufficients(who);
+        }
+        Ok(paid)
+    }
+
+    fn can_withdraw_fee(
+        who: &AccountId,
+        call: &RuntimeCall,
+        info: &DispatchInfoOf<RuntimeCall>,
+        fee: Balance,
+        tip: Balance,
+    ) -> Result<(), TransactionValidityError> {
+        <Fees as OnChargeTransaction<Runtime>>::can_withdraw_fee(who, call, info, fee, tip)
+    }
+
+    fn correct_and_deposit_fee(
+        who: &AccountId,
+        info: &DispatchInfoOf<RuntimeCall>,
+        post_info: &PostDispatchInfoOf<RuntimeCall>,
+        fee: Balance,
+        tip: Balance,
+        paid: Self::LiquidityInfo,
+    ) -> Result<(), TransactionValidityError> {
+        <Fees as OnChargeTransaction<Runtime>>::correct_and_deposit_fee(who, info, post_info, fee, tip, paid)
+    }
+}
+
 impl pallet_transaction_payment::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
-    type OnChargeTransaction = pallet_transaction_payment::FungibleAdapter<Balances, ResolveTo<Treasury, Balances>>;
+    type OnChargeTransaction = RememberSigner;
     type OperationalFeeMultiplier = ConstU8<5>;
     type WeightToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_PICOSECOND>>;
     type LengthToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_BYTE>>;

@@ -83,7 +83,7 @@ pub struct RejectCode;
 
 impl frame_system::SetCode<Runtime> for RejectCode {
     fn set_code(_: Vec<u8>) -> DispatchResult {
-        Err(DispatchError::Other("the runtime is native: use Network.schedule_spec"))
+        Err(DispatchError::Other("the runtime is native: use Network.schedule_upgrade"))
     }
 }
 
@@ -99,6 +99,7 @@ impl frame_system::Config for Runtime {
     type Version = crate::version::ActiveVersion;
     type BaseCallFilter = crate::filter::AllowedCalls;
     type OnSetCode = RejectCode;
+    type SingleBlockMigrations = crate::migrations::OnUpgrade;
     type SS58Prefix = ConstU16<{ x0_types::account::SS58_PREFIX }>;
     type SystemWeightInfo = frame_system::weights::SubstrateWeight<Runtime>;
     type ExtensionsWeightInfo = frame_system::SubstrateExtensionsWeight<Runtime>;
@@ -111,4 +112,6 @@ impl pallet_timestamp::Config for Runtime {
     type WeightInfo = pallet_timestamp::weights::SubstrateWeight<Runtime>;
 }
 
-impl crate::network::Config for Runtime {}
+impl crate::network::Config for Runtime {
+    type UpgradeOrigin = super::identity::Administrator;
+}
