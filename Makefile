@@ -7,7 +7,7 @@ NEXTEST_PROFILE ?= default
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check bench docs soak weigh
+.PHONY: help setup build demo testnet test fuzz check bench docs soak weigh
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -17,15 +17,22 @@ setup: ## Install what building and testing need (quick when nothing is missing)
 
 build: setup ## Build node, agent, wallet and the demo (development profile)
 	@echo "building into $(CARGO_TARGET_DIR)"
-	cargo build --locked -p x0-service -p x0-agent -p x0-wallet -p x0-scenario --bins
+	cargo build --locked -p x0-service -p x0-agent -p x0-wallet -p x0-scenario -p x0-lab --bins
 
 demo: build ## Run the main job from end to end and print its ledger
 	$(BIN)/x0-demo --bin-dir $(BIN)
 
+testnet: build ## Start four validators in network namespaces and watch them (needs root; Ctrl-C ends it)
+	$(BIN)/x0-lab testnet --validators $${VALIDATORS:-4} $${SECONDS_MAX:+--seconds $$SECONDS_MAX}
+
 test: setup ## Run the whole suite
-	cargo build --locked --workspace --bins
-	cargo nextest run --locked --workspace --profile $(NEXTEST_PROFILE)
+	cargo build --locked --workspace --exclude x0-fuzz --bins
+	cargo nextest run --locked --workspace --exclude x0-fuzz --profile $(NEXTEST_PROFILE)
 	scripts/test-clients
+	cargo xtask fuzz --seconds 3
+
+fuzz: setup ## Fuzz everything that reads bytes from outside (FUZZ_SECONDS=60 for each target)
+	cargo xtask fuzz --seconds $${FUZZ_SECONDS:-60}
 
 check: setup ## Tidy, lints, licences (what a change must pass besides the tests)
 	cargo xtask tidy

@@ -35,3 +35,12 @@
 pub mod fabric;
 pub mod link;
 pub mod netns;
+pub mod network;
+pub mod proxy;
+pub mod scenarios;
+pub mod testnet;
+pub mod traffic;
+pub mod validator;
+
+pub use network::Network;
+pub use validator::{Start, Validator};

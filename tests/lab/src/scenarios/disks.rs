@@ -1,0 +1,144 @@
+//! Disks that fill up, fail, and are lost.
+
+use super::Figures;
+use crate::{Network, Start, traffic::Traffic};
+use anyhow::{Context as _, Result, ensure};
+use std::{
+    ffi::CString,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How long a step may take.
+const STEP_MAX: Duration = Duration::from_secs(60);
+/// Size of the small disk, MiB.
+const DISK_MIB: u32 = 192;
+/// Exit codes by which a node says that its disk failed: see `docs/operating/exit-codes.md`.
+const STORAGE_EXITS: [i32; 2] = [21, 74];
+
+/// A small file system in memory, mounted as long as this lives.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Result<Self> {
+        std::fs::create_dir_all(at)?;
+        let target = CString::new(at.as_os_str().as_encoded_bytes())?;
+        let options = CString::new(format!("size={DISK_MIB}m"))?;
+        // SAFETY: every pointer is a text that ends with a zero and lives during the call.
+        let mounted =
+            unsafe { libc::mount(c"tmpfs".as_ptr(), target.as_ptr(), c"tmpfs".as_ptr(), 0, options.as_ptr().cast()) };
+        ensure!(mounted == 0, "tmpfs on {}: {}", at.display(), std::io::Error::last_os_error());
+        Ok(Self(at.to_owned()))
+    }
+
+    /// Writes until nothing more fits.
+    fn fill(&self) -> Result<PathBuf> {
+        let path = self.0.join("filler");
+        let mut file = std::fs::File::create(&path)?;
+        let mut chunk = vec![0x55; 1 << 20];
+        while !chunk.is_empty() {
+            match file.write_all(&chunk) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    let half = chunk.len() / 2;
+                    chunk.truncate(half);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if let Ok(target) = CString::new(self.0.as_os_str().as_encoded_bytes()) {
+            // SAFETY: the pointer is a text that ends with a zero and lives during the call.
+            if unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) } != 0 {
+                eprintln!("x0-lab: {} stays mounted: {}", self.0.display(), std::io::Error::last_os_error());
+            }
+        }
+    }
+}
+
+/// The disk of one validator fills up: it stops by its own code, the others go on, and with space it comes back.
+pub async fn full(seed: u64) -> Result<Figures> {
+    let mut network = Network::prepare(4, seed).await?;
+    let disk = SmallDisk::mount(&network.validators[3].data())?;
+    network.start_all(&Start::default()).await?;
+    let traffic = Traffic::start(&network, &[0, 1, 2])?;
+    network.wait_progress(&[0, 1, 2, 3], 3, STEP_MAX).await?;
+    let filler = disk.fill()?;
+    let status = network.validators[3].wait_end(STEP_MAX).await.context("with a full disk")?;
+    ensure!(
+        status.code().is_some_and(|code| STORAGE_EXITS.contains(&code)),
+        "with a full disk the validator ended with {status}, log:\n{}",
+        network.validators[3].log_tail()
+    );
+    network.collect_signatures(3)?;
+    network.wait_progress(&[0, 1, 2], 5, STEP_MAX).await.context("without the one with the full disk")?;
+    std::fs::remove_file(filler)?;
+    let started = Instant::now();
+    network.validators[3].start(&Start::default()).await.context("with space again")?;
+    let tip = network.height(0).await?;
+    network.wait_height(3, tip, STEP_MAX).await?;
+    let back = started.elapsed();
+    drop(traffic);
+    network.check_agreement().await?;
+    network.stop().await?;
+    drop(disk);
+    Ok(Figures::from([("back_s", back.as_secs_f64())]))
+}
+
+/// Writing to the disk of one validator fails with EIO: it stops before it signs anything that is not on the disk.
+pub async fn failing(seed: u64) -> Result<Figures> {
+    let mut network = Network::prepare(4, seed).await?;
+    for number in 0..3 {
+        network.validators[number].spawn(&Start::default())?;
+    }
+    // `-D` lets the node keep the process id that the lab started.
+    let inject = "inject=fsync,fdatasync:error=EIO:when=150+";
+    let prefix = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", inject];
+    let faulty = Start { prefix: prefix.iter().map(ToString::to_string).collect(), ..Start::default() };
+    network.validators[3].spawn(&faulty)?;
+    for number in 0..4 {
+        network.validators[number].wait_ready().await?;
+    }
+    network.note_genesis();
+    let traffic = Traffic::start(&network, &[0, 1, 2])?;
+    let status = network.validators[3].wait_end(STEP_MAX).await.context("with a failing disk")?;
+    ensure!(
+        status.code().is_some_and(|code| STORAGE_EXITS.contains(&code)),
+        "with a failing disk the validator ended with {status}, log:\n{}",
+        network.validators[3].log_tail()
+    );
+    network.collect_signatures(3)?;
+    network.wait_progress(&[0, 1, 2], 5, STEP_MAX).await.context("without the one with the failing disk")?;
+    network.validators[3].start(&Start::default()).await.context("with a good disk again")?;
+    let tip = network.height(0).await?;
+    network.wait_height(3, tip, STEP_MAX).await?;
+    drop(traffic);
+    network.check_agreement().await?;
+    network.stop().await?;
+    Ok(Figures::new())
+}
+
+/// A validator loses its chain, not its keys and not the record of what it signed, and gets the chain back.
+pub async fn wiped(seed: u64) -> Result<Figures> {
+    let mut network = Network::start(4, seed).await?;
+    let traffic = Traffic::start(&network, &[0, 1, 2])?;
+    network.wait_progress(&[0, 1, 2, 3], 30, STEP_MAX).await?;
+    network.check_agreement().await?;
+    network.kill(3).await?;
+    std::fs::remove_dir_all(network.validators[3].data().join("chain"))?;
+    let started = Instant::now();
+    network.validators[3].start(&Start::default()).await?;
+    let tip = network.height(0).await?;
+    network.wait_height(3, tip, STEP_MAX).await.context("after the loss of the chain's directory")?;
+    let back = started.elapsed();
+    drop(traffic);
+    network.check_agreement().await?;
+    network.stop().await?;
+    Ok(Figures::from([("height", f64::from(tip)), ("back_s", back.as_secs_f64())]))
+}
