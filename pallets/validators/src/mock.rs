@@ -154,6 +154,7 @@ pub fn begin_proposed(height: u32, proposer: Option<AccountId>) {
 /// Ends the block at hand and goes to a later height, whatever lies between.
 pub fn jump(from: u32, to: u32) {
     end(from);
+    System::set_block_number(to - 1);
     begin(to);
 }
 
@@ -172,7 +173,7 @@ pub fn root(call: crate::Call<Test>) -> Result<(), DispatchError> {
 
 /// Runs a test with identities of the accounts 1 to 120, of which those in `genesis` validate,
 /// inside block 1.
-pub fn run(genesis: &[(u8, u64)], test: impl FnOnce()) {
+pub fn run<R>(genesis: &[(u8, u64)], test: impl FnOnce() -> R) -> R {
     let validators =
         genesis.iter().map(|(n, power)| GenesisValidator { controller: account(*n), power: *power }).collect();
     let storage = RuntimeGenesisConfig {
@@ -185,7 +186,8 @@ pub fn run(genesis: &[(u8, u64)], test: impl FnOnce()) {
     sp_io::TestExternalities::from(storage).execute_with(|| {
         frame_system::BlockHash::<Test>::insert(0, Hash::default());
         begin(1);
-        test();
+        let result = test();
         Pallet::<Test>::check_invariants().unwrap();
-    });
+        result
+    })
 }

@@ -1,5 +1,9 @@
 //! What consensus, measuring and light clients rely on.
 
+mod members;
+mod oracle;
+mod quorum;
+
 use crate::{CONSENSUS_ENGINE_ID, Call, Error, GenesisValidator, PowerList, Validator, mock::*};
 use codec::Encode;
 use frame_support::assert_ok;
