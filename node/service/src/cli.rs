@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 /// Validator and full node of x0tta6bl4.
 #[derive(Debug, Parser)]
-#[command(name = "x0-node", version, about, args_conflicts_with_subcommands = true)]
+#[command(name = "x0-node", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     /// What to do; without it, the node runs.
     #[command(subcommand)]
@@ -29,8 +29,143 @@ pub enum Command {
         preset: String,
     },
     /// Makes and inspects keystore files.
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "keys")]
     Key(KeyCommand),
+    /// Makes the data directory of one node: keys, chain specification and configuration.
+    Init(InitArgs),
+    /// Makes a test network: data directories of N validators, complete for one host or for N.
+    Testnet(TestnetArgs),
+    /// Examines the machine, the settings and the node; exit code 1 when a check fails.
+    Doctor(Box<DoctorArgs>),
+    /// Shows, exports and imports the record of what the consensus key signed.
+    #[command(subcommand)]
+    Guard(GuardCommand),
+    /// Copies chain and sign guard's record of a stopped node into a directory.
+    Backup(Box<BackupArgs>),
+    /// Brings a backup into the data directory of a node without a chain.
+    Restore(Box<RestoreArgs>),
+}
+
+/// What is backed up.
+#[derive(Clone, Debug, Args)]
+pub struct BackupArgs {
+    /// The node.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The directory to make.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// What is restored.
+#[derive(Clone, Debug, Args)]
+pub struct RestoreArgs {
+    /// The node.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The backup.
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Leaves the sign guard's record that is here in charge.
+    #[arg(long, conflicts_with = "accept_old_guard")]
+    pub keep_guard: bool,
+    /// The consensus key signed nothing after the backup was made: its record is whole.
+    #[arg(long)]
+    pub accept_old_guard: bool,
+}
+
+/// What is examined.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// The node, as it would run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Prints JSON instead of lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Work on the sign guard's record.
+#[derive(Debug, Subcommand)]
+pub enum GuardCommand {
+    /// Prints the last place that was signed.
+    Show {
+        /// The node.
+        #[command(flatten)]
+        run: Box<RunArgs>,
+    },
+    /// Writes the record to a file, for a backup or for a move.
+    Export {
+        /// The node.
+        #[command(flatten)]
+        run: Box<RunArgs>,
+        /// The file to write; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// For a move: this node does not sign any more until a record comes back.
+        #[arg(long)]
+        retire: bool,
+    },
+    /// Puts an exported record in charge, never backwards.
+    Import {
+        /// The node.
+        #[command(flatten)]
+        run: Box<RunArgs>,
+        /// The exported record.
+        file: PathBuf,
+    },
+}
+
+/// A node's directory.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// The directory to make.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// The chain specification.
+    #[arg(long, value_name = "FILE")]
+    pub chain: PathBuf,
+    /// Name of the node in logs and metrics.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Makes a node that follows the chain and can not become a validator: a network key only.
+    #[arg(long)]
+    pub follower: bool,
+    /// Address on which the node listens for other nodes; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<SocketAddr>,
+    /// Address under which others reach it, HOST:PORT; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise: Vec<String>,
+    /// A node to connect to, KEY@HOST:PORT; may be given several times.
+    #[arg(long, value_name = "PEER")]
+    pub peer: Vec<String>,
+    /// Where the password of the new keystore files comes from; a file is named in the configuration.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// A test network.
+#[derive(Clone, Debug, Args)]
+pub struct TestnetArgs {
+    /// How many validators.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=i64::from(x0_limits::VALIDATORS_MAX)))]
+    pub validators: u32,
+    /// The directory to make.
+    #[arg(long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// The network's name for machines.
+    #[arg(long, default_value = "local")]
+    pub id: String,
+    /// Host name or address of each validator; `{n}` stands for its number, and without it all are on one host.
+    #[arg(long, default_value = "127.0.0.1", value_name = "HOST")]
+    pub host_template: String,
+    /// First port: links, RPC and metrics take three, and validators on one host are ten apart. 0 takes free ports.
+    #[arg(long, default_value_t = 30_000, value_name = "PORT")]
+    pub base_port: u16,
+    /// Gives money to the development accounts (alice, bob, charlie, dave), whose keys everybody can derive.
+    #[arg(long)]
+    pub development_accounts: bool,
 }
 
 /// How the node runs.
@@ -63,6 +198,15 @@ pub struct RunArgs {
     /// Address of the native post-quantum TLS listener.
     #[arg(long, env = "X0_RPC_NATIVE_ADDRESS", value_name = "ADDRESS")]
     pub rpc_native_address: Option<SocketAddr>,
+    /// Address on which the node listens for other nodes; may be given several times.
+    #[arg(long, env = "X0_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// A node to connect to, beside those of the configuration: KEY@HOST:PORT; may be given several times.
+    #[arg(long, env = "X0_PEER", value_name = "PEER", value_delimiter = ',')]
+    pub peer: Vec<String>,
+    /// Address of the listener for metrics, health and readiness, or `off`.
+    #[arg(long, env = "X0_METRICS_ADDRESS", value_name = "ADDRESS")]
+    pub metrics_address: Option<String>,
     /// File with the password of the keystore files (first line).
     #[arg(long, env = "X0_PASSWORD_FILE", value_name = "FILE", conflicts_with = "password_fd")]
     pub password_file: Option<PathBuf>,

@@ -11,6 +11,7 @@
 use crate::{cli::RunArgs, exit::Failure};
 use serde::Deserialize;
 use std::{
+    io::Read as _,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -21,6 +22,10 @@ pub const DEFAULT_FILE: &str = include_str!("../../../docs/operating/x0-node.tom
 
 /// Port of the plain listener when nobody says otherwise: Substrate's, where clients look first.
 const PLAIN_PORT: u16 = 9944;
+/// Port of the listener for metrics when nobody says otherwise: Substrate's, where operators look first.
+const METRICS_PORT: u16 = 9615;
+/// Largest configuration file, bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The file, as written. Unknown keys are errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -30,8 +35,14 @@ pub struct FileConfig {
     pub node: NodeSection,
     /// `[keys]`
     pub keys: KeysSection,
+    /// `[signer]`
+    pub signer: Option<SignerSection>,
+    /// `[network]`
+    pub network: NetworkSection,
     /// `[rpc]`
     pub rpc: RpcSection,
+    /// `[metrics]`
+    pub metrics: MetricsSection,
     /// `[consensus]`
     pub consensus: ConsensusSection,
     /// `[storage]`
@@ -54,27 +65,89 @@ pub struct NodeSection {
     pub base_path: Option<PathBuf>,
 }
 
-/// Where the node's keys are.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Where the node's keys are. A file that is not named is in the directory `keys` of the data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct KeysSection {
     /// Keystore file of the consensus key.
-    pub consensus: PathBuf,
+    pub consensus: Option<PathBuf>,
     /// Keystore file of the network key.
-    pub network: PathBuf,
+    pub network: Option<PathBuf>,
     /// Keystore file of the reporter key.
-    pub reporter: PathBuf,
+    pub reporter: Option<PathBuf>,
     /// File with the password.
     pub password_file: Option<PathBuf>,
 }
 
-impl Default for KeysSection {
+impl KeysSection {
+    /// The consensus key's file.
+    #[must_use]
+    pub fn consensus(&self, base: &Path) -> PathBuf {
+        self.consensus.clone().unwrap_or_else(|| base.join("keys/consensus.json"))
+    }
+
+    /// The network key's file.
+    #[must_use]
+    pub fn network(&self, base: &Path) -> PathBuf {
+        self.network.clone().unwrap_or_else(|| base.join("keys/network.json"))
+    }
+
+    /// The reporter key's file.
+    #[must_use]
+    pub fn reporter(&self, base: &Path) -> PathBuf {
+        self.reporter.clone().unwrap_or_else(|| base.join("keys/reporter.json"))
+    }
+}
+
+/// A signer in another process that holds the consensus key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerSection {
+    /// Where it listens, `host:port`.
+    pub address: String,
+    /// What `x0-node key inspect` says of the signer's network key, as a file.
+    pub link_key: PathBuf,
+    /// What `x0-node key inspect` says of the consensus key, as a file.
+    pub consensus_key: PathBuf,
+}
+
+/// The links to other nodes. Without listeners and peers the node is alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkSection {
+    /// Where the node listens for other nodes.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses under which others reach this node, `host:port`.
+    pub advertise: Vec<String>,
+    /// Nodes to connect to, `<key>@host:port`.
+    pub peers: Vec<String>,
+    /// Fingerprints of network keys that are admitted whatever the chain says.
+    pub admitted: Vec<x0_types::Hash>,
+}
+
+impl NetworkSection {
+    /// Whether the node has no links to others, and cannot get any.
+    #[must_use]
+    pub fn is_solo(&self) -> bool {
+        self.listen.is_empty() && self.peers.is_empty()
+    }
+}
+
+/// Metrics, health and readiness.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// Address of the listener, or `off`.
+    pub address: String,
+    /// Time beyond the idle interval after which a height that does not grow counts as a fault, milliseconds.
+    pub stall_ms: u64,
+}
+
+impl Default for MetricsSection {
     fn default() -> Self {
         Self {
-            consensus: "keys/consensus.json".into(),
-            network: "keys/network.json".into(),
-            reporter: "keys/reporter.json".into(),
-            password_file: None,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS_PORT)).to_string(),
+            stall_ms: limits::HEALTH_STALL_MS,
         }
     }
 }
@@ -210,6 +283,8 @@ pub struct Config {
     pub base_path: BasePath,
     /// Address of the plain listener, unless it is off.
     pub plain: Option<SocketAddr>,
+    /// Address of the listener for metrics, unless it is off.
+    pub metrics: Option<SocketAddr>,
     /// Descriptor of the password.
     pub password_fd: Option<i32>,
 }
@@ -248,6 +323,7 @@ impl Config {
             file.log.filter.clone_from(filter);
         }
         file.log.json |= args.log_json;
+        apply_network(&mut file, args);
         if args.dev && file.rpc.origins.is_empty() {
             // Wallets in a browser may use a development chain, whose keys everybody knows.
             file.rpc.origins.push("*".to_owned());
@@ -261,29 +337,77 @@ impl Config {
                 None => default_base_path(args.dev)?,
             })
         };
-        let plain = match file.rpc.plain.as_str() {
-            "off" => None,
-            text => Some(text.parse().map_err(|_| {
-                Failure::configuration(format!(
-                    "rpc.plain: '{text}' is neither an address like 127.0.0.1:9944 nor 'off'"
-                ))
-            })?),
-        };
+        let plain = address_or_off("rpc.plain", &file.rpc.plain)?;
+        let metrics = address_or_off("metrics.address", &file.metrics.address)?;
         if !args.dev && file.node.chain.is_none() {
             return Err(Failure::configuration("no chain is named: pass --chain FILE, set node.chain, or run --dev"));
         }
         if file.storage.states_kept == 0 {
             return Err(Failure::configuration("storage.states_kept: at least 1 state must be kept"));
         }
-        Ok(Self { dev: args.dev, file, base_path, plain, password_fd: args.password_fd })
+        Ok(Self { dev: args.dev, file, base_path, plain, metrics, password_fd: args.password_fd })
     }
 }
 
-/// Reads and parses a configuration file.
-fn read(path: &Path) -> Result<FileConfig, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| Failure::configuration(format!("cannot read {}: {cause}", path.display())))?;
-    parse(&text).map_err(|cause| Failure::configuration(format!("{}: {cause}", path.display())))
+/// What flags say about listeners for nodes and for metrics.
+fn apply_network(file: &mut FileConfig, args: &RunArgs) {
+    if !args.listen.is_empty() {
+        file.network.listen.clone_from(&args.listen);
+    }
+    file.network.peers.extend(args.peer.iter().cloned());
+    if let Some(address) = &args.metrics_address {
+        file.metrics.address.clone_from(address);
+    } else if args.dev && file.metrics.address == MetricsSection::default().address {
+        // Several development nodes run beside each other without being told where to listen.
+        file.metrics.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
+    }
+}
+
+/// An address, or `off`.
+fn address_or_off(setting: &str, text: &str) -> Result<Option<SocketAddr>, Failure> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        Failure::configuration(format!("{setting}: '{text}' is neither an address like 127.0.0.1:9944 nor 'off'"))
+    })
+}
+
+/// Reads and parses a configuration file. Paths in it count from the file's own directory, so that a
+/// directory with its configuration can be moved as a whole.
+///
+/// # Errors
+/// One line that names the file.
+pub fn read(path: &Path) -> Result<FileConfig, Failure> {
+    let unreadable =
+        |cause: &dyn core::fmt::Display| Failure::configuration(format!("cannot read {}: {cause}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|cause| unreadable(&cause))?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|cause| unreadable(&cause))?;
+    let mut config = parse(&text).map_err(|cause| Failure::configuration(format!("{}: {cause}", path.display())))?;
+    let directory = path.canonicalize().map_err(|cause| unreadable(&cause))?;
+    let directory = directory.parent().unwrap_or(Path::new("/"));
+    let keys = &mut config.keys;
+    let mut anchored = [
+        &mut config.node.chain,
+        &mut config.node.base_path,
+        &mut keys.password_file,
+        &mut keys.consensus,
+        &mut keys.network,
+        &mut keys.reporter,
+    ];
+    for path in anchored.iter_mut().filter_map(|path| path.as_mut()) {
+        *path = directory.join(&*path);
+    }
+    if let Some(signer) = &mut config.signer {
+        signer.link_key = directory.join(&signer.link_key);
+        signer.consensus_key = directory.join(&signer.consensus_key);
+    }
+    if let Some(web) = &mut config.rpc.web {
+        web.certificate = directory.join(&web.certificate);
+        web.key = directory.join(&web.key);
+    }
+    Ok(config)
 }
 
 /// Parses a configuration file.

@@ -80,6 +80,11 @@ impl Failure {
     pub fn configuration(reason: impl core::fmt::Display) -> Self {
         Self::new(Exit::Configuration, reason)
     }
+
+    /// A wrong value on the command line.
+    pub fn usage(reason: impl core::fmt::Display) -> Self {
+        Self::new(Exit::Usage, reason)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! The node's keys: well-known ones on development chains, encrypted keystore files elsewhere.
 
-use crate::{cli::KeyCommand, config::Config, exit::Failure, password::Source};
+use crate::{
+    cli::KeyCommand,
+    config::Config,
+    exit::{Exit, Failure},
+    password::Source,
+};
 use codec::Encode as _;
 use core::str::FromStr as _;
 use serde_json::json;
@@ -20,6 +25,7 @@ use x0_types::{AccountId, KeyRole, account::account_id, key::PossessionStatement
 pub const DEV_VALIDATOR: &str = "validator-1";
 
 /// The keys of a running node.
+#[derive(Clone)]
 pub struct NodeKeys {
     /// Signs votes and proposals; a node without it only follows.
     pub consensus: Option<SigningKey>,
@@ -53,11 +59,16 @@ impl NodeKeys {
         let section = &config.file.keys;
         let source = Source { file: section.password_file.clone(), fd: config.password_fd };
         let wanted = [
-            (KeyRole::Consensus, base.join(&section.consensus)),
-            (KeyRole::Network, base.join(&section.network)),
-            (KeyRole::Reporter, base.join(&section.reporter)),
+            (KeyRole::Consensus, section.consensus(base)),
+            (KeyRole::Network, section.network(base)),
+            (KeyRole::Reporter, section.reporter(base)),
         ];
-        let present: Vec<(KeyRole, PathBuf)> = wanted.into_iter().filter(|(_, path)| path.exists()).collect();
+        let mut present: Vec<(KeyRole, PathBuf)> = Vec::new();
+        for (role, path) in wanted {
+            if is_there(&path)? {
+                present.push((role, path));
+            }
+        }
         let mut opened = Vec::new();
         if !present.is_empty() {
             let password = source.read("for the node's keystore files", false)?;
@@ -76,8 +87,24 @@ impl NodeKeys {
     }
 }
 
+/// Whether there is something of this name. A file that cannot be looked at is an error: taken for absent,
+/// a validator with a wrong owner of its key directory would run without its keys.
+///
+/// # Errors
+/// One line that names the file.
+pub fn is_there(path: &Path) -> Result<bool, Failure> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(Failure::configuration(format!("cannot look at {}: {cause}", path.display()))),
+    }
+}
+
 /// Opens one keystore file and checks that it is for the role.
-fn open_file(path: &Path, role: KeyRole, password: &keystore::Password) -> Result<SigningKey, Failure> {
+///
+/// # Errors
+/// One line that names the file.
+pub fn open_file(path: &Path, role: KeyRole, password: &keystore::Password) -> Result<SigningKey, Failure> {
     let named =
         |cause: &dyn core::fmt::Display| Failure::configuration(format!("keystore {}: {cause}", path.display()));
     let file = KeystoreFile::read(path).map_err(|cause| named(&cause))?;
@@ -99,15 +126,10 @@ fn open_file(path: &Path, role: KeyRole, password: &keystore::Password) -> Resul
 pub fn run(command: KeyCommand) -> Result<serde_json::Value, Failure> {
     match command {
         KeyCommand::Generate { role, out, password } => {
-            let role = parse_role(&role)?;
-            let source = Source { file: password.password_file, fd: password.password_fd };
-            let password = source.read("for the new keystore file", true)?;
-            let seed = Seed::generate().map_err(Failure::configuration)?;
-            let file = keystore::seal(&seed, &password, role_name(role), &KdfParams::default())
-                .map_err(Failure::configuration)?;
-            file.write_new(&out).map_err(Failure::configuration)?;
-            let public = SigningKey::from_seed(&seed).map_err(Failure::configuration)?.public().clone();
-            Ok(public_json(role, &public, &out))
+            let role = parse_role(&role).map_err(|failure| Failure::new(Exit::Usage, failure.reason))?;
+            let password = Source::from(password).read_new("for the new keystore file")?;
+            let key = generate(role, &out, &password, &KdfParams::default())?;
+            Ok(public_json(role, key.public(), &out))
         }
         KeyCommand::Inspect { file } => {
             let store = KeystoreFile::read(&file).map_err(Failure::configuration)?;
@@ -116,10 +138,25 @@ pub fn run(command: KeyCommand) -> Result<serde_json::Value, Failure> {
             Ok(public_json(role, &public, &file))
         }
         KeyCommand::ProofOfPossession { file, genesis, controller, subject, life_s, password } => {
-            let source = Source { file: password.password_file, fd: password.password_fd };
-            prove(&file, &genesis, &controller, subject.as_deref(), life_s, &source)
+            prove(&file, &genesis, &controller, subject.as_deref(), life_s, &password.into())
         }
     }
+}
+
+/// Makes a key and writes it to a new keystore file.
+///
+/// # Errors
+/// When there is a file of this name, or it cannot be written.
+pub fn generate(
+    role: KeyRole,
+    out: &Path,
+    password: &keystore::Password,
+    params: &KdfParams,
+) -> Result<SigningKey, Failure> {
+    let seed = Seed::generate().map_err(Failure::configuration)?;
+    let file = keystore::seal(&seed, password, role_name(role), params).map_err(Failure::configuration)?;
+    file.write_new(out).map_err(Failure::configuration)?;
+    SigningKey::from_seed(&seed).map_err(Failure::configuration)
 }
 
 /// A role by its name.
@@ -132,7 +169,7 @@ fn parse_role(name: &str) -> Result<KeyRole, Failure> {
 }
 
 /// A key's public part.
-fn public_json(role: KeyRole, public: &PublicKey, file: &Path) -> serde_json::Value {
+pub fn public_json(role: KeyRole, public: &PublicKey, file: &Path) -> serde_json::Value {
     let key = Multikey::MlDsa65(Box::new(*public.as_bytes()));
     json!({
         "role": role_name(role),
@@ -214,7 +251,7 @@ mod tests {
         let made = run(KeyCommand::Generate {
             role: "reporter".into(),
             out: out.clone(),
-            password: password_file(directory.path(), "right"),
+            password: password_file(directory.path(), "right one"),
         })
         .unwrap();
         assert_eq!(run(KeyCommand::Inspect { file: out.clone() }).unwrap(), made);
@@ -229,7 +266,7 @@ mod tests {
                 password: password_file(directory.path(), password),
             })
         };
-        let proof = prove("right", 60).unwrap();
+        let proof = prove("right one", 60).unwrap();
         let bytes = |name: &str| HexBytes::parse(proof[name].as_str().unwrap()).unwrap().0;
         let statement = PossessionStatement {
             role: KeyRole::Reporter,
@@ -241,19 +278,44 @@ mod tests {
         let signature: [u8; 3309] = bytes("signature").try_into().unwrap();
         assert!(x0_crypto::verify_possession(&public, &[7; 32], &statement.encode(), &signature));
         assert!(prove("wrong", 60).unwrap_err().reason.contains("password"));
-        assert!(prove("right", 1_000_000).unwrap_err().reason.contains("at most"));
+        assert!(prove("right one", 1_000_000).unwrap_err().reason.contains("at most"));
     }
 
     #[test]
     fn a_key_never_takes_another_role() {
         let directory = tempfile::tempdir().unwrap();
         let out = directory.path().join("key.json");
-        let password = password_file(directory.path(), "right");
+        let password = password_file(directory.path(), "right one");
         run(KeyCommand::Generate { role: "network".into(), out: out.clone(), password }).unwrap();
-        let password = keystore::Password::new("right").unwrap();
+        let password = keystore::Password::new("right one").unwrap();
         let refused = open_file(&out, KeyRole::Consensus, &password).unwrap_err();
         assert!(refused.reason.contains("'network', not 'consensus'"), "{}", refused.reason);
         assert!(open_file(&out, KeyRole::Network, &password).is_ok());
-        assert!(run(KeyCommand::Generate { role: "boss".into(), out, password: PasswordArgs::default() }).is_err());
+        let boss = run(KeyCommand::Generate { role: "boss".into(), out, password: PasswordArgs::default() });
+        assert_eq!(boss.unwrap_err().exit, Exit::Usage);
+    }
+
+    #[test]
+    fn new_keys_have_no_short_password() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("key.json");
+        let password = password_file(directory.path(), "seven77");
+        let refused = run(KeyCommand::Generate { role: "network".into(), out: out.clone(), password }).unwrap_err();
+        assert!(refused.reason.contains("at least 8"), "{}", refused.reason);
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn key_files_that_cannot_be_looked_at_are_not_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_there(&directory.path().join("key.json")).unwrap());
+        // A name under a file can never be looked at, whoever asks.
+        std::fs::write(directory.path().join("keys"), "").unwrap();
+        let refused = is_there(&directory.path().join("keys/key.json")).unwrap_err();
+        assert!(refused.reason.contains("keys/key.json"), "{}", refused.reason);
+        // Nor does a link to nowhere count as absent.
+        let link = directory.path().join("link.json");
+        std::os::unix::fs::symlink("/nonexistent", &link).unwrap();
+        assert!(is_there(&link).unwrap());
     }
 }

@@ -30,16 +30,25 @@
     )
 )]
 
+mod backup;
 mod cli;
 mod config;
+mod doctor;
 mod exit;
+mod failures;
+mod guard;
 mod keys;
+mod links;
 mod listeners;
 mod logging;
+mod notify;
+mod observe;
 mod parts;
 mod password;
 mod run;
 mod setup;
+mod signing;
+mod site;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -75,6 +84,10 @@ fn main() -> ExitCode {
         Some(Command::Key(command)) => keys::run(command).and_then(|answer| print_json(&answer)),
         Some(Command::Init(args)) => setup::init(args).and_then(|answer| print_json(&answer)),
         Some(Command::Testnet(args)) => setup::testnet(&args).and_then(|answer| print_json(&answer)),
+        Some(Command::Doctor(args)) => leave(report(doctor::doctor(&args, print))),
+        Some(Command::Guard(command)) => guard::run(&command).and_then(|answer| print_json(&answer)),
+        Some(Command::Backup(args)) => leave(report(backup::backup(&args).and_then(|answer| print_json(&answer)))),
+        Some(Command::Restore(args)) => leave(report(backup::restore(&args).and_then(|answer| print_json(&answer)))),
         Some(Command::Run(args)) => leave(report(run::run(&args))),
         None => leave(report(run::run(&cli.run))),
     };

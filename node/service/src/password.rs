@@ -1,13 +1,13 @@
 //! Passwords: from a file, an open descriptor, or the terminal; never from the command line.
 
-use crate::exit::Failure;
+use crate::{cli::PasswordArgs, exit::Failure};
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, IsTerminal as _, Read},
     path::Path,
 };
 use x0_crypto::keystore::Password;
-use x0_limits::KEYSTORE_PASSWORD_BYTES_MAX;
+use x0_limits::{KEYSTORE_PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
 
 /// Where a password comes from.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +32,32 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Reads a password for new keys, which must not be short.
+    ///
+    /// # Errors
+    /// As [`Source::read`], and when it is short.
+    pub fn read_new(&self, purpose: &str) -> Result<Password, Failure> {
+        let text = match (&self.file, self.fd) {
+            (Some(path), _) => line_of(open(path)?, &path.display().to_string())?,
+            (None, Some(fd)) => line_of(descriptor(fd)?, &format!("descriptor {fd}"))?,
+            (None, None) => typed(purpose, true)?.into_bytes(),
+        };
+        let characters = String::from_utf8_lossy(&text).chars().count();
+        if characters < PASSWORD_CHARS_MIN {
+            let reason = format!("a new key's password has at least {PASSWORD_CHARS_MIN} characters, not {characters}");
+            return Err(Failure::configuration(reason));
+        }
+        Password::new(text).map_err(|cause| Failure::configuration(cause.to_string()))
+    }
+}
+
+impl From<PasswordArgs> for Source {
+    fn from(args: PasswordArgs) -> Self {
+        Self { file: args.password_file, fd: args.password_fd }
+    }
+}
+
 fn open(path: &Path) -> Result<File, Failure> {
     File::open(path)
         .map_err(|cause| Failure::configuration(format!("cannot read the password file {}: {cause}", path.display())))
@@ -43,8 +69,14 @@ fn descriptor(fd: i32) -> Result<File, Failure> {
         .map_err(|cause| Failure::configuration(format!("cannot read the password from descriptor {fd}: {cause}")))
 }
 
-/// The first line without its line feed.
+/// The first line as a password.
 fn first_line(source: impl Read, name: &str) -> Result<Password, Failure> {
+    Password::new(line_of(source, name)?)
+        .map_err(|cause| Failure::configuration(format!("password from {name}: {cause}")))
+}
+
+/// The first line without its line feed.
+fn line_of(source: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut line = Vec::new();
     // One byte more than allowed, so that a longer password is an error and not a shorter password.
     let limit = KEYSTORE_PASSWORD_BYTES_MAX as u64 + 2;
@@ -54,10 +86,15 @@ fn first_line(source: impl Read, name: &str) -> Result<Password, Failure> {
     while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         line.pop();
     }
-    Password::new(line).map_err(|cause| Failure::configuration(format!("password from {name}: {cause}")))
+    Ok(line)
 }
 
 fn ask(purpose: &str, confirm: bool) -> Result<Password, Failure> {
+    Password::new(typed(purpose, confirm)?).map_err(|cause| Failure::configuration(cause.to_string()))
+}
+
+/// What is typed on the terminal.
+fn typed(purpose: &str, confirm: bool) -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure::configuration(format!(
             "a password is needed {purpose}: pass --password-file or --password-fd (there is no terminal to ask on)"
@@ -71,7 +108,7 @@ fn ask(purpose: &str, confirm: bool) -> Result<Password, Failure> {
     if confirm && prompt("Again: ".to_owned())? != first {
         return Err(Failure::configuration("the two passwords differ"));
     }
-    Password::new(first).map_err(|cause| Failure::configuration(cause.to_string()))
+    Ok(first)
 }
 
 #[cfg(test)]

@@ -6,16 +6,21 @@ use crate::{
     exit::{Exit, Failure},
     keys::NodeKeys,
     logging,
+    notify::Notifier,
     parts::Parts,
 };
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use x0_chain_spec::{ChainSpec, ChainType};
 use x0_limits as limits;
 use x0_rpc::LogControl;
+
+/// How often the supervisor hears of the state.
+const STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs the node until it is told to stop or a part of it fails.
 ///
@@ -95,6 +100,23 @@ impl Base {
     }
 }
 
+/// Tells the supervisor of the state, and its watchdog that the process answers: this task runs on the threads
+/// of listeners and links, and each line asks a blocking thread for the engine's state.
+async fn feed(notifier: &Notifier, summary: impl Fn() -> Option<String> + Send + Sync + 'static) {
+    let mut ticks = tokio::time::interval(notifier.watchdog().unwrap_or(STATUS_INTERVAL).min(STATUS_INTERVAL));
+    let summary = Arc::new(summary);
+    loop {
+        ticks.tick().await;
+        let summary = Arc::clone(&summary);
+        match tokio::task::spawn_blocking(move || summary()).await {
+            Ok(Some(line)) => notifier.send(&format!("WATCHDOG=1\nSTATUS={line}")),
+            // A stopping engine has no state; the supervisor waits for the end.
+            Ok(None) => {}
+            Err(_) => return,
+        }
+    }
+}
+
 /// Starts the parts, waits for the end, stops the parts.
 async fn supervise(
     config: &Config,
@@ -107,11 +129,19 @@ async fn supervise(
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
     let mut parts = Parts::start(config, spec, genesis, base, keys, log).await?;
-    let ended = tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-        failure = parts.failed() => Err(failure),
+    let notifier = Notifier::from_environment();
+    notifier.send("READY=1");
+    let ended = {
+        let summary = parts.summarizer();
+        let failed = parts.failed();
+        tokio::select! {
+            _ = terminate.recv() => Ok("SIGTERM"),
+            _ = interrupt.recv() => Ok("SIGINT"),
+            failure = failed => Err(failure),
+            () = feed(&notifier, summary) => Err(Failure::new(Exit::Restartable, "the watchdog's task ended")),
+        }
     };
+    notifier.send("STOPPING=1");
     match &ended {
         Ok(signal) => tracing::info!(target: "x0::node", signal, "stopping"),
         Err(failure) => {

@@ -47,7 +47,7 @@ fn check(directory: &Path, path: &Path, text: &str) -> Result<(), StorageError> 
 
 /// Writes the file beside its place, syncs it and renames it, so that a crash leaves either no
 /// format file (and no database yet) or a whole one.
-fn create(directory: &Path, path: &Path) -> Result<(), StorageError> {
+pub fn create(directory: &Path, path: &Path) -> Result<(), StorageError> {
     let io = |action: &'static str| move |source| StorageError::Io { action, path: path.to_owned(), source };
     let temporary = directory.join("FORMAT.new");
     let mut file = File::create(&temporary).map_err(io("create"))?;

@@ -47,6 +47,7 @@
     )
 )]
 
+mod checkpoint;
 pub mod columns;
 mod commit;
 mod database;

@@ -80,7 +80,8 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Most file descriptors that this process may open.
-fn descriptors_max() -> Option<u64> {
+#[must_use]
+pub fn descriptors_max() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is ours to write.
     (unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0).then_some(limit.rlim_cur)

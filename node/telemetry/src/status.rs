@@ -41,3 +41,12 @@ pub trait Status: Send + Sync + 'static {
     /// Whether others should rely on the node now: it is at the head, has peers, and signs if it is a validator.
     fn ready(&self) -> Report;
 }
+
+impl<S: Status + ?Sized> Status for std::sync::Arc<S> {
+    fn health(&self) -> Report {
+        (**self).health()
+    }
+    fn ready(&self) -> Report {
+        (**self).ready()
+    }
+}

@@ -1,0 +1,141 @@
+//! What the node says about itself: health, readiness and metrics.
+//!
+//! ```text
+//!   executor's heads --> [`Progress`] --+
+//!   engine, mempool, database, links ---+--> [`Observer`] --> x0-telemetry --> /metrics, /health, /ready
+//! ```
+
+mod metrics;
+
+use crate::links::Links;
+use parking_lot::Mutex;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use x0_consensus::{EngineHandle, EngineStatus};
+use x0_executor::Executor;
+use x0_limits as limits;
+use x0_mempool::Mempool;
+use x0_storage::Database;
+use x0_telemetry::{Report, Status, process};
+
+/// The engine while it runs; the node takes it out to stop it.
+pub type EngineSlot = Arc<Mutex<Option<EngineHandle>>>;
+
+/// When the height grew last.
+#[derive(Debug)]
+pub struct Progress(Mutex<(u64, Instant)>);
+
+impl Progress {
+    /// Follows the executor's heads until the executor is gone.
+    #[must_use]
+    pub fn follow(executor: &Executor) -> Arc<Self> {
+        let mut heads = executor.subscribe_heads();
+        let number = u64::from(heads.borrow_and_update().number);
+        let progress = Arc::new(Self(Mutex::new((number, Instant::now()))));
+        let weak = Arc::downgrade(&progress);
+        tokio::spawn(async move {
+            while heads.changed().await.is_ok() {
+                let Some(progress) = weak.upgrade() else { return };
+                *progress.0.lock() = (u64::from(heads.borrow_and_update().number), Instant::now());
+            }
+        });
+        progress
+    }
+
+    /// The height, and for how long it has been that.
+    #[must_use]
+    pub fn height(&self) -> (u64, Duration) {
+        let (height, since) = *self.0.lock();
+        (height, since.elapsed())
+    }
+}
+
+/// Looks at the parts of a running node.
+pub struct Observer {
+    /// The chain's name for machines.
+    pub chain: String,
+    /// The data directory.
+    pub base: PathBuf,
+    /// The blocks.
+    pub database: Database,
+    /// The head.
+    pub executor: Executor,
+    /// The waiting transactions.
+    pub mempool: Mempool,
+    /// The engine.
+    pub engine: EngineSlot,
+    /// The links.
+    pub links: Links,
+    /// When the height grew last.
+    pub progress: Arc<Progress>,
+    /// Longest wait of a healthy node for a block.
+    pub patience: Duration,
+}
+
+impl Observer {
+    fn engine_status(&self) -> Option<EngineStatus> {
+        self.engine.lock().as_ref().map(EngineHandle::status)
+    }
+
+    /// Why the disk stands in the way of signing on, if it does.
+    fn disk(&self, report: &mut Report) {
+        match process::space(&self.base) {
+            Ok(space) => {
+                report.detail("diskFreeBytes", space.free);
+                if space.free < limits::DISK_FREE_BYTES_MIN {
+                    report.against(format!(
+                        "the disk has {} MiB left, below {} MiB",
+                        space.free >> 20,
+                        limits::DISK_FREE_BYTES_MIN >> 20
+                    ));
+                }
+            }
+            Err(cause) => report.against(format!("the disk cannot be looked at: {cause}")),
+        }
+    }
+}
+
+impl Status for Observer {
+    fn health(&self) -> Report {
+        let mut report = Report::good();
+        let (height, age) = self.progress.height();
+        report.detail("height", height);
+        report.detail("heightAgeMs", u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        report.detail("patienceMs", u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX));
+        if age > self.patience {
+            report.against(format!(
+                "the height has been {height} for {} s, longer than {} s",
+                age.as_secs(),
+                self.patience.as_secs()
+            ));
+        }
+        if self.engine_status().is_none() {
+            report.against("the consensus engine does not run");
+        }
+        report
+    }
+
+    fn ready(&self) -> Report {
+        let mut report = self.health();
+        let peers = self.links.peers();
+        report.detail("peers", peers.len());
+        let Some(engine) = self.engine_status() else { return report };
+        report.detail("round", engine.round);
+        report.detail("validator", engine.validator);
+        if !self.links.is_solo() && peers.is_empty() {
+            report.against("there are no peers");
+        }
+        let best = peers.iter().map(|peer| peer.tip).max().unwrap_or(0);
+        report.detail("bestPeerHeight", best);
+        report.detail("peersMissing", self.links.missing());
+        let behind = best.saturating_sub(engine.tip.height);
+        if behind > limits::READY_LAG_BLOCKS_MAX {
+            report.against(format!("the node is {behind} blocks behind its best peer"));
+        }
+        self.disk(&mut report);
+        report
+    }
+}

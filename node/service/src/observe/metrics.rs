@@ -1,0 +1,199 @@
+//! The node's metrics: one table of names, and where each value comes from.
+
+use super::Observer;
+use x0_network::Channel;
+use x0_telemetry::{Metric, Samples, Source, Status as _, process};
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal, $help:literal;)*) => {
+        $(const $constant: Metric = Metric::$kind($name, $help);)*
+        /// Every metric of the node itself; the engine's own and those of the process come on top.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    BUILD = gauge "x0_build_info", "Always 1; version of the program and of the rules that it executes";
+    HEALTHY = gauge "x0_healthy", "1 when /health says yes";
+    READY = gauge "x0_ready", "1 when /ready says yes";
+    HEIGHT = gauge "x0_chain_height_blocks", "Height of the last final block";
+    HEIGHT_AGE = gauge "x0_chain_height_age_seconds", "How long this has been the height";
+    HEAD_TIME = gauge "x0_chain_head_timestamp_seconds", "Timestamp of the last final block, since 1970";
+    CLOCK = gauge "x0_clock_seconds", "The node's clock, since 1970";
+    WORK_HEIGHT = gauge "x0_consensus_height_blocks", "Height that consensus works on";
+    ROUND = gauge "x0_consensus_round", "Round of that height; 0 when all goes well";
+    VALIDATOR = gauge "x0_consensus_validator", "1 when this node's key is in the validator set";
+    REFUSED_FRAMES = counter "x0_consensus_refused_frames_total", "Frames of peers that consensus refused";
+    POOL = gauge "x0_mempool_transactions", "Transactions that wait";
+    POOL_READY = gauge "x0_mempool_ready_transactions", "Transactions that can go into the next block";
+    POOL_BYTES = gauge "x0_mempool_bytes", "Bytes of waiting transactions";
+    POOL_CHECKING = gauge "x0_mempool_checking_transactions", "Submissions that wait for their signature check";
+    POOL_ENDS = counter "x0_mempool_events_total", "Transactions by what happened to them";
+    POOL_CPU = counter "x0_mempool_check_seconds_total", "Processor time of signature and validity checks";
+    STORAGE = gauge "x0_storage_bytes", "Size of the database's files";
+    OLDEST_STATE = gauge "x0_storage_oldest_state_blocks", "Oldest height whose state can be read";
+    PEERS = gauge "x0_p2p_peers", "Links that stand, by who made them";
+    PEER_HEIGHT = gauge "x0_p2p_best_peer_height_blocks", "Greatest height that a peer tells";
+    FRAMES = counter "x0_p2p_frames_total", "Frames by channel and by what happened to them";
+    PEERS_MISSING = gauge "x0_p2p_missing_peers", "Admitted peers without a link";
+    FRAME_BYTES = counter "x0_p2p_frame_bytes_total", "Bytes of frames by channel and direction";
+    GATE = counter "x0_p2p_closed_connections_total", "Connections that were closed before a handshake, by reason";
+    HANDSHAKES = counter "x0_p2p_handshakes_total", "Handshakes by how far they came";
+    OFFENCES = counter "x0_p2p_offences_total", "Offences of peers that were noted";
+    BANS = counter "x0_p2p_bans_total", "Bans that followed";
+    PEER_CLOCK = gauge "x0_p2p_peer_clock_ahead_seconds", "How far a peer's clock is ahead of this node's";
+    PEER_RTT = gauge "x0_p2p_peer_rtt_seconds", "Time that a frame and its answer take, by peer";
+}
+
+impl Source for Observer {
+    fn collect(&self, samples: &mut Samples) {
+        let runtime = x0_runtime::VERSION.spec_version.to_string();
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("spec_version", &runtime), ("chain", &self.chain)];
+        samples.put_labelled(&BUILD, &labels, 1_u64);
+        samples.put(&HEALTHY, self.health().ok);
+        samples.put(&READY, self.ready().ok);
+        samples.put(&CLOCK, process::unix_seconds());
+        self.chain(samples);
+        self.pool(samples);
+        self.network(samples);
+        samples.put(&STORAGE, directory_bytes(self.database.path()));
+        process::collect(&self.base, samples);
+    }
+}
+
+impl Observer {
+    fn chain(&self, samples: &mut Samples) {
+        let (height, age) = self.progress.height();
+        samples.put(&HEIGHT, height);
+        samples.put(&HEIGHT_AGE, age.as_secs_f64());
+        let time = std::time::Duration::from_millis(self.executor.head().timestamp_ms);
+        samples.put(&HEAD_TIME, time.as_secs_f64());
+        samples.put(&OLDEST_STATE, self.database.oldest_state());
+        if let Some(engine) = self.engine_status() {
+            samples.put(&WORK_HEIGHT, engine.height);
+            samples.put(&ROUND, engine.round);
+            samples.put(&VALIDATOR, engine.validator);
+            samples.put(&REFUSED_FRAMES, engine.refused_frames);
+        }
+    }
+
+    fn pool(&self, samples: &mut Samples) {
+        let stats = self.mempool.stats();
+        samples.put(&POOL, stats.waiting);
+        samples.put(&POOL_READY, stats.ready);
+        samples.put(&POOL_BYTES, stats.bytes);
+        samples.put(&POOL_CHECKING, stats.checking);
+        let ends = [
+            ("admitted", stats.admitted),
+            ("refused", stats.refused),
+            ("busy", stats.busy),
+            ("included", stats.included),
+            ("evicted", stats.evicted),
+            ("expired", stats.expired),
+            ("invalidated", stats.invalidated),
+        ];
+        for (event, count) in ends {
+            samples.put_labelled(&POOL_ENDS, &[("event", event)], count);
+        }
+        samples.put(&POOL_CPU, std::time::Duration::from_nanos(stats.check_ns).as_secs_f64());
+    }
+
+    fn frames(&self, samples: &mut Samples) {
+        let metrics = self.links.metrics();
+        for (channel, counts) in Channel::ALL.iter().zip(&metrics.channels) {
+            let name = format!("{channel:?}").to_lowercase();
+            for (event, count) in [("sent", counts.sent), ("received", counts.received), ("dropped", counts.dropped)] {
+                samples.put_labelled(&FRAMES, &[("channel", &name), ("event", event)], count);
+            }
+            for (event, bytes) in [("sent", counts.sent_bytes), ("received", counts.received_bytes)] {
+                samples.put_labelled(&FRAME_BYTES, &[("channel", &name), ("event", event)], bytes);
+            }
+        }
+        let closed = [
+            ("source_rate", metrics.gate_source_rate),
+            ("source_pending", metrics.gate_source_pending),
+            ("strangers_rate", metrics.gate_strangers_rate),
+            ("strangers_pending", metrics.gate_strangers_pending),
+            ("sources", metrics.gate_sources),
+        ];
+        for (reason, count) in closed {
+            samples.put_labelled(&GATE, &[("reason", reason)], count);
+        }
+        let shakes = [
+            ("begun_in", metrics.handshakes_in),
+            ("begun_out", metrics.handshakes_out),
+            ("done", metrics.handshakes_done),
+            ("timeout", metrics.refused_timeout),
+            ("io", metrics.refused_io),
+            ("not_tls", metrics.refused_not_tls),
+            ("protocol", metrics.refused_protocol),
+            ("key_exchange", metrics.refused_key_exchange),
+            ("key_kind", metrics.refused_key_kind),
+            ("not_admitted", metrics.refused_not_admitted),
+            ("banned", metrics.refused_banned),
+            ("wrong_peer", metrics.refused_wrong_peer),
+            ("other", metrics.refused_other),
+            ("hello", metrics.hello_failed),
+        ];
+        for (event, count) in shakes {
+            samples.put_labelled(&HANDSHAKES, &[("event", event)], count);
+        }
+        samples.put(&PEERS_MISSING, metrics.peers_missing);
+        samples.put(&OFFENCES, metrics.offences);
+        samples.put(&BANS, metrics.bans);
+    }
+
+    fn network(&self, samples: &mut Samples) {
+        self.frames(samples);
+        let peers = self.links.peers();
+        for direction in ["in", "out"] {
+            let count = peers.iter().filter(|peer| peer.direction == direction).count();
+            samples.put_labelled(&PEERS, &[("direction", direction)], count);
+        }
+        samples.put(&PEER_HEIGHT, peers.iter().map(|peer| peer.tip).max().unwrap_or(0));
+        for peer in &peers {
+            let label = [("peer", peer.name.as_str())];
+            if let Some(rtt_ms) = peer.rtt_ms {
+                samples.put_labelled(&PEER_RTT, &label, rtt_ms / MILLIS);
+            }
+            samples.put_labelled(&PEER_CLOCK, &label, seconds(peer.clock_ahead_ms));
+        }
+    }
+}
+
+/// Milliseconds of a second.
+const MILLIS: f64 = 1e3;
+
+/// Signed milliseconds as seconds.
+fn seconds(ms: i64) -> f64 {
+    let size = std::time::Duration::from_millis(ms.unsigned_abs()).as_secs_f64();
+    if ms < 0 { -size } else { size }
+}
+
+/// Bytes of the files of a directory; files that go while it is read do not count.
+fn directory_bytes(path: &std::path::Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(path) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let data = entry.metadata().ok()?;
+            Some(if data.is_dir() { directory_bytes(&entry.path()) } else { data.len() })
+        })
+        .fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x0_telemetry::Kind;
+
+    #[test]
+    fn names_follow_the_rules_and_stand_in_the_manual() {
+        let manual = include_str!("../../../../docs/operating/monitor.md");
+        for metric in ALL.iter().chain(process::ALL) {
+            assert!(metric.name.starts_with("x0_"), "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(manual.contains(&format!("| `{}` |", metric.name)), "monitor.md lacks {}", metric.name);
+        }
+    }
+}
