@@ -7,4 +7,5 @@ mod damage;
 mod durability;
 mod opening;
 mod pruning;
+mod snapshots;
 mod support;
