@@ -340,8 +340,9 @@ mod tests {
             backlog.push(CarrierEvent::PeerDown(key(2)));
             backlog.push(CarrierEvent::PeerUp(key(2)));
         }
-        assert!(backlog.waiting.lock().events.len() <= 2);
-        assert_eq!((backlog.waiting.lock().frames, backlog.waiting.lock().bytes), (0, 0));
+        let waiting = backlog.waiting.lock();
+        assert!(waiting.events.len() <= 2);
+        assert_eq!((waiting.frames, waiting.bytes), (0, 0));
     }
 
     #[tokio::test]

@@ -35,6 +35,7 @@
 
 mod fork;
 pub mod memory;
+pub mod p2p;
 mod queue;
 
 pub use fork::{ForkError, fork};

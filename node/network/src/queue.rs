@@ -59,6 +59,16 @@ struct Lanes {
     closed: bool,
 }
 
+impl Lanes {
+    fn next(&mut self, wanted: impl Fn(Channel) -> bool) -> Option<Waiting> {
+        Channel::ALL
+            .iter()
+            .zip(&mut self.lanes)
+            .filter(|(channel, _)| wanted(**channel))
+            .find_map(|(_, lane)| lane.pop())
+    }
+}
+
 /// Frames of one direction of one link, by channel. A full channel drops its oldest frames, since a
 /// newer vote, part or status is worth more than an older one.
 #[derive(Default)]
@@ -103,10 +113,14 @@ impl LinkQueue {
 
     /// The next frame of a class in the order of channels; `None` once the queue is closed. Each
     /// class has one reader.
-    #[expect(dead_code, reason = "the streams of real links read by class")]
     pub(crate) async fn pop_class(&self, class: Class) -> Option<Waiting> {
         let ready = self.classes.get(class as usize)?;
         self.pop_where(ready, |channel| Class::of(channel) == class).await
+    }
+
+    /// The next frame of a class, if one waits.
+    pub(crate) fn try_pop_class(&self, class: Class) -> Option<Waiting> {
+        self.lanes.lock().next(|channel| Class::of(channel) == class)
     }
 
     async fn pop_where(&self, ready: &Notify, wanted: impl Fn(Channel) -> bool) -> Option<Waiting> {
@@ -116,11 +130,7 @@ impl LinkQueue {
                 if lanes.closed {
                     return None;
                 }
-                let next = Channel::ALL
-                    .iter()
-                    .zip(&mut lanes.lanes)
-                    .filter(|(channel, _)| wanted(**channel))
-                    .find_map(|(_, lane)| lane.pop());
+                let next = lanes.next(&wanted);
                 if next.is_some() {
                     return next;
                 }

@@ -19,12 +19,14 @@
 //! [`web_server_config`] is for browsers, which know neither raw keys nor ML-DSA: its key exchange is
 //! post-quantum, its authentication is an ordinary certificate.
 
+mod fault;
 mod identity;
 mod policy;
 #[cfg(test)]
 mod tests;
 mod web;
 
+pub use fault::{HandshakeFault, fault};
 pub use identity::TlsIdentity;
 pub use policy::{PeerPolicy, peer, peer_key};
 pub use web::web_server_config;
@@ -148,6 +150,21 @@ fn never_resume(config: &mut ServerConfig) {
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+}
+
+/// Domain of [`link_digest`].
+const LINK_DIGEST_DOMAIN: &[u8] = b"x0/peer-id/v1";
+
+/// The name of a key on links that want a SHA-256 hash: SHA-256 over a domain and the key's
+/// SubjectPublicKeyInfo, as it travels in the handshake.
+#[must_use]
+pub fn link_digest(key: &PublicKey) -> [u8; 32] {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(LINK_DIGEST_DOMAIN);
+    context.update(&identity::to_spki(key));
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 /// The server name that rustls wants from a client. It is neither sent nor checked, because raw keys

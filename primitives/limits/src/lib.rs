@@ -98,6 +98,16 @@ pub const SIGNER_ANSWER_MS: u64 = 3_000;
 pub const SIGNER_PATIENCE_MS: u64 = 10_000;
 /// How long a remote signer keeps a connection without a request, milliseconds.
 pub const SIGNER_IDLE_MS: u64 = 600_000;
+/// Final heights whose statements a node still compares: a validator that contradicts itself late is found, too.
+pub const WITNESS_HEIGHTS_KEPT: u64 = 4;
+/// Statements of one validator at one height that a node compares: eight rounds of a correct one.
+pub const WITNESS_STATEMENTS_MAX: usize = 32;
+/// Proofs of contradictions that wait to be put on chain.
+pub const EVIDENCE_WAITING_MAX: usize = 256;
+/// How long the tip stands still behind the peers before synchronisation starts over, milliseconds.
+pub const STUCK_TIP_MS: u64 = 15_000;
+/// How long until the node ends itself, to be restarted, milliseconds.
+pub const STUCK_TIP_EXIT_MS: u64 = 120_000;
 /// Verified signatures that a node remembers, so that a vote is checked once although the engine asks three times.
 pub const VERIFIED_SIGNATURES_KEPT: usize = 16_384;
 /// Heights above the last committed one of which a node takes in messages: their validator sets are known.
@@ -199,7 +209,7 @@ pub const LINK_SILENCE_MS_MAX: u64 = 8_000;
 /// Time in which a peer must take some bytes of a frame under way, milliseconds.
 pub const LINK_STALL_MS: u64 = 8_000;
 /// Distance between two tellings of addresses on a link, milliseconds.
-pub const LINK_TELL_MS: u64 = 10_000;
+pub const LINK_TELL_MS: u64 = 2_000;
 /// First wait before a peer is dialled again, milliseconds; each further wait is twice as long.
 pub const LINK_RECONNECT_MS_MIN: u64 = 100;
 /// Longest wait before a peer is dialled again, milliseconds: a healed partition must not wait for it.
