@@ -15,6 +15,7 @@ use sp_runtime::{
     traits::{BlakeTwo256, Header as _},
 };
 use sp_trie::PrefixedMemoryDB;
+use std::time::{Duration, Instant};
 use x0_runtime::{Executive, Header, RuntimeCall, RuntimeEvent, System, UncheckedExtrinsic, VerifiedMark, preverify};
 use x0_storage::Head;
 use x0_types::{AccountId, BlockNumber, Hash, Moment};
@@ -31,6 +32,15 @@ pub struct TxOutcome {
     pub signer: Option<AccountId>,
     /// Whether its call succeeded. A transaction whose call failed still paid its fee.
     pub result: Result<(), DispatchError>,
+}
+
+/// How long a block's execution took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Took {
+    /// Hooks and transactions.
+    pub execute: Duration,
+    /// Final hooks and the roots.
+    pub root: Duration,
 }
 
 /// A block that was executed and not yet committed.
@@ -55,8 +65,11 @@ pub struct Executed {
     pub rejected: Vec<(Hash, ExtrinsicError)>,
     /// The SCALE events of the block (`System.Events`).
     pub events: Bytes,
-    /// Accounts with the index of a transaction that they signed or that moved their money.
+    /// Accounts with the index of a transaction that they signed or that moved their money; index 0 for
+    /// what the block did by itself.
     pub account_touches: Vec<(AccountId, u32)>,
+    /// How long its execution took.
+    pub took: Took,
     /// The SCALE validator set that the header announces, if it announces one.
     pub(crate) validator_set: Option<Vec<u8>>,
     pub(crate) state_changes: PrefixedMemoryDB<BlakeTwo256>,
@@ -92,11 +105,13 @@ pub(crate) struct BlockExecution<'a> {
     results: Vec<TxOutcome>,
     proposer: AccountId,
     timestamp_ms: Moment,
+    started: Instant,
 }
 
 impl<'a> BlockExecution<'a> {
     /// Starts the block after the head: hooks run, no extrinsic yet.
     pub(crate) fn start(executor: &'a Executor, proposer: AccountId) -> Result<Self, ExecutorError> {
+        let started = Instant::now();
         executor.check_spec()?;
         let (parent, state) = executor.head_state(Reader::Block)?;
         let header = Header::new(
@@ -109,7 +124,17 @@ impl<'a> BlockExecution<'a> {
         let mut overlay = Overlay::default();
         state::run(&state.backend, &mut overlay, || Executive::initialize_block(&header))
             .map_err(|panic| ExecutorError::Panicked { place: "on_initialize", message: panic.0 })?;
-        Ok(Self { executor, parent, state, overlay, body: Vec::new(), results: Vec::new(), proposer, timestamp_ms: 0 })
+        Ok(Self {
+            executor,
+            parent,
+            state,
+            overlay,
+            body: Vec::new(),
+            results: Vec::new(),
+            proposer,
+            timestamp_ms: 0,
+            started,
+        })
     }
 
     /// Number of extrinsics so far.
@@ -141,7 +166,7 @@ impl<'a> BlockExecution<'a> {
         let dispatcher = &self.executor.0.dispatcher;
         self.overlay.start_transaction();
         let applied = state::run(&self.state.backend, &mut self.overlay, || {
-            preverify::with_mark(mark, || dispatcher.apply(extrinsic)).0
+            preverify::with_mark(mark, || dispatcher.apply(extrinsic, &bytes)).0
         });
         match applied {
             Ok(Ok(result)) if self.overlay.commit_transaction().is_ok() => {
@@ -166,6 +191,7 @@ impl<'a> BlockExecution<'a> {
 
     /// Ends the block: final hooks, roots, events, changes.
     pub(crate) fn finish(mut self, rejected: Vec<(Hash, ExtrinsicError)>) -> Result<Executed, ExecutorError> {
+        let execute = self.started.elapsed();
         let (header, touches) = state::run(&self.state.backend, &mut self.overlay, || {
             // Events are read before the block is final: nothing may touch the overlay after the
             // root is computed, or the cached root would be wrong.
@@ -209,23 +235,35 @@ impl<'a> BlockExecution<'a> {
             rejected,
             events,
             account_touches,
+            took: Took { execute, root: self.started.elapsed().saturating_sub(execute) },
             validator_set,
             state_changes: changes.transaction,
         })
     }
 }
 
-/// Accounts whose money transactions moved, by the index of the transaction.
+/// Accounts whose money moved, by the index of the transaction that moved it.
+///
+/// What the block does by itself (the janitor pays deals that have ended) stands under index 0, that of
+/// the timestamp. Fees are left out: each transaction would appear in the histories of those who get them.
 fn money_touches() -> Vec<(AccountId, u32)> {
+    use pallet_balances::Event;
     let mut touches = Vec::new();
     for record in System::read_events_no_consensus() {
-        if let (
-            Phase::ApplyExtrinsic(index),
-            RuntimeEvent::Balances(pallet_balances::Event::Transfer { from, to, .. }),
-        ) = (record.phase, record.event)
-        {
-            touches.push((from, index));
-            touches.push((to, index));
+        let index = match record.phase {
+            Phase::ApplyExtrinsic(index) => index,
+            Phase::Initialization | Phase::Finalization => 0,
+        };
+        match record.event {
+            RuntimeEvent::Balances(
+                Event::Transfer { from, to, .. }
+                | Event::TransferOnHold { source: from, dest: to, .. }
+                | Event::TransferAndHold { source: from, dest: to, .. },
+            ) => touches.extend([(from, index), (to, index)]),
+            RuntimeEvent::Balances(
+                Event::Released { who, .. } | Event::Slashed { who, .. } | Event::BurnedHeld { who, .. },
+            ) => touches.push((who, index)),
+            _ => {}
         }
     }
     touches

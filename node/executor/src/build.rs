@@ -4,7 +4,7 @@ use crate::{
     Admitted, Executed, Executor,
     block::{BlockExecution, timestamp_inherent},
     error::{ExecutorError, ExtrinsicError},
-    extrinsic::{self, decode_extrinsic},
+    extrinsic::{self, decode_admitted},
 };
 use sp_runtime::transaction_validity::InvalidTransaction;
 use std::{sync::Arc, time::Instant};
@@ -68,7 +68,7 @@ impl Executor {
 }
 
 fn apply_admitted(block: &mut BlockExecution<'_>, transaction: &Admitted) -> Result<(), ExtrinsicError> {
-    let extrinsic = decode_extrinsic(&transaction.bytes)?;
+    let extrinsic = decode_admitted(&transaction.bytes)?;
     block.apply(
         extrinsic,
         transaction.bytes.clone(),

@@ -2,6 +2,7 @@
 
 use crate::{
     commit::ImportedBlock,
+    dispatch,
     error::ExecutorError,
     guard,
     marks::Marks,
@@ -24,16 +25,16 @@ pub const IMPORTED_BLOCKS_KEPT: usize = 1_024;
 /// Applies one extrinsic inside externalities. The production rule is the runtime's; tests add
 /// extrinsics that misbehave.
 pub(crate) trait Dispatcher: Send + Sync {
-    /// Applies the extrinsic to the block at hand.
-    fn apply(&self, extrinsic: UncheckedExtrinsic) -> ApplyExtrinsicResult;
+    /// Applies the extrinsic, which is encoded as `encoded`, to the block at hand.
+    fn apply(&self, extrinsic: UncheckedExtrinsic, encoded: &[u8]) -> ApplyExtrinsicResult;
 }
 
 /// The runtime.
 struct RuntimeDispatcher;
 
 impl Dispatcher for RuntimeDispatcher {
-    fn apply(&self, extrinsic: UncheckedExtrinsic) -> ApplyExtrinsicResult {
-        x0_runtime::Executive::apply_extrinsic(extrinsic)
+    fn apply(&self, extrinsic: UncheckedExtrinsic, encoded: &[u8]) -> ApplyExtrinsicResult {
+        dispatch::apply(extrinsic, encoded)
     }
 }
 

@@ -6,7 +6,7 @@ use codec::{DecodeLimit, Encode};
 use sp_runtime::{MultiAddress, generic::Preamble};
 use x0_limits::{CALL_DEPTH_MAX, EXTRINSIC_BYTES_MAX};
 use x0_runtime::UncheckedExtrinsic;
-use x0_types::{AccountId, Hash, Nonce};
+use x0_types::{AccountId, Balance, Hash, Nonce};
 
 /// The hash under which a transaction is known: BLAKE2b-256 of its bytes, length prefix included.
 #[must_use]
@@ -23,14 +23,19 @@ pub fn decode_extrinsic(bytes: &[u8]) -> Result<UncheckedExtrinsic, ExtrinsicErr
     if bytes.len() > EXTRINSIC_BYTES_MAX {
         return Err(ExtrinsicError::TooLarge { bytes: bytes.len(), max: EXTRINSIC_BYTES_MAX });
     }
-    let extrinsic = UncheckedExtrinsic::decode_all_with_depth_limit(CALL_DEPTH_MAX, &mut &bytes[..])
-        .map_err(|error| ExtrinsicError::Undecodable { reason: error.to_string() })?;
+    let extrinsic = decode_admitted(bytes)?;
     // The decoded value keeps the bytes of its call as they came, so the call is compared through
     // its own encoding.
     if !is_canonical(&extrinsic, bytes) {
         return Err(ExtrinsicError::NotCanonical);
     }
     Ok(extrinsic)
+}
+
+/// Decodes an extrinsic whose bytes went through [`decode_extrinsic`] before.
+pub(crate) fn decode_admitted(bytes: &[u8]) -> Result<UncheckedExtrinsic, ExtrinsicError> {
+    UncheckedExtrinsic::decode_all_with_depth_limit(CALL_DEPTH_MAX, &mut &bytes[..])
+        .map_err(|error| ExtrinsicError::Undecodable { reason: error.to_string() })
 }
 
 fn is_canonical(extrinsic: &UncheckedExtrinsic, bytes: &[u8]) -> bool {
@@ -40,24 +45,32 @@ fn is_canonical(extrinsic: &UncheckedExtrinsic, bytes: &[u8]) -> bool {
     bytes.strip_prefix(prefix.as_slice()).is_some_and(|rest| rest == inner)
 }
 
-/// A signed transaction's bytes, decoded form, hash, signer and nonce.
+/// A signed transaction: its decoded form, the hash of its bytes, signer, nonce and tip.
 pub(crate) struct Signed {
     pub(crate) extrinsic: UncheckedExtrinsic,
     pub(crate) hash: Hash,
     pub(crate) sender: AccountId,
     pub(crate) nonce: Nonce,
+    pub(crate) tip: Balance,
 }
 
 impl Signed {
     /// Decodes what a user may send: a signed transaction whose signer is an account id.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ExtrinsicError> {
+        Self::decode_hashed(bytes, extrinsic_hash(bytes))
+    }
+
+    /// The same when the hash of the bytes is known already.
+    pub(crate) fn decode_hashed(bytes: &[u8], hash: Hash) -> Result<Self, ExtrinsicError> {
         let extrinsic = decode_extrinsic(bytes)?;
-        let (sender, nonce) = match &extrinsic.preamble {
-            Preamble::Signed(MultiAddress::Id(sender), _, extension) => (sender.clone(), extension.5.0),
+        let (sender, nonce, tip) = match &extrinsic.preamble {
+            Preamble::Signed(MultiAddress::Id(sender), _, extension) => {
+                (sender.clone(), extension.5.0, extension.7.tip())
+            }
             Preamble::Signed(..) => return Err(ExtrinsicError::SignerForm),
             _ => return Err(ExtrinsicError::NotSigned),
         };
-        Ok(Self { extrinsic, hash: extrinsic_hash(bytes), sender, nonce })
+        Ok(Self { extrinsic, hash, sender, nonce, tip })
     }
 }
 

@@ -52,6 +52,7 @@ pub mod admission;
 pub mod block;
 pub mod build;
 pub mod commit;
+mod dispatch;
 pub mod error;
 pub mod executor;
 pub mod extrinsic;
@@ -69,7 +70,7 @@ pub mod worker;
 mod tests;
 
 pub use admission::Admitted;
-pub use block::{Executed, TxOutcome};
+pub use block::{Executed, Took, TxOutcome};
 pub use commit::ImportedBlock;
 pub use error::{BlockError, ExecutorError, ExtrinsicError, InvalidBlock};
 pub use executor::{Executor, Options};

@@ -3,6 +3,7 @@
 use crate::{
     Executed, Executor,
     block::{BlockExecution, PROPOSER_ENGINE},
+    dispatch,
     error::{BlockError, ExecutorError, InvalidBlock},
     extrinsic::{Signed, decode_extrinsic},
     state::{self, Overlay, Reader},
@@ -10,14 +11,14 @@ use crate::{
 use bytes::Bytes;
 use codec::{Compact, Decode, DecodeAll};
 use rayon::prelude::*;
-use sp_runtime::{DigestItem, generic::Preamble, traits::Checkable};
+use sp_runtime::{DigestItem, generic::Preamble};
 use x0_limits::{BLOCK_BYTES_MAX, BLOCK_EXTRINSICS_MAX, TIMESTAMP_STEP_MS_MIN};
-use x0_runtime::{Header, Runtime, RuntimeCall, System, UncheckedExtrinsic, VerifiedMark, preverify};
+use x0_runtime::{Header, RuntimeCall, System, UncheckedExtrinsic, VerifiedMark, preverify};
 use x0_storage::Head;
 use x0_types::{AccountId, Moment};
 
 /// Signatures that one parallel task verifies: enough that opening its view of the state is cheap.
-const SIGNATURES_PER_TASK: usize = 16;
+const SIGNATURES_PER_TASK: usize = 32;
 
 /// A block that was decoded and whose form is right.
 struct Decoded {
@@ -68,23 +69,42 @@ impl Executor {
             .filter(|(_, mark)| mark.is_none())
             .map(|((signed, _), mark)| (&signed.extrinsic, mark))
             .collect();
+        self.verify_all(&mut unknown)?;
+        Ok(marks)
+    }
+
+    /// Verifies the signatures of decoded transactions on the head's state, on all cores: the signature stage of a
+    /// block from another node.
+    ///
+    /// # Errors
+    /// When the state cannot be opened.
+    pub fn verify_signatures(&self, transactions: &[UncheckedExtrinsic]) -> Result<Vec<bool>, ExecutorError> {
+        let mut marks = vec![None; transactions.len()];
+        self.verify_all(&mut transactions.iter().zip(marks.iter_mut()).collect::<Vec<_>>())?;
+        Ok(marks.iter().map(Option::is_some).collect())
+    }
+
+    fn verify_all(&self, unknown: &mut [(&UncheckedExtrinsic, &mut Option<VerifiedMark>)]) -> Result<(), ExecutorError> {
         unknown.par_chunks_mut(SIGNATURES_PER_TASK).try_for_each(|chunk| {
             let (head, state) = self.head_state(Reader::Query)?;
+            let mut overlay = Overlay::default();
+            // The height decides which era blocks are in range, as in the block itself.
+            state::run(&state.backend, &mut overlay, || {
+                System::initialize(&head.number.saturating_add(1), &head.hash, &sp_runtime::Digest::default());
+            })
+            .map_err(|panic| ExecutorError::Panicked { place: "the signature stage", message: panic.0 })?;
             for (extrinsic, mark) in chunk {
-                let mut overlay = Overlay::default();
                 let verified = state::run(&state.backend, &mut overlay, || {
-                    // The height decides which era blocks are in range, as in the block itself.
-                    System::initialize(&head.number.saturating_add(1), &head.hash, &sp_runtime::Digest::default());
-                    preverify::with_mark(None, || {
-                        (*extrinsic).clone().check(&frame_system::ChainContext::<Runtime>::default()).is_ok()
-                    })
+                    preverify::with_mark(None, || dispatch::signature_holds(extrinsic))
                 });
-                // A panic repeats itself in execution and is judged there.
-                **mark = verified.ok().and_then(|(_, mark)| mark);
+                match verified {
+                    Ok((_, made)) => **mark = made,
+                    // A panic repeats itself in execution and is judged there.
+                    Err(_) => state::roll_back(&mut overlay),
+                }
             }
-            Ok::<_, ExecutorError>(())
-        })?;
-        Ok(marks)
+            Ok(())
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use sp_runtime::generic::Preamble;
 use std::sync::Arc;
 use x0_executor::{Admitted, Executor, TransactionSource};
 use x0_runtime::{Address, ChainSignature, TxExtension};
-use x0_types::{AccountId, Balance, BlockNumber, Nonce};
+use x0_types::{AccountId, Balance, BlockNumber, Hash, Nonce};
 
 /// A transaction that the executor found valid, and the block on which its sender's nonce was read.
 pub(crate) struct Checked {
@@ -17,13 +17,17 @@ pub(crate) struct Checked {
 }
 
 /// Judges the signature and the validity of a transaction on the head.
-pub(crate) fn check(executor: &Executor, bytes: &Bytes, source: TransactionSource) -> Result<Checked, SubmitError> {
+pub(crate) fn check(
+    executor: &Executor,
+    bytes: &Bytes,
+    hash: Hash,
+    source: TransactionSource,
+) -> Result<Checked, SubmitError> {
     // The head is read first: the judgement happens on this block or on a later one.
     let read_at = executor.head().number;
-    let extension = read_extension(bytes);
-    let nonce = extension.as_ref().map_or(0, |(nonce, _)| *nonce);
-    let admitted = executor.validate(bytes, source).map_err(|error| SubmitError::from_extrinsic(error, nonce))?;
-    let (_, tip) = extension.ok_or_else(|| SubmitError::Malformed("transaction does not decode".to_owned()))?;
+    let admitted = executor
+        .validate_hashed(bytes, hash, source)
+        .map_err(|error| SubmitError::from_extrinsic(error, offer(bytes).map_or(0, |(nonce, _)| nonce)))?;
     // Without requirements the nonce is exactly the account's.
     let (state_nonce, read_at) = if admitted.requires.is_empty() {
         (admitted.nonce, read_at)
@@ -34,7 +38,7 @@ pub(crate) fn check(executor: &Executor, bytes: &Bytes, source: TransactionSourc
         hash: admitted.hash,
         sender: admitted.sender.clone(),
         nonce: admitted.nonce,
-        tip,
+        tip: admitted.tip,
         priority: admitted.priority,
         bytes: admitted.bytes.len(),
         expires_at: read_at.saturating_add(BlockNumber::try_from(admitted.longevity).unwrap_or(BlockNumber::MAX)),
@@ -54,7 +58,7 @@ pub(crate) fn nonce_on_head(executor: &Executor, account: &AccountId) -> Result<
 
 /// Nonce and tip of an encoded transaction. Reads no further than the extension, so that the call,
 /// which may nest, is not decoded here.
-fn read_extension(bytes: &[u8]) -> Option<(Nonce, Balance)> {
+pub(crate) fn offer(bytes: &[u8]) -> Option<(Nonce, Balance)> {
     let mut input = bytes;
     Compact::<u32>::decode(&mut input).ok()?;
     match Preamble::<Address, ChainSignature, TxExtension>::decode(&mut input).ok()? {

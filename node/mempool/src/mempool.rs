@@ -313,11 +313,24 @@ impl Inner {
         watcher: Option<mpsc::Sender<TxStatus>>,
     ) -> Result<Hash, SubmitError> {
         let hash = extrinsic_hash(bytes);
-        refuse_known(&self.state.lock(), hash)?;
+        self.refuse_early(bytes, hash, source)?;
         let start = Instant::now();
-        let checked = admission::check(&self.executor, bytes, source);
+        let checked = admission::check(&self.executor, bytes, hash, source);
         self.counters.checked(start.elapsed());
         self.insert(checked?, watcher)
+    }
+
+    /// Refuses what needs no check to be refused: what is known, and what a full pool would not take at any
+    /// priority. Without this the check of refused submissions would take the processor from the blocks that make
+    /// room. Transactions of this node itself are judged in full.
+    fn refuse_early(&self, bytes: &Bytes, hash: Hash, source: TransactionSource) -> Result<(), SubmitError> {
+        let state = self.state.lock();
+        refuse_known(&state, hash)?;
+        let Some(lowest_tip) = state.pool.entry_tip(bytes.len()) else { return Ok(()) };
+        let full = SubmitError::Full { count: state.pool.len(), bytes: state.pool.bytes() };
+        drop(state);
+        let tip = admission::offer(bytes).map_or(0, |(_, tip)| tip);
+        if source == TransactionSource::External && tip <= lowest_tip { Err(full) } else { Ok(()) }
     }
 
     fn insert(&self, checked: Checked, watcher: Option<mpsc::Sender<TxStatus>>) -> Result<Hash, SubmitError> {

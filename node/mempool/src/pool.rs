@@ -13,11 +13,19 @@
 //! * Only the last transaction of an account is ever evicted, so that eviction makes no gap.
 //! * Count, bytes and the share of one account never exceed the limits, whatever is submitted.
 
+mod outcome;
+mod room;
+
+pub use outcome::{Event, PoolError};
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
 };
 use x0_types::{AccountId, Balance, BlockNumber, Hash, Nonce};
+
+/// Entries for which the tables keep their memory.
+const TABLE_ENTRIES_KEPT: usize = 1_024;
 
 /// A transaction that passed admission.
 #[derive(Clone, Debug)]
@@ -49,82 +57,6 @@ pub struct Limits {
     pub bytes: usize,
     /// Transactions of one account, and how far its nonces may run ahead of the state.
     pub per_account: usize,
-}
-
-/// Why the pool refuses a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PoolError {
-    /// The pool holds it already.
-    #[error("the transaction is waiting already")]
-    AlreadyKnown,
-    /// The nonce is used up.
-    #[error("nonce {nonce} is used up: the account's next nonce is {expected}")]
-    Stale {
-        /// The transaction's nonce.
-        nonce: Nonce,
-        /// The account's nonce on chain.
-        expected: Nonce,
-    },
-    /// The nonce lies too far ahead of the account's.
-    #[error("nonce {nonce} is too far ahead: the account's next nonce is {expected}, and at most {max} wait")]
-    TooFarAhead {
-        /// The transaction's nonce.
-        nonce: Nonce,
-        /// The account's nonce on chain.
-        expected: Nonce,
-        /// The limit.
-        max: usize,
-    },
-    /// Another transaction with this nonce waits, and the tip is not higher.
-    #[error("another transaction with nonce {nonce} waits with a tip of {waiting}; {offered} does not exceed it")]
-    Underpriced {
-        /// The nonce.
-        nonce: Nonce,
-        /// Tip of the one that waits.
-        waiting: Balance,
-        /// Tip of the one that was refused.
-        offered: Balance,
-    },
-    /// The account has its share of the pool already.
-    #[error("{max} transactions of this account wait already")]
-    AccountFull {
-        /// The limit.
-        max: usize,
-    },
-    /// The pool is full of transactions that are worth as much.
-    #[error(
-        "the node's queue of transactions is full ({count} transactions, {bytes} bytes) of at least the same priority"
-    )]
-    Full {
-        /// Transactions that wait.
-        count: usize,
-        /// Bytes that wait.
-        bytes: usize,
-    },
-}
-
-/// What happened to a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It can go into the next block.
-    Ready(Hash),
-    /// It waits for transactions with lower nonces.
-    Future(Hash),
-    /// Another one with the same nonce and a higher tip took its place.
-    Usurped {
-        /// The one that went.
-        old: Hash,
-        /// The one that took its place.
-        by: Hash,
-    },
-    /// It went to make room for a better one.
-    Evicted(Hash),
-    /// Its era is over.
-    Expired(Hash),
-    /// A block used its nonce for another transaction.
-    Stale(Hash),
-    /// A block contains it.
-    Included(Hash),
 }
 
 /// Best first: higher priority, then earlier arrival.
@@ -304,6 +236,7 @@ impl<T> Pool<T> {
                 if hashes.contains(&hash) { Event::Included(hash) } else { Event::Stale(hash) }
             });
         }
+        self.shrink();
     }
 
     fn advance_with(
@@ -338,6 +271,17 @@ impl<T> Pool<T> {
         let removed = self.take(hash)?;
         self.reindex(&removed.sender);
         Some(removed)
+    }
+
+    /// Gives memory back after a burst: the tables keep room for twice what waits.
+    fn shrink(&mut self) {
+        let waiting = self.by_hash.len().max(TABLE_ENTRIES_KEPT);
+        if self.by_hash.capacity() / 4 > waiting {
+            self.by_hash.shrink_to(waiting * 2);
+        }
+        if self.accounts.capacity() / 4 > waiting {
+            self.accounts.shrink_to(waiting * 2);
+        }
     }
 
     /// Removes the transactions whose era is over once block `number` is imported.
@@ -431,60 +375,6 @@ impl<T> Pool<T> {
             events.push(Event::Future(by));
         }
         self.reindex(&sender);
-        Ok(())
-    }
-
-    /// Keeps one account's share: a transaction that fills a gap displaces the account's last one.
-    fn make_room_in_account(
-        &mut self,
-        sender: &AccountId,
-        nonce: Nonce,
-        events: &mut Vec<Event>,
-    ) -> Result<(), PoolError> {
-        let max = self.limits.per_account;
-        let Some(account) = self.accounts.get(sender) else { return Ok(()) };
-        if account.queue.len() < max {
-            return Ok(());
-        }
-        match account.queue.last_key_value() {
-            Some((last, entry)) if *last > nonce => {
-                let hash = entry.transaction.hash;
-                self.remove(&hash);
-                events.push(Event::Evicted(hash));
-                Ok(())
-            }
-            _ => Err(PoolError::AccountFull { max }),
-        }
-    }
-
-    /// Evicts the worst tails until the newcomer fits, as long as it outranks them. Should a later
-    /// victim turn out to be better than the newcomer, the earlier ones are gone all the same: they
-    /// were the worst, and the pool is full.
-    fn make_room(
-        &mut self,
-        transaction: &Queued<T>,
-        ready: bool,
-        freed: usize,
-        events: &mut Vec<Event>,
-    ) -> Result<(), PoolError> {
-        let replaces = freed > 0;
-        let full = PoolError::Full { count: self.len(), bytes: self.bytes };
-        while (!replaces && self.len() >= self.limits.count)
-            || self.bytes.saturating_sub(freed) + transaction.bytes > self.limits.bytes
-        {
-            let Some((victim_ready, priority, _, account)) = self.tails.first().cloned() else { return Err(full) };
-            if account == transaction.sender || (victim_ready, priority) >= (ready, transaction.priority) {
-                return Err(full);
-            }
-            let hash = self
-                .accounts
-                .get(&account)
-                .and_then(|account| account.queue.last_key_value())
-                .map(|(_, entry)| entry.transaction.hash);
-            let Some(hash) = hash else { return Err(full) };
-            self.remove(&hash);
-            events.push(Event::Evicted(hash));
-        }
         Ok(())
     }
 

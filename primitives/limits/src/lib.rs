@@ -30,22 +30,22 @@ pub const CHAIN_SPEC_BYTES_MAX: u64 = 16 * 1024 * 1024;
 // ---- mempool
 
 /// Most transactions that wait at one node.
-pub const MEMPOOL_TRANSACTIONS_MAX: usize = 65_536;
-/// Most bytes of waiting transactions at one node.
-pub const MEMPOOL_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub const MEMPOOL_TRANSACTIONS_MAX: usize = 32_768;
+/// Most bytes of waiting transactions at one node: four full blocks.
+pub const MEMPOOL_BYTES_MAX: usize = 4 * BLOCK_BYTES_MAX;
 /// Most transactions of one account that wait at one node.
 pub const MEMPOOL_PER_ACCOUNT_MAX: usize = 8_192;
 /// Most submissions that wait for their signature check at one node.
-pub const ADMISSION_QUEUE_MAX: usize = 16_384;
+pub const ADMISSION_QUEUE_MAX: usize = 4_096;
 /// Most bytes of submissions that wait for their signature check at one node.
-pub const ADMISSION_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const ADMISSION_BYTES_MAX: usize = BLOCK_BYTES_MAX;
 /// Statuses that wait for one watcher of a transaction. No transaction passes through as many, so
 /// a watcher loses none; one that reads nothing holds no more than this.
 pub const MEMPOOL_WATCH_MAX: usize = 16;
 /// Transactions that are judged again after one block because the builder passed them over.
 pub const MEMPOOL_REVALIDATED_MAX: usize = 256;
 /// Most hashes of included transactions that the node remembers for an honest "already included".
-pub const MEMPOOL_RECENT_MAX: usize = 131_072;
+pub const MEMPOOL_RECENT_MAX: usize = 65_536;
 
 // ---- consensus
 

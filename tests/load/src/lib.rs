@@ -18,11 +18,13 @@
 #![allow(
     clippy::missing_errors_doc,
     clippy::cast_precision_loss,
+    clippy::print_stdout,
     reason = "a measuring tool: functions fail with a readable account, and figures are printed as decimals"
 )]
 
 pub mod machine;
 pub mod observe;
 pub mod report;
+pub mod run;
 pub mod submit;
 pub mod transfers;

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use std::{
+    collections::BTreeMap,
     fs,
     time::{Duration, Instant},
 };
-use x0_crypto::{Seed, SigningKey};
+use x0_crypto::{Seed, Signature, SigningKey};
 
 /// Processor model and number of cores.
 #[must_use]
@@ -22,21 +23,44 @@ pub fn describe() -> String {
     format!("{cpu}, {cores} cores, Linux {}", kernel.trim())
 }
 
+/// Length of the message of raw verification: about that of a transfer's payload.
+const RAW_MESSAGE_BYTES: usize = 200;
+
+/// ML-DSA-65 verification by aws-lc-rs with nothing around it.
+#[derive(Debug)]
+pub struct RawVerify {
+    key: SigningKey,
+    signature: Signature,
+}
+
+impl RawVerify {
+    /// A key and its signature.
+    pub fn new() -> Result<Self> {
+        let key = SigningKey::from_seed(&Seed::from_bytes([7; 32])).context("key")?;
+        let signature = key.sign_transaction(&[42; RAW_MESSAGE_BYTES]).context("sign")?;
+        Ok(Self { key, signature })
+    }
+
+    /// Verifies `count` times on all cores; how long that took.
+    pub fn verify(&self, count: usize) -> Result<Duration> {
+        let start = Instant::now();
+        (0..count).into_par_iter().try_for_each(|_| {
+            self.key.public().verify_transaction(&[42; RAW_MESSAGE_BYTES], &self.signature).context("verify")
+        })?;
+        Ok(start.elapsed())
+    }
+}
+
 /// ML-DSA-65 verifications per second of aws-lc-rs on all cores, measured for about `time`.
 pub fn raw_verify_rate(time: Duration) -> Result<f64> {
-    let key = SigningKey::from_seed(&Seed::from_bytes([7; 32])).context("key")?;
-    let message = [42u8; 200];
-    let signature = key.sign_transaction(&message).context("sign")?;
-    let batch = 256u32;
-    let start = Instant::now();
-    let mut verified = 0u64;
-    while start.elapsed() < time {
-        (0..batch)
-            .into_par_iter()
-            .try_for_each(|_| key.public().verify_transaction(&message, &signature).context("verify"))?;
-        verified += u64::from(batch);
+    const BATCH: usize = 256;
+    let raw = RawVerify::new()?;
+    let (mut verified, mut took) = (0usize, Duration::ZERO);
+    while took < time {
+        took += raw.verify(BATCH)?;
+        verified += BATCH;
     }
-    Ok(verified as f64 / start.elapsed().as_secs_f64())
+    Ok(verified as f64 / took.as_secs_f64())
 }
 
 /// Resident memory of a process, bytes.
@@ -51,14 +75,21 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// Processor time that a process has used, user and system together.
-pub fn processor_time(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("stat of the process")?;
-    // Fields 14 and 15, counted after the command's closing parenthesis (proc(5)), in ticks of 10 ms.
-    let mut fields = stat.rsplit(')').next().context("stat")?.split_whitespace().skip(11);
-    let mut ticks = 0u64;
-    for _ in 0..2 {
-        ticks += fields.next().context("stat")?.parse::<u64>()?;
+/// Processor time that a process has used since its start, user and system together, by groups of threads: threads
+/// whose names differ in a number at the end are one group. Threads that have ended are missing.
+pub fn thread_times(pid: u32) -> Result<BTreeMap<String, Duration>> {
+    let mut times: BTreeMap<String, Duration> = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).context("threads of the process")? {
+        let task = task?.path();
+        // A thread may end between the two reads.
+        let (Ok(name), Ok(stat)) =
+            (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
+        else {
+            continue;
+        };
+        let group = name.trim().trim_end_matches(|c: char| c.is_ascii_digit() || c == '-').to_owned();
+        let nanoseconds: u64 = stat.split_whitespace().next().context("schedstat")?.parse()?;
+        *times.entry(group).or_default() += Duration::from_nanos(nanoseconds);
     }
-    Ok(Duration::from_millis(ticks * 10))
+    Ok(times)
 }

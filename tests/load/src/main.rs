@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 mod bench;
+mod node;
+mod phases;
 
 #[derive(Parser)]
 #[command(about = "Pre-signed open-loop load, counted at finality")]
@@ -18,6 +20,12 @@ struct Arguments {
 enum Command {
     /// Measure everything on this machine and write the report.
     Report(bench::Options),
+    /// Measure what a transfer costs in each phase, in process.
+    Phases {
+        /// Funded accounts.
+        #[arg(long, default_value_t = 100_000)]
+        accounts: usize,
+    },
     /// Print the raw ML-DSA-65 verify rate of this machine.
     RawVerify,
 }
@@ -26,6 +34,11 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Arguments::parse().command {
         Command::Report(options) => runtime.block_on(bench::report(&options)),
+        Command::Phases { accounts } => {
+            let phases = phases::measure(&x0_load::transfers::senders(accounts)?)?;
+            println!("{}", x0_load::report::table(&phases.rows));
+            Ok(())
+        }
         Command::RawVerify => {
             let rate = x0_load::machine::raw_verify_rate(std::time::Duration::from_secs(3)).context("verify")?;
             println!("{rate:.0} ML-DSA-65 verifications per second on all cores ({})", x0_load::machine::describe());

@@ -15,6 +15,9 @@ use tokio::{
 };
 use x0_types::Hash;
 
+/// Pause between blocks after which the chain counts as idle.
+const QUIET: Duration = Duration::from_millis(1_700);
+
 /// Times at which heights became final, as a subscriber saw them.
 #[derive(Debug)]
 pub struct Observer {
@@ -64,6 +67,23 @@ impl Observer {
     #[must_use]
     pub fn tip(&self) -> u32 {
         *self.tip.borrow()
+    }
+
+    /// Waits until no more blocks follow one another: with work, blocks come much faster than without. Bodies are
+    /// read only then, because reading them takes processor time from the node.
+    pub async fn settle(&self, within: Duration) -> Result<()> {
+        let mut tip = self.tip.clone();
+        let deadline = Instant::now() + within;
+        loop {
+            tip.mark_unchanged();
+            match tokio::time::timeout(QUIET, tip.changed()).await {
+                Err(_) => return Ok(()),
+                Ok(changed) => changed.context("the subscription ended")?,
+            }
+            if Instant::now() > deadline {
+                bail!("blocks still follow one another after {within:?}");
+            }
+        }
     }
 
     /// Reads the bodies from height `from` until all of `expected` are found or time is up; returns

@@ -35,8 +35,25 @@ impl Sender {
 pub struct Transfer {
     /// Hash of the extrinsic's bytes.
     pub hash: Hash,
+    /// The request that submits it: JSON-RPC, with the extrinsic in hex.
+    pub request: String,
+}
+
+/// What stands before and after the extrinsic's hex in a request.
+const REQUEST: [&str; 2] =
+    ["{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"author_submitExtrinsic\",\"params\":[\"", "\"]}"];
+
+impl Transfer {
     /// The extrinsic in hex with prefix, as JSON-RPC takes it.
-    pub hex: String,
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        self.request.strip_prefix(REQUEST[0]).and_then(|rest| rest.strip_suffix(REQUEST[1])).unwrap_or_default()
+    }
+
+    /// The encoded extrinsic.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
+        hex::decode(self.hex().trim_start_matches("0x")).context("hex")
+    }
 }
 
 /// Derives `count` senders; the same every time.
@@ -92,5 +109,6 @@ pub fn sign(from: &Sender, to: &AccountId, amount: u128, nonce: u32, genesis: Ha
         extension,
     );
     let bytes = extrinsic.encode();
-    Ok(Transfer { hash: Hash::from(x0_crypto::blake2b_256(&bytes)), hex: format!("0x{}", hex::encode(&bytes)) })
+    let hash = Hash::from(x0_crypto::blake2b_256(&bytes));
+    Ok(Transfer { hash, request: format!("{}0x{}{}", REQUEST[0], hex::encode(&bytes), REQUEST[1]) })
 }

@@ -14,7 +14,7 @@ const MARKER: &[u8] = b"panic in a pallet";
 struct Panicking;
 
 impl Dispatcher for Panicking {
-    fn apply(&self, extrinsic: UncheckedExtrinsic) -> ApplyExtrinsicResult {
+    fn apply(&self, extrinsic: UncheckedExtrinsic, _: &[u8]) -> ApplyExtrinsicResult {
         let marked = matches!(
             &extrinsic.function,
             RuntimeCall::System(frame_system::Call::remark { remark }) if remark == MARKER

@@ -1,6 +1,7 @@
 mod blocks;
 mod bombs;
 mod calls;
+mod dispatch;
 mod failures;
 mod keys;
 mod market;

@@ -258,3 +258,64 @@ fn transactions_of_one_account_wait_for_the_missing_one() {
     assert_eq!(events, expected);
     assert_eq!((pool.ready_len(), pool.next_nonce(&account(1), 2)), (4, 6));
 }
+
+/// A full pool names the tip below which a newcomer needs no check; one that it would take is never held off.
+#[test]
+fn a_full_pool_names_the_price_of_entry() {
+    let queued = |which: u8, nonce, tip: Balance| Queued {
+        hash: Hash::from_low_u64_be(u64::from(which) << 32 | u64::from(nonce)),
+        sender: account(which),
+        nonce,
+        tip,
+        priority: u64::try_from(tip).unwrap(),
+        bytes: 10,
+        expires_at: 100,
+        payload: (),
+    };
+    let mut pool = Pool::new(Limits { count: 3, bytes: 1_000, per_account: 6 });
+    let mut events = Vec::new();
+    for (which, tip) in [(0, 5), (1, 3)] {
+        pool.insert(queued(which, 0, tip), 0, &mut events).unwrap();
+        assert_eq!(pool.entry_tip(10), None, "there is room");
+    }
+    assert_eq!(pool.entry_tip(981), Some(3), "no room for so many bytes");
+    pool.insert(queued(2, 0, 4), 0, &mut events).unwrap();
+    assert_eq!(pool.entry_tip(10), Some(3));
+    pool.insert(queued(3, 0, 3), 0, &mut events).unwrap_err();
+    pool.insert(queued(3, 0, 9), 0, &mut events).unwrap();
+    assert_eq!(pool.entry_tip(10), Some(4), "the worst one went");
+    // One that cannot go into the next block makes room for any that can.
+    pool.insert(queued(3, 2, 9), 0, &mut events).unwrap();
+    assert_eq!(pool.entry_tip(10), None);
+    pool.insert(queued(2, 0, 0), 0, &mut events).unwrap();
+}
+
+/// A burst that is over leaves no tables behind.
+#[test]
+fn the_tables_shrink_after_a_burst() {
+    let mut pool = Pool::new(Limits { count: 20_000, bytes: usize::MAX, per_account: 20_000 });
+    let mut events = Vec::new();
+    let hashes: HashSet<Hash> = (0u32..20_000)
+        .map(|index| {
+            let mut sender = [0; 32];
+            sender[..4].copy_from_slice(&index.to_le_bytes());
+            let hash = Hash::from(sender);
+            let transaction = Queued {
+                hash,
+                sender: AccountId::new(sender),
+                nonce: 0,
+                tip: 0,
+                priority: 0,
+                bytes: 1,
+                expires_at: 9,
+                payload: (),
+            };
+            pool.insert(transaction, 0, &mut events).unwrap();
+            hash
+        })
+        .collect();
+    assert!(pool.by_hash.capacity() >= 20_000);
+    pool.included(&hashes, &mut events);
+    assert!(pool.is_empty());
+    assert!(pool.by_hash.capacity() < 8_192 && pool.accounts.capacity() < 8_192);
+}
