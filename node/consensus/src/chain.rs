@@ -141,6 +141,14 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// [`ChainError`].
     async fn validators(&self, height: u64) -> Result<Vec<ChainValidator>, ChainError>;
+    /// Who proposed the last blocks, oldest first: up to `last` of them, without the first block of the chain. A chain that
+    /// does not keep this gives none, and then nobody's turn is skipped.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    async fn authors(&self, _last: usize) -> Result<Vec<[u8; 32]>, ChainError> {
+        Ok(Vec::new())
+    }
     /// Builds and executes a block on the head. `None` when the head is not `height - 1` any more.
     ///
     /// # Errors

@@ -179,6 +179,9 @@ struct SetInner {
     validators: Vec<Validator>,
     by_address: HashMap<Address, usize>,
     total: u64,
+    /// Whose turns count (see [`crate::turns`]), by index; and who comes after them. Both in the order of the set.
+    active: Vec<usize>,
+    benched: Vec<usize>,
 }
 
 /// The validators of one height, in the order of the chain's state, found by address in one step.
@@ -237,7 +240,33 @@ impl ValidatorSet {
             total = total.saturating_add(power);
             list.push(Validator { address, public: PublicKey(Arc::new(validator.public.clone())), power });
         }
-        Ok(Self(Arc::new(SetInner { validators: list, by_address, total })))
+        let active = (0..list.len()).collect();
+        Ok(Self(Arc::new(SetInner { validators: list, by_address, total, active, benched: Vec::new() })))
+    }
+
+    /// The same set, in which these validators (by their place in it) propose only after all others. Without
+    /// anybody left to propose first, all take turns.
+    #[must_use]
+    pub fn with_benched(&self, benched: &[usize]) -> Self {
+        let (benched, active): (Vec<_>, Vec<_>) =
+            (0..self.0.validators.len()).partition(|index| benched.contains(index));
+        if active.is_empty() {
+            return self.clone();
+        }
+        let inner = &self.0;
+        Self(Arc::new(SetInner {
+            validators: inner.validators.clone(),
+            by_address: inner.by_address.clone(),
+            total: inner.total,
+            active,
+            benched,
+        }))
+    }
+
+    /// How many validators are benched.
+    #[must_use]
+    pub fn benched(&self) -> usize {
+        self.0.benched.len()
     }
 
     /// Whether a validator with this address is in the set.
@@ -285,14 +314,25 @@ impl core::ValidatorSet<ChainContext> for ValidatorSet {
     }
 }
 
-/// The address of the validator that proposes in a round: they take turns in the order of the set.
+/// The validator that proposes in a round. Those whose turns count take turns in the order of the set, height by height
+/// and round by round; the benched ones follow, so that every validator has a turn within as many rounds as
+/// there are validators.
 #[must_use]
 pub fn proposer(set: &ValidatorSet, height: Height, round: Round) -> &Validator {
-    let turn = height.0.wrapping_add(u64::from(round.as_u32().unwrap_or(0)));
-    let count = set.0.validators.len().max(1);
-    // The remainder is smaller than a length in memory.
-    let index = usize::try_from(turn % u64::try_from(count).unwrap_or(1)).unwrap_or(0);
-    &set.0.validators[index]
+    let inner = &set.0;
+    let remainder = |value: u64, of: usize| {
+        // The remainder is smaller than a length in memory.
+        usize::try_from(value % u64::try_from(of.max(1)).unwrap_or(1)).unwrap_or(0)
+    };
+    let turn = remainder(u64::from(round.as_u32().unwrap_or(0)), inner.validators.len());
+    let index = match turn.checked_sub(inner.active.len()) {
+        None => {
+            let at = height.0.wrapping_add(u64::try_from(turn).unwrap_or(0));
+            inner.active[remainder(at, inner.active.len())]
+        }
+        Some(late) => inner.benched[late],
+    };
+    &inner.validators[index]
 }
 
 /// A proposal: "in this round, this block".

@@ -8,12 +8,14 @@ use crate::{
     book::Book,
     chain::{Chain, ChainError, NodeChain, Tip},
     context::{Address, ChainContext},
+    evidence::EvidenceBox,
     host::{Host, Shared},
-    net::{Fabric, Network, Outbox},
+    net::{Fabric, Network, Outbox, Surroundings},
     pacing::{Pacer, Pacing},
     signer::{CachingVerifier, ConsensusSigner, EngineSigner, SignError},
+    stats::{EngineStats, Ledger},
     wal::WalError,
-    wire::ChainCodec,
+    wire::{ChainCodec, LogCodec},
 };
 use malachite_app::{
     metrics::{Metrics, SharedRegistry},
@@ -42,6 +44,7 @@ use x0_mempool::Mempool;
 use x0_network::{Carrier, CarrierEvent, PeerKey};
 use x0_sign_guard::{ConsensusKey, GuardError, LocalKey, RemoteKey};
 use x0_storage::Database;
+use x0_types::evidence::Evidence;
 
 /// Threads of the engine's runtime.
 const THREADS: usize = 2;
@@ -77,27 +80,29 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// The settings of a production node whose files are in this directory.
     ///
-    /// A proposer's budget is a fifth of the first propose timeout, so that the others can receive and
-    /// execute the block in time.
+    /// A proposer executes for a third of the propose timeout at most, so that the others can receive and execute the
+    /// block in time. An absent proposer costs its timeout once and is skipped afterwards (see [`crate::turns`]); a slow one
+    /// has more time in each later round. A round's timeouts end at ten seconds, so that a network that was cut for
+    /// long comes together soon.
     #[must_use]
     pub fn new(data_dir: PathBuf, moniker: String) -> Self {
         Self {
             data_dir,
             moniker,
             pacing: Pacing::default(),
-            build_ms: 400,
+            build_ms: 330,
             timeouts: LinearTimeouts {
-                propose: Duration::from_millis(2_000),
+                propose: Duration::from_millis(1_000),
                 propose_delta: Duration::from_millis(500),
-                prevote: Duration::from_millis(500),
-                prevote_delta: Duration::from_millis(250),
-                precommit: Duration::from_millis(500),
-                precommit_delta: Duration::from_millis(250),
-                rebroadcast: Duration::from_millis(3_000),
-                max_timeout: Duration::from_secs(30),
+                prevote: Duration::from_millis(400),
+                prevote_delta: Duration::from_millis(200),
+                precommit: Duration::from_millis(400),
+                precommit_delta: Duration::from_millis(200),
+                rebroadcast: Duration::from_millis(2_000),
+                max_timeout: Duration::from_secs(10),
             },
             status_ms: 500,
-            sync_request_ms: 5_000,
+            sync_request_ms: 2_500,
         }
     }
 }
@@ -120,6 +125,9 @@ pub enum ConsensusError {
     /// An actor of the engine does not start.
     #[error("consensus engine: {0}")]
     Engine(String),
+    /// The directory of evidence cannot be read.
+    #[error("evidence: {0}")]
+    Evidence(std::io::Error),
     /// The system gives no threads.
     #[error("no threads for the consensus engine: {0}")]
     Threads(std::io::Error),
@@ -266,8 +274,55 @@ impl EngineHandle {
             peers: *self.fabric.peers.borrow(),
             validator: self.shared.book.set(tip.height.saturating_add(1)).is_some_and(|set| set.contains(&address)),
             address,
-            refused_frames: self.fabric.refused.load(std::sync::atomic::Ordering::Relaxed),
+            refused_frames: self.shared.ledger.refused_frames(),
         }
+    }
+
+    /// What the engine has counted since its start.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        let status = self.status();
+        let benched = self.shared.book.set(status.tip.height.saturating_add(1)).map_or(0, |set| set.benched());
+        let mut stats = EngineStats {
+            tip: status.tip.height,
+            height: status.height,
+            round: status.round,
+            peers: count(status.peers),
+            validator: status.validator,
+            benched: count(benched),
+            decided: 0,
+            rounds: [0; 7],
+            rounds_sum: 0,
+            missed_proposals: 0,
+            refused_frames: 0,
+            useless_frames: 0,
+            sync_requests: 0,
+            sync_answers: 0,
+            stuck_tips: 0,
+            evidence_found: self.shared.evidence.found(),
+            evidence_waiting: count(self.shared.evidence.waiting()),
+            guard: self.shared.signer.stats(),
+            validators: Vec::new(),
+        };
+        self.shared.ledger.fill(&mut stats);
+        stats
+    }
+
+    /// Proofs that validators contradicted themselves: those of earlier runs that were not acknowledged, and every one that is
+    /// found from now on. Each listener gets all of them; a proof comes once for each listener.
+    #[must_use]
+    pub fn evidence(&self) -> mpsc::Receiver<Evidence> {
+        self.shared.evidence.listen()
+    }
+
+    /// Forgets a proof that is on chain, or that the chain does not take any more. Until then it comes again after
+    /// each restart.
+    ///
+    /// # Errors
+    /// When the disk refuses to forget.
+    pub async fn acknowledge(&self, evidence: Evidence) -> std::io::Result<()> {
+        let kept = Arc::clone(&self.shared.evidence);
+        tokio::task::spawn_blocking(move || kept.acknowledge(&evidence)).await.map_err(std::io::Error::other)?
     }
 
     /// Follows the last committed block.
@@ -296,6 +351,10 @@ impl Drop for EngineHandle {
             runtime.shutdown_background();
         }
     }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 /// Starts the engine of a validator on the real chain.
@@ -389,12 +448,26 @@ async fn assemble(
         let chain = Arc::clone(&chain);
         Box::new(move || chain.tip().height)
     };
-    let fabric = Fabric::new(Arc::clone(&carrier), Arc::clone(&book), verifier.clone(), Arc::clone(&pacer), height);
+    let directory = config.data_dir.join("evidence");
+    let evidence = tokio::task::spawn_blocking(move || EvidenceBox::open(directory))
+        .await
+        .map_err(engine_error)?
+        .map_err(ConsensusError::Evidence)?;
+    let (evidence, ledger) = (Arc::new(evidence), Arc::new(Ledger::default()));
+    let around = Surroundings {
+        book: Arc::clone(&book),
+        verifier: verifier.clone(),
+        pacer: Arc::clone(&pacer),
+        evidence: Arc::clone(&evidence),
+        ledger: Arc::clone(&ledger),
+        height,
+    };
+    let fabric = Fabric::new(Arc::clone(&carrier), around);
     let (node, ended) = spawn_node_actor(metrics.clone()).await.map_err(engine_error)?;
     let (network, _) = Actor::spawn(None, Network, Arc::clone(&fabric)).await.map_err(engine_error)?;
     network.link(node.get_cell());
-    let wal =
-        spawn_wal_actor(&ChainContext, ChainCodec, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
+    let log = LogCodec { own: signer.address() };
+    let wal = spawn_wal_actor(&ChainContext, log, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
     wal.link(node.get_cell());
 
     let tip = chain.tip();
@@ -402,11 +475,13 @@ async fn assemble(
     let shared = Arc::new(Shared {
         chain,
         signer: signer.clone(),
-        verifier: verifier.clone(),
         book,
         pacer,
         network: network.clone(),
         outbox: Outbox(carrier),
+        fabric: Arc::clone(&fabric),
+        evidence,
+        ledger,
         tip: watch::Sender::new(tip),
         round: watch::Sender::new((tip.height.saturating_add(1), 0)),
         fate: fate.clone(),
@@ -447,6 +522,8 @@ async fn assemble(
         sync.subscribe_to_port(&sync_port);
     }
     let (report, failure) = watch::channel(None);
+    let watched = (Arc::clone(&shared), Arc::clone(&fabric), fate.clone(), stopping.clone());
+    tokio::spawn(crate::watchdog::watch(watched.0, watched.1, watched.2, watched.3));
     tokio::spawn(supervise(ended, metrics, fate, stopping, report, sync_port));
     // Only now: the first event starts consensus.
     tokio::spawn(Arc::clone(&fabric).pump(events));

@@ -47,14 +47,19 @@ pub mod candidates;
 pub mod chain;
 pub mod context;
 mod engine;
+mod evidence;
 mod host;
 mod net;
 mod node_chain;
 pub mod pacing;
 pub mod parts;
 pub mod signer;
+pub mod stats;
+pub mod turns;
 mod wal;
+mod watchdog;
 pub mod wire;
+pub mod witness;
 
 pub use x0_crypto::certificate;
 pub use x0_sign_guard as guard;
@@ -65,4 +70,4 @@ pub use engine::{
 };
 pub use malachite_core_types::LinearTimeouts;
 pub use pacing::Pacing;
-pub use wal::WalError;
+pub use wal::{WalError, sound_length};

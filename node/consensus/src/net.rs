@@ -4,30 +4,46 @@
 //! [`Carrier`]; a task of its own reads the carrier, decodes within bounds, and passes on only votes, proposals and
 //! openings whose signature it has checked against the set of their height: the engine queues messages of future
 //! heights without looking at them, and would let one peer fill that queue.
+//!
+//! ```text
+//!   engine -- messages --> actor (here) ------------------> carrier --> peers
+//!                            | [`own`]: said again to a peer that comes (back)
+//!   engine <-- [`events`] <-- [`edge`] <-- pump (here) <--- carrier <-- peers
+//!                              | offences --> carrier; contradictions --> evidence
+//! ```
+
+mod edge;
+mod events;
+mod own;
+
+pub(crate) use edge::FrameError;
 
 use crate::{
     book::Book,
     context::{ChainContext, Height},
+    evidence::EvidenceBox,
     pacing::Pacer,
     parts::Part,
     signer::CachingVerifier,
+    stats::Ledger,
     wire::{ChainCodec, CodecError},
+    witness::{Said, Witness},
 };
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use events::Events;
 use malachite_codec::Codec;
 use malachite_core_consensus::{LivenessMsg, SignedConsensusMsg};
-use malachite_core_types::{SignedProposal, SignedVote};
 use malachite_engine::{
-    network::{NetworkEvent, NetworkMsg, Status, Subscriber},
+    network::{NetworkEvent, NetworkMsg, Status},
     util::streaming::{StreamContent, StreamMessage},
 };
-use malachite_network::Channel as EngineChannel;
 use malachite_peer::PeerId;
 use malachite_sync::{InboundRequestId, OutboundFailureReason, OutboundRequestId, Request, Response};
+use own::OwnWords;
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -36,8 +52,6 @@ use std::{
 use tokio::sync::{mpsc, watch};
 use x0_network::{Carrier, CarrierEvent, Channel, PeerKey, SendError};
 
-/// Requests of one peer that wait for an answer here.
-const INBOUND_PER_PEER_MAX: usize = 16;
 /// Code and length of a multihash of 32 bytes, as the engine names peers.
 const MULTIHASH_PREFIX: [u8; 2] = [0x12, 0x20];
 const TAG_STATUS: u8 = 0;
@@ -78,69 +92,6 @@ fn report(channel: Channel, sent: Result<(), SendError>) {
     }
 }
 
-type Event = NetworkEvent<ChainContext>;
-
-#[derive(Default)]
-struct Audience {
-    subscribers: Vec<Box<dyn Subscriber<Event>>>,
-    listening: bool,
-    peers: BTreeSet<PeerKey>,
-}
-
-/// Events for everybody who listens, early or late.
-#[derive(Default)]
-struct Events(Mutex<Audience>);
-
-fn listening() -> Option<Event> {
-    // The engine only wants to see that there is an address.
-    "/memory/1".parse().ok().map(NetworkEvent::Listening)
-}
-
-impl Events {
-    fn subscribe(&self, subscriber: Box<dyn Subscriber<Event>>) {
-        let mut audience = self.0.lock();
-        if audience.listening
-            && let Some(event) = listening()
-        {
-            subscriber.send(event);
-        }
-        for peer in audience.peers.iter().filter_map(peer_id) {
-            subscriber.send(NetworkEvent::PeerConnected(peer));
-            subscriber.send(NetworkEvent::PeerSubscribed(peer, EngineChannel::Sync));
-        }
-        audience.subscribers.push(subscriber);
-    }
-
-    fn emit(&self, event: &Event) {
-        for subscriber in &self.0.lock().subscribers {
-            subscriber.send(event.clone());
-        }
-    }
-
-    fn listening(&self) {
-        self.0.lock().listening = true;
-        if let Some(event) = listening() {
-            self.emit(&event);
-        }
-    }
-
-    fn peer_up(&self, peer: PeerKey) {
-        let new = self.0.lock().peers.insert(peer);
-        if let (true, Some(id)) = (new, peer_id(&peer)) {
-            self.emit(&NetworkEvent::PeerConnected(id));
-            // The sync actor answers this with its status at once.
-            self.emit(&NetworkEvent::PeerSubscribed(id, EngineChannel::Sync));
-        }
-    }
-
-    fn peer_down(&self, peer: PeerKey) {
-        let known = self.0.lock().peers.remove(&peer);
-        if let (true, Some(id)) = (known, peer_id(&peer)) {
-            self.emit(&NetworkEvent::PeerDisconnected(id));
-        }
-    }
-}
-
 /// Requests under way in both directions.
 #[derive(Default)]
 struct Requests {
@@ -149,40 +100,82 @@ struct Requests {
     inbound: Mutex<BTreeMap<(PeerKey, u64), InboundRequestId>>,
 }
 
+/// What the edge needs of the rest of the engine.
+pub(crate) struct Surroundings {
+    pub book: Arc<Book>,
+    pub verifier: CachingVerifier,
+    pub pacer: Arc<Pacer>,
+    pub evidence: Arc<EvidenceBox>,
+    pub ledger: Arc<Ledger>,
+    /// The last committed height.
+    pub height: Box<dyn Fn() -> u64 + Send + Sync>,
+}
+
 /// What actor and pump share.
 pub(crate) struct Fabric {
     carrier: Arc<dyn Carrier>,
     events: Events,
     requests: Requests,
-    book: Arc<Book>,
-    verifier: CachingVerifier,
-    pacer: Arc<Pacer>,
+    own: OwnWords,
+    witness: Mutex<Witness>,
+    /// What the peers said of their tips and of the start of their history.
+    tips: Mutex<BTreeMap<PeerKey, (u64, u64)>>,
+    around: Surroundings,
     /// Peers with a standing link.
     pub(crate) peers: watch::Sender<usize>,
-    /// Frames that were no message, or not signed as they must be.
-    pub(crate) refused: AtomicU64,
-    height: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Fabric {
-    pub(crate) fn new(
-        carrier: Arc<dyn Carrier>,
-        book: Arc<Book>,
-        verifier: CachingVerifier,
-        pacer: Arc<Pacer>,
-        height: Box<dyn Fn() -> u64 + Send + Sync>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(carrier: Arc<dyn Carrier>, around: Surroundings) -> Arc<Self> {
         Arc::new(Self {
             carrier,
             events: Events::default(),
             requests: Requests::default(),
-            book,
-            verifier,
-            pacer,
+            own: OwnWords::default(),
+            witness: Mutex::default(),
+            tips: Mutex::default(),
+            around,
             peers: watch::Sender::new(0),
-            refused: AtomicU64::new(0),
-            height,
         })
+    }
+
+    /// What this peer said of its tip.
+    fn tip_of(&self, peer: PeerKey, tip: u64, history: u64) {
+        let mut tips = self.tips.lock();
+        if self.events.knows(&peer) {
+            tips.insert(peer, (tip, history));
+        }
+    }
+
+    /// How many peers say that their tip is beyond this height.
+    pub(crate) fn peers_beyond(&self, height: u64) -> usize {
+        self.tips.lock().values().filter(|(tip, _)| *tip > height).count()
+    }
+
+    /// Lets the synchronisation forget its peers and meet them again, with what they said of themselves.
+    pub(crate) fn introduce_again(&self) {
+        let tips = self.tips.lock().clone();
+        for peer in self.events.peers() {
+            let Some(id) = peer_id(&peer) else { continue };
+            self.fail_requests(peer, id);
+            self.events.peer_down(peer);
+            self.events.peer_up(peer);
+            if let Some((tip, history)) = tips.get(&peer) {
+                self.events.emit(&NetworkEvent::Status(id, Status::new(Height(*tip), Height(*history))));
+            }
+        }
+    }
+
+    /// Takes a statement whose signature was checked, and follows up on a contradiction.
+    pub(crate) fn hear(&self, said: Said) {
+        let Some(contradiction) = self.witness.lock().hear(said) else { return };
+        let (evidence, book) = (Arc::clone(&self.around.evidence), Arc::clone(&self.around.book));
+        tokio::spawn(async move { evidence.keep(&book, contradiction).await });
+    }
+
+    /// Forgets what was said at heights that are long decided.
+    pub(crate) fn decided(&self, height: u64) {
+        self.witness.lock().prune(height);
     }
 
     fn broadcast(&self, channel: Channel, frame: Result<Bytes, CodecError>) {
@@ -194,6 +187,7 @@ impl Fabric {
 
     fn request(&self, peer: &PeerId, request: &Request<ChainContext>) -> OutboundRequestId {
         let number = self.requests.next.fetch_add(1, Ordering::Relaxed);
+        self.around.ledger.sync_request();
         let id = OutboundRequestId::new(number);
         let sent = peer_key(peer).and_then(|key| {
             let body = ChainCodec.encode(request).ok()?;
@@ -250,28 +244,36 @@ impl Fabric {
                 CarrierEvent::Listening => self.events.listening(),
                 CarrierEvent::PeerUp(peer) => {
                     self.events.peer_up(peer);
-                    self.peers.send_replace(self.events.0.lock().peers.len());
+                    self.peers.send_replace(self.events.count());
+                    // The peer may have missed what was said while the link was down, and others may wait for it: without
+                    // this, both would wait for the engine's timer.
+                    for (channel, frame) in self.own.all() {
+                        report(channel, self.carrier.send(&peer, channel, frame));
+                    }
                 }
                 CarrierEvent::PeerDown(peer) => self.peer_down(peer),
                 CarrierEvent::Frame { from, channel, bytes } => {
-                    match self.frame(from, channel, bytes).await {
-                        Ok(()) => {}
-                        // Votes come in after a quorum has formed without them; that is nobody's fault.
-                        Err(FrameError::NotDue(height)) => tracing::trace!(%from, ?channel, height, "frame is not due"),
-                        // The engine takes requests back when it has decided meanwhile, and the answer is under way.
-                        Err(FrameError::NotAsked) => tracing::trace!(%from, "an answer that nobody waits for"),
-                        Err(error) => {
-                            self.refused.fetch_add(1, Ordering::Relaxed);
-                            tracing::debug!(%from, ?channel, %error, "frame refused");
-                        }
+                    if let Err(error) = self.frame(from, channel, bytes).await {
+                        self.refuse(from, channel, &error);
                     }
                 }
             }
         }
     }
 
-    fn peer_down(&self, peer: PeerKey) {
-        let Some(id) = peer_id(&peer) else { return };
+    fn refuse(&self, from: PeerKey, channel: Channel, error: &FrameError) {
+        self.around.ledger.refused(error);
+        match error.offence() {
+            Some(offence) => {
+                tracing::debug!(%from, ?channel, %error, ?offence, "frame refused");
+                self.carrier.penalize(&from, offence);
+            }
+            None => tracing::trace!(%from, ?channel, %error, "frame of no use"),
+        }
+    }
+
+    /// Ends what waits for this peer, and what this peer waits for.
+    fn fail_requests(&self, peer: PeerKey, id: PeerId) {
         let mut lost = Vec::new();
         self.requests.outbound.lock().retain(|number, to| {
             let keep = *to != peer;
@@ -295,153 +297,58 @@ impl Fabric {
         for request in gone {
             self.events.emit(&NetworkEvent::SyncInboundRequestFailed(request, id));
         }
+    }
+
+    fn peer_down(&self, peer: PeerKey) {
+        let Some(id) = peer_id(&peer) else { return };
+        self.fail_requests(peer, id);
         self.events.peer_down(peer);
-        self.peers.send_replace(self.events.0.lock().peers.len());
+        self.tips.lock().remove(&peer);
+        self.peers.send_replace(self.events.count());
     }
 
-    async fn frame(&self, from: PeerKey, channel: Channel, mut bytes: Bytes) -> Result<(), FrameError> {
-        let id = peer_id(&from).ok_or(FrameError::Peer)?;
-        match channel {
-            Channel::Consensus => match ChainCodec.decode(bytes)? {
-                SignedConsensusMsg::Vote(vote) => self.vote(id, vote).await,
-                SignedConsensusMsg::Proposal(proposal) => self.proposal(id, proposal).await,
-            },
-            Channel::Liveness => match ChainCodec.decode(bytes)? {
-                LivenessMsg::Vote(vote) => self.vote(id, vote).await,
-                // The engine checks each signature of a certificate itself, and only at its own height.
-                LivenessMsg::PolkaCertificate(certificate) => {
-                    self.due(certificate.height)?;
-                    self.events.emit(&NetworkEvent::PolkaCertificate(id, certificate));
-                    Ok(())
-                }
-                LivenessMsg::SkipRoundCertificate(certificate) => {
-                    self.due(certificate.height)?;
-                    self.events.emit(&NetworkEvent::RoundCertificate(id, certificate));
-                    Ok(())
-                }
-            },
-            Channel::Parts => self.part(id, ChainCodec.decode(bytes)?).await,
-            Channel::Status => self.status(id, &mut bytes),
-            Channel::SyncRequest => {
-                let number = number(&mut bytes)?;
-                let request = ChainCodec.decode(bytes)?;
-                self.asked(from, id, number, request)
-            }
-            Channel::SyncResponse => {
-                let number = number(&mut bytes)?;
-                if self.requests.outbound.lock().get(&number) != Some(&from) {
-                    return Err(FrameError::NotAsked);
-                }
-                let response: Response<ChainContext> = ChainCodec.decode(bytes)?;
-                self.requests.outbound.lock().remove(&number);
-                self.events.emit(&NetworkEvent::SyncResponse(OutboundRequestId::new(number), id, Some(response)));
-                Ok(())
-            }
-            // Other parts of the node read these, each on its own branch of the carrier.
-            Channel::Transactions | Channel::SnapshotRequest | Channel::SnapshotResponse => Err(FrameError::Channel),
+    fn publish(&self, message: &SignedConsensusMsg<ChainContext>) {
+        let (height, statement, signature) = match message {
+            SignedConsensusMsg::Vote(vote) => (
+                vote.message.height.0,
+                crate::signer::vote_statement(&vote.message).map(Into::into),
+                vote.signature.clone(),
+            ),
+            SignedConsensusMsg::Proposal(proposal) => (
+                proposal.message.height.0,
+                crate::signer::proposal_statement(&proposal.message).map(Into::into),
+                proposal.signature.clone(),
+            ),
+        };
+        // Another process with this key would show here, too.
+        if let Some(statement) = statement {
+            self.hear(Said { statement, signature });
         }
-    }
-
-    /// Whether messages of this height are of use now.
-    fn due(&self, height: Height) -> Result<(), FrameError> {
-        if self.book.set(height.0).is_some() { Ok(()) } else { Err(FrameError::NotDue(height.0)) }
-    }
-
-    async fn vote(&self, from: PeerId, vote: SignedVote<ChainContext>) -> Result<(), FrameError> {
-        let height = vote.message.height.0;
-        let set = self.book.set(height).ok_or(FrameError::NotDue(height))?;
-        if !self.verifier.vote(&set, &vote.message, &vote.signature).await {
-            return Err(FrameError::Signature);
+        let frame = ChainCodec.encode(message);
+        if let Ok(frame) = &frame {
+            self.own.say(height, frame.clone());
         }
-        self.pacer.peer_at(height);
-        self.events.emit(&NetworkEvent::Vote(from, vote));
-        Ok(())
+        self.broadcast(Channel::Consensus, frame);
     }
 
-    async fn proposal(&self, from: PeerId, proposal: SignedProposal<ChainContext>) -> Result<(), FrameError> {
-        let height = proposal.message.height.0;
-        let set = self.book.set(height).ok_or(FrameError::NotDue(height))?;
-        if !self.verifier.proposal(&set, &proposal.message, &proposal.signature).await {
-            return Err(FrameError::Signature);
+    fn publish_liveness(&self, message: &LivenessMsg<ChainContext>) {
+        let frame = ChainCodec.encode(message);
+        if let (Ok(frame), LivenessMsg::SkipRoundCertificate(certificate)) = (&frame, message) {
+            self.own.certify(certificate.height.0, frame.clone());
         }
-        self.pacer.peer_at(height);
-        self.events.emit(&NetworkEvent::Proposal(from, proposal));
-        Ok(())
+        self.broadcast(Channel::Liveness, frame);
     }
 
-    async fn part(&self, from: PeerId, message: StreamMessage<Part>) -> Result<(), FrameError> {
-        if let StreamContent::Data(Part::Opening(opening)) = &message.content {
-            let height = opening.opening.height.0;
-            let set = self.book.set(height).ok_or(FrameError::NotDue(height))?;
-            if !self.verifier.opening(&set, opening).await {
-                return Err(FrameError::Signature);
+    fn publish_part(&self, part: &StreamMessage<Part>) {
+        let frame = ChainCodec.encode(part);
+        if let (Ok(frame), StreamContent::Data(data)) = (&frame, &part.content) {
+            match data {
+                Part::Opening(opening) => self.own.open(opening.opening.height.0, frame.clone()),
+                Part::Body(_) => self.own.add_part(frame.clone()),
             }
-            self.pacer.peer_at(height);
         }
-        // Consensus keeps parts by the peer that sent them: nobody relays for others.
-        self.events.emit(&NetworkEvent::ProposalPart(from, Some(from), message));
-        Ok(())
+        self.broadcast(Channel::Parts, frame);
     }
-
-    fn status(&self, from: PeerId, bytes: &mut Bytes) -> Result<(), FrameError> {
-        match (bytes.len(), bytes.first().copied()) {
-            (17, Some(TAG_STATUS)) => {
-                bytes.advance(1);
-                let (tip, history) = (bytes.get_u64(), bytes.get_u64());
-                self.pacer.peer_at(tip);
-                self.events.emit(&NetworkEvent::Status(from, Status::new(Height(tip), Height(history))));
-                Ok(())
-            }
-            (9, Some(TAG_WAKE)) => {
-                bytes.advance(1);
-                let height = bytes.get_u64();
-                // A node that is that far behind catches up by synchronisation, not by waking.
-                if height <= (self.height)().saturating_add(x0_limits::FUTURE_HEIGHTS_MAX) {
-                    self.pacer.peer_at(height);
-                }
-                Ok(())
-            }
-            _ => Err(FrameError::Malformed),
-        }
-    }
-
-    fn asked(&self, from: PeerKey, id: PeerId, number: u64, request: Request<ChainContext>) -> Result<(), FrameError> {
-        let inbound = InboundRequestId::new(format!("{}-{number}", id));
-        {
-            let mut waiting = self.requests.inbound.lock();
-            if waiting.range((from, 0)..=(from, u64::MAX)).count() >= INBOUND_PER_PEER_MAX {
-                return Err(FrameError::TooManyRequests);
-            }
-            waiting.insert((from, number), inbound.clone());
-        }
-        self.events.emit(&NetworkEvent::SyncRequest(inbound, id, request));
-        Ok(())
-    }
-}
-
-fn number(bytes: &mut Bytes) -> Result<u64, FrameError> {
-    if bytes.len() < 8 { Err(FrameError::Malformed) } else { Ok(bytes.get_u64()) }
-}
-
-/// Why a frame is not passed on.
-#[derive(Debug, thiserror::Error)]
-enum FrameError {
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    #[error("malformed")]
-    Malformed,
-    #[error("the peer's name is malformed")]
-    Peer,
-    #[error("not a channel of consensus")]
-    Channel,
-    #[error("height {0} is not due")]
-    NotDue(u64),
-    #[error("not signed as it must be")]
-    Signature,
-    #[error("an answer that was not asked for")]
-    NotAsked,
-    #[error("too many requests at once")]
-    TooManyRequests,
 }
 
 /// The engine's network actor.
@@ -465,11 +372,9 @@ impl Actor for Network {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             NetworkMsg::Subscribe(subscriber) => fabric.events.subscribe(subscriber),
-            NetworkMsg::PublishConsensusMsg(message) => {
-                fabric.broadcast(Channel::Consensus, ChainCodec.encode(&message))
-            }
-            NetworkMsg::PublishLivenessMsg(message) => fabric.broadcast(Channel::Liveness, ChainCodec.encode(&message)),
-            NetworkMsg::PublishProposalPart(part) => fabric.broadcast(Channel::Parts, ChainCodec.encode(&part)),
+            NetworkMsg::PublishConsensusMsg(message) => fabric.publish(&message),
+            NetworkMsg::PublishLivenessMsg(message) => fabric.publish_liveness(&message),
+            NetworkMsg::PublishProposalPart(part) => fabric.publish_part(&part),
             NetworkMsg::BroadcastStatus(status) => {
                 let mut frame = BytesMut::with_capacity(17);
                 frame.put_u8(TAG_STATUS);

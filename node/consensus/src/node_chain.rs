@@ -9,9 +9,12 @@ use crate::{
 use bytes::Bytes;
 use codec::{Compact, Decode, Encode};
 use parking_lot::Mutex;
-use sp_runtime::traits::{BlakeTwo256, Hash as _};
+use sp_runtime::{
+    DigestItem,
+    traits::{BlakeTwo256, Hash as _},
+};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -20,7 +23,7 @@ use x0_executor::{BlockError, Executed, Executor, ImportedBlock, Worker};
 use x0_mempool::Mempool;
 use x0_runtime::Header;
 use x0_storage::Database;
-use x0_types::{AccountId, Hash};
+use x0_types::{AccountId, Hash, account::PROPOSER_ENGINE_ID as PROPOSER_ENGINE};
 
 /// Executed blocks of the next height that wait for a decision; the rest is executed again when needed.
 const EXECUTED_KEPT_MAX: usize = 4;
@@ -33,6 +36,8 @@ pub struct NodeChain {
     database: Database,
     executed: Arc<Mutex<HashMap<Hash, Executed>>>,
     imported: Arc<Mutex<broadcast::Receiver<Arc<ImportedBlock>>>>,
+    /// Proposers of the last blocks, by number.
+    authors: Arc<Mutex<BTreeMap<u32, [u8; 32]>>>,
 }
 
 impl NodeChain {
@@ -43,7 +48,7 @@ impl NodeChain {
     pub fn new(executor: Executor, mempool: Mempool, database: Database) -> Result<Self, ChainError> {
         let worker = executor.spawn_worker()?;
         let imported = Arc::new(Mutex::new(executor.subscribe_imported()));
-        Ok(Self { worker, executor, mempool, database, executed: Arc::default(), imported })
+        Ok(Self { worker, executor, mempool, database, executed: Arc::default(), imported, authors: Arc::default() })
     }
 }
 
@@ -66,6 +71,16 @@ fn keep(executed: &Mutex<HashMap<Hash, Executed>>, block: Executed) {
         kept.remove(&any);
     }
     kept.insert(block.hash, block);
+}
+
+/// The proposer that a committed header names.
+fn author_of(header: &[u8]) -> Option<[u8; 32]> {
+    let header = Header::decode(&mut &header[..]).ok()?;
+    let named = header.digest.logs.iter().find_map(|item| match item {
+        DigestItem::PreRuntime(PROPOSER_ENGINE, bytes) => AccountId::decode(&mut &bytes[..]).ok(),
+        _ => None,
+    });
+    named.map(Into::into)
 }
 
 /// Splits a SCALE block into its header and encoded extrinsics.
@@ -126,6 +141,26 @@ impl Chain for NodeChain {
                 controller: validator.controller.into(),
             })
             .collect())
+    }
+
+    async fn authors(&self, last: usize) -> Result<Vec<[u8; 32]>, ChainError> {
+        let (database, known, head) = (self.database.clone(), self.authors.clone(), self.executor.head().number);
+        let first = head.saturating_sub(u32::try_from(last).unwrap_or(u32::MAX)).saturating_add(1).max(1);
+        let read = move || {
+            let mut known = known.lock();
+            known.retain(|number, _| *number >= first);
+            // From the newest back: below a header that is not here, nothing counts.
+            let mut authors = Vec::new();
+            for number in (first..=head).rev() {
+                let author = known.get(&number).copied().or_else(|| author_of(&database.header(number)?));
+                let Some(author) = author else { break };
+                known.insert(number, author);
+                authors.push(author);
+            }
+            authors.reverse();
+            authors
+        };
+        Ok(tokio::task::spawn_blocking(read).await.unwrap_or_default())
     }
 
     async fn build(&self, height: u64, proposer: [u8; 32], budget: Duration) -> Result<Option<Built>, ChainError> {

@@ -46,6 +46,8 @@ pub const MEMPOOL_WATCH_MAX: usize = 16;
 pub const MEMPOOL_REVALIDATED_MAX: usize = 256;
 /// Most hashes of included transactions that the node remembers for an honest "already included".
 pub const MEMPOOL_RECENT_MAX: usize = 65_536;
+/// Transactions by which a follower of the mempool may fall behind before it misses some.
+pub const MEMPOOL_FOLLOW_MAX: usize = 4_096;
 
 // ---- consensus
 
@@ -271,6 +273,46 @@ pub const LINK_STRANGERS_HANDSHAKE_BURST: u32 = 128;
 pub const LINK_STRANGERS_HANDSHAKES_PENDING_MAX: u32 = 32;
 /// Sources of connections that the gate remembers.
 pub const LINK_SOURCES_MAX: usize = 4_096;
+
+// ---- spreading of transactions
+
+/// Peers that get a transaction of this node itself at once when there are more peers than
+/// [`GOSSIP_PUSH_ALL_MAX`]; the others hear of it and ask.
+pub const GOSSIP_PUSH_PEERS: usize = 8;
+/// Peers up to which each of them gets a transaction of this node itself at once.
+pub const GOSSIP_PUSH_ALL_MAX: usize = 16;
+/// Peers that are told of a transaction that came from a peer.
+pub const GOSSIP_ANNOUNCE_PEERS: usize = 8;
+/// Distance between two tellings of hashes, milliseconds. Longer than a push takes, so that peers
+/// ask only for what does not come by itself.
+pub const GOSSIP_ANNOUNCE_MS: u64 = 100;
+/// How long an asked peer has for its answer before another is asked, milliseconds.
+pub const GOSSIP_ANSWER_MS: u64 = 2_000;
+/// Hashes in one frame.
+pub const GOSSIP_HASHES_PER_FRAME: usize = 1_024;
+/// Transactions in one frame.
+pub const GOSSIP_TRANSACTIONS_PER_FRAME: usize = 256;
+/// Bytes of transactions in one frame that holds more than one.
+pub const GOSSIP_FRAME_BYTES: usize = 128 * 1024;
+/// Hashes that one peer is asked for at the same time.
+pub const GOSSIP_ASKED_PER_PEER_MAX: usize = 256;
+/// Peers that are remembered as sources of a transaction that is missing here.
+pub const GOSSIP_SOURCES_MAX: usize = 3;
+/// Missing transactions of which the node keeps track.
+pub const GOSSIP_WANTED_MAX: usize = 16_384;
+/// Transactions of which the node remembers which peers have them.
+pub const GOSSIP_SEEN_MAX: usize = 65_536;
+/// Transactions of one peer that wait for their check; more are dropped.
+pub const GOSSIP_CHECKS_PER_PEER_MAX: usize = 2_048;
+/// Waiting transactions that a new peer is told of.
+pub const GOSSIP_TOLD_ON_LINK_MAX: usize = 16_384;
+/// Bytes of transactions per second that one peer may ask for.
+pub const GOSSIP_SERVED_BYTES_PER_SECOND: usize = 16 * 1024 * 1024;
+/// Bad signatures per minute from one peer that pass without an offence: at an upgrade, honest nodes
+/// sign for different versions for a moment.
+pub const GOSSIP_BAD_SIGNATURES_PER_MINUTE: u32 = 8;
+/// Time after a link began in which bad signatures are no offence, milliseconds.
+pub const GOSSIP_SIGNATURE_GRACE_MS: u64 = 60_000;
 
 // ---- storage
 
@@ -637,4 +679,9 @@ const _: () = assert!(LINK_SILENCE_MS_MAX > 4 * LINK_PING_MS && LINK_SURPLUS_MS 
 const _: () = assert!(LINK_RECONNECT_MS_MIN < LINK_RECONNECT_MS_MAX && LINK_BAN_MS < LINK_BAN_MS_MAX);
 const _: () = assert!(
     LINK_TOLD_PEERS_MAX >= 2 * VALIDATORS_MAX as usize && VALIDATORS_MAX as usize * 256 < LINK_CONTROL_FRAME_BYTES_MAX
+);
+const _: () = assert!(
+    GOSSIP_FRAME_BYTES + 4 * GOSSIP_TRANSACTIONS_PER_FRAME + 8 <= TRANSACTIONS_FRAME_BYTES_MAX
+        && GOSSIP_HASHES_PER_FRAME * 32 + 8 <= TRANSACTIONS_FRAME_BYTES_MAX
+        && EXTRINSIC_BYTES_MAX + 16 <= TRANSACTIONS_FRAME_BYTES_MAX
 );

@@ -1,17 +1,20 @@
 //! What follows a decision: the commit, the pace of the next height, and history for others.
 
-use super::{Shared, evidence, store::Envelope};
+use super::{Shared, store::Envelope};
 use crate::{
     chain::ChainError,
     context::{BlockId, ChainContext, Height},
+    signer::{proposal_statement, vote_statement},
     wire::{certificate_of, extended},
+    witness::{Contradiction, Said},
 };
 use malachite_core_consensus::MisbehaviorEvidence;
-use malachite_core_types::CommitCertificate;
+use malachite_core_types::{CommitCertificate, CommitSignature, SignedProposal, SignedVote};
 use malachite_engine::host::Next;
 use malachite_sync::RawDecidedValue;
 use ractor::RpcReplyPort;
 use std::{ops::RangeInclusive, sync::Arc};
+use x0_crypto::statement::{Vote, VoteKind};
 use x0_limits::{SYNC_BATCH_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX};
 
 /// Heights between two removals of stale undecided blocks: each one waits for the disk.
@@ -35,6 +38,10 @@ pub(super) async fn decided(
 
 async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -> Result<(), ChainError> {
     let (height, block) = (certificate.height.0, certificate.value_id);
+    if let Some(set) = shared.book.set(height) {
+        shared.ledger.decided(&certificate, &set, |address| shared.book.controller(height, address));
+    }
+    hear_certificate(shared, &certificate);
     let mut trimmed = certificate_of(&certificate).map_err(|error| ChainError::NotABlock(error.to_string()))?;
     if let Some(set) = shared.book.set(height) {
         trimmed.trim(&set.for_certificates());
@@ -51,12 +58,47 @@ async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -
     shared.book.refresh(shared.chain.as_ref(), tip.height).await?;
     shared.candidates.lock().prune(height);
     shared.assembler.lock().prune(height);
+    shared.fabric.decided(height);
     shared.tip.send_replace(tip);
     if height.is_multiple_of(FORGET_EVERY) {
         // The decision is durable and told; only then is there time for another wait for the disk.
         shared.chain.forget(height).await?;
     }
     Ok(())
+}
+
+/// What the certificate's signers say, which the engine has checked: one of them may have told this node something else.
+fn hear_certificate(shared: &Shared, certificate: &CommitCertificate<ChainContext>) {
+    let Some(round) = certificate.round.as_u32() else { return };
+    for CommitSignature { address, signature } in &certificate.commit_signatures {
+        let vote = Vote {
+            kind: VoteKind::Precommit,
+            height: certificate.height.0,
+            round,
+            block: Some(certificate.value_id.0),
+            voter: address.0,
+        };
+        shared.fabric.hear(Said { statement: vote.into(), signature: signature.clone() });
+    }
+}
+
+/// Keeps what the engine found: its own memory of a height ends with it.
+async fn keep_evidence(shared: &Shared, evidence: MisbehaviorEvidence<ChainContext>) {
+    let votes = evidence.votes.into_iter().flat_map(|(_, pairs)| pairs).filter_map(|(first, second)| {
+        let said = |vote: SignedVote<ChainContext>| {
+            Some(Said { statement: vote_statement(&vote.message)?.into(), signature: vote.signature })
+        };
+        Some(Contradiction { first: said(first)?, second: said(second)? })
+    });
+    let proposals = evidence.proposals.into_iter().flat_map(|(_, pairs)| pairs).filter_map(|(first, second)| {
+        let said = |proposal: SignedProposal<ChainContext>| {
+            Some(Said { statement: proposal_statement(&proposal.message)?.into(), signature: proposal.signature })
+        };
+        Some(Contradiction { first: said(first)?, second: said(second)? })
+    });
+    for contradiction in votes.chain(proposals) {
+        shared.evidence.keep(&shared.book, contradiction).await;
+    }
 }
 
 async fn stored(shared: &Shared, height: u64, block: BlockId) -> Result<Option<bytes::Bytes>, ChainError> {
@@ -74,7 +116,7 @@ pub(super) async fn finalized(
     evidence: MisbehaviorEvidence<ChainContext>,
     reply: RpcReplyPort<Next<ChainContext>>,
 ) {
-    evidence::keep(&shared, height, &evidence).await;
+    keep_evidence(&shared, evidence).await;
     shared.until_head(height).await;
     let next = height.saturating_add(1);
     let chain = &shared.chain;

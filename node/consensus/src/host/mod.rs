@@ -9,11 +9,9 @@
 //!   ProcessSyncedValue .. receive.rs   the same for decided blocks of other nodes
 //!   Decided, Finalized .. commit.rs    commit with a trimmed certificate; pace the next height
 //!   GetDecidedValues .... commit.rs    read for others
-//!   (evidence) .......... evidence.rs  keep what proves a contradiction
 //! ```
 
 mod commit;
-mod evidence;
 mod propose;
 mod receive;
 mod store;
@@ -24,10 +22,12 @@ use crate::{
     chain::{Chain, ChainError, Tip},
     context::{BlockId, ChainContext, Height, proposer},
     engine::{EngineConfig, Fate},
-    net::Outbox,
+    evidence::EvidenceBox,
+    net::{Fabric, Outbox},
     pacing::Pacer,
     parts::Assembler,
-    signer::{CachingVerifier, ConsensusSigner},
+    signer::ConsensusSigner,
+    stats::Ledger,
 };
 use malachite_core_consensus::VoteExtensionError;
 use malachite_core_types::{HeightParams, Round, Validator as _};
@@ -41,12 +41,14 @@ use tokio::sync::{Semaphore, watch};
 pub(crate) struct Shared {
     pub chain: Arc<dyn Chain>,
     pub signer: ConsensusSigner,
-    pub verifier: CachingVerifier,
     pub config: EngineConfig,
     pub book: Arc<Book>,
     pub pacer: Arc<Pacer>,
     pub network: NetworkRef<ChainContext>,
     pub outbox: Outbox,
+    pub fabric: Arc<Fabric>,
+    pub evidence: Arc<EvidenceBox>,
+    pub ledger: Arc<Ledger>,
     pub tip: watch::Sender<Tip>,
     pub round: watch::Sender<(u64, u32)>,
     pub fate: Fate,

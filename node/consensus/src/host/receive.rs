@@ -5,7 +5,7 @@ use crate::{
     chain::{BlockFacts, ChainError, Verdict},
     context::{BlockId, ChainContext, Height, proposer},
     net::peer_key,
-    parts::{Assembled, Part, SignedOpening},
+    parts::{Assembled, Part, PartError, SignedOpening},
 };
 use bytes::Bytes;
 use malachite_core_consensus::ProposedValue;
@@ -18,13 +18,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use x0_limits::{FUTURE_HEIGHTS_MAX, TIMESTAMP_DRIFT_MS_MAX};
-use x0_network::PeerKey;
+use x0_network::{Offence, PeerKey};
 
 /// How long a synced block waits for the one before it.
 const SYNC_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Takes a part. The network's edge has checked the opening's signature already, so that this only
-/// looks it up, and the parts of a stream stay in order.
+/// Takes a part. The network's edge has checked the opening's signature already, so that nothing here waits,
+/// and the parts of a stream stay in order.
 pub(super) async fn part(
     shared: &Arc<Shared>,
     from: PeerId,
@@ -42,7 +42,13 @@ pub(super) async fn part(
                 Ok(Some(block)) => {
                     tokio::spawn(judge_proposal(Arc::clone(shared), block, reply));
                 }
-                Err(error) => tracing::debug!(%peer, %error, "part not taken"),
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "part not taken");
+                    // An unknown stream may have given way to others here.
+                    if !matches!(error, PartError::UnknownStream) {
+                        shared.outbox.0.penalize(&peer, Offence::Malformed);
+                    }
+                }
             }
         }
     }
@@ -57,9 +63,9 @@ async fn open(shared: &Shared, peer: PeerKey, stream: Bytes, signed: SignedOpeni
     if shared.candidates.lock().knows(height, opening.round, opening.block) {
         return;
     }
-    let Some(set) = shared.book.set(height) else { return };
-    if !shared.verifier.opening(&set, &signed).await {
-        return tracing::warn!(%peer, height, "opening without the proposer's signature");
+    // The network's edge has checked the signature.
+    if !shared.book.may_propose(height, opening.round(), &opening.proposer) {
+        return tracing::warn!(%peer, height, "opening of a validator whose turn it is not");
     }
     if !shared.announce(height, opening.round, opening.block) {
         return tracing::debug!(%peer, height, round = opening.round, "opening of a far round, or one too many of its round");
@@ -99,6 +105,10 @@ async fn verdict_on_proposal(shared: &Shared, block: Assembled) -> Result<Option
     let height = opening.height.0;
     // The block before may still be on its way through the commit.
     shared.until_head(height.saturating_sub(1)).await;
+    // Only now is it certain whose turn it is.
+    if !shared.book.may_propose(height, opening.round(), &opening.proposer) {
+        return Ok(None);
+    }
     let facts = shared.chain.inspect(block.encoded.clone()).await?;
     if facts.height != height || facts.hash != opening.block.0 {
         return Err(ChainError::NotABlock("the opening names another block".into()));
