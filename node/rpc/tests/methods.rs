@@ -326,7 +326,10 @@ async fn history_names_calls_results_and_pages() {
     let first = page(json!(null)).await;
     assert_eq!(first.entries.iter().map(|entry| entry.block).collect::<Vec<_>>(), [4, 3, 2], "newest first");
     let failed = &first.entries[0];
-    assert_eq!(failed.call, "Balances.transfer_keep_alive");
+    assert_eq!(failed.call.as_deref(), Some("Balances.transfer_keep_alive"));
+    assert_eq!(failed.money.as_deref(), Some(&[][..]), "a failed call moves nothing");
+    let moved = &first.entries[1].money.as_ref().unwrap()[0];
+    assert_eq!((moved.kind.as_str(), moved.amount, &moved.to), ("Transfer", Amount(UNIT), &Some(account("bob"))));
     assert_eq!((failed.success, failed.signer.clone()), (Some(false), Some(account("alice"))));
     assert_eq!(failed.error.as_deref(), Some("Arithmetic.Underflow"), "{failed:?}");
     assert!(first.entries[1].success == Some(true) && first.entries[1].error.is_none());

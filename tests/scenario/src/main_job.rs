@@ -4,7 +4,7 @@
 //! from the rate, the deposit, the bond and the counted good slots, and compared to the last unit.
 
 use crate::{
-    Agent, Node, Wallet,
+    Agent, Cluster, Node, Wallet,
     ledger::{Ledger, units},
     rpc::Rpc,
 };
@@ -12,9 +12,16 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::{path::Path, time::Duration};
 use tokio::time::{Instant, sleep};
-use x0_rpc_types::market::{Deal, DealMeter, Solvency};
+use x0_rpc_types::{
+    chain::History,
+    market::{Deal, DealMeter, Solvency},
+};
 use x0_types::{AccountId, account::UNIT};
 
+/// Validators of the demo's network.
+const VALIDATORS: usize = 4;
+/// The one that is killed; not the one that wallet and agent speak to.
+const VICTIM: usize = 2;
 /// Good slots that the demo lets accrue before the agent dies.
 const GOOD_SLOTS_WANTED: u64 = 4;
 /// How long any one step may take.
@@ -32,7 +39,7 @@ pub type Narrator<'a> = &'a dyn Fn(&str);
 
 /// Everything that takes part.
 struct Cast {
-    node: Node,
+    cluster: Cluster,
     rpc: Rpc,
     wallet: Wallet,
     agent: Agent,
@@ -45,25 +52,27 @@ struct Cast {
 pub async fn run(folder: &Path, say: Narrator<'_>) -> Result<()> {
     let cast = rent(folder, say).await?;
     let (cast, before) = watch(cast, say).await?;
-    let (node, deal, after) = fail(cast, &before, say).await?;
-    survive(node, &deal, &after, say).await
+    let (cluster, deal, after) = fail(cast, &before, say).await?;
+    survive(cluster, &deal, &after, say).await
 }
 
 /// Steps 1 to 3: a chain, an agent, a listing, a deal.
 async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
-    say("1. A development chain starts: one validator, blocks on demand, data in RocksDB.");
-    let node = Node::dev().await?;
+    say("1. Four validators start and connect over post-quantum TLS: no single one can decide anything.");
+    let cluster = Cluster::start(VALIDATORS).await?;
+    let node = cluster.node(0)?;
     let rpc = Rpc::connect(&node.rpc).await?;
+    rpc.wait_for_height(1, STEP_TIME_MAX).await?;
     say(&format!("   genesis {}", node.genesis));
 
     say("2. Provider and renter make keys (ML-DSA-65), and the faucet gives them play money.");
-    let wallet = Wallet::new(&folder.join("wallet"), &node.rpc)?;
+    let wallet = cluster.wallet()?;
     let provider = new_account(&wallet, "provider", "2000 X0T").await?;
     let renter = new_account(&wallet, "renter", "500 X0T").await?;
-    let renter_agent = agent_identity(folder, "renter-agent", &node, &renter, None)?;
+    let renter_agent = agent_identity(folder, "renter-agent", node, &renter, None)?;
 
     say("   The provider's agent gets an identity of its own, and the provider registers it on chain.");
-    let files = agent_identity(folder, "agent", &node, &provider, Some(free_port()?))?;
+    let files = agent_identity(folder, "agent", node, &provider, Some(free_port()?))?;
     wallet.run(&["did", "register-agent", "--proof", &files.proof, "--key", "provider"]).await?;
     wallet.run(&["did", "register-agent", "--proof", &renter_agent.proof, "--key", "renter"]).await?;
     let agent = Agent::start(Path::new(&files.config)).await?;
@@ -123,7 +132,7 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
     say("   The provider confirms and posts its bond.");
     wallet.run(&["market", "confirm", &deal.to_string(), "--key", "provider"]).await?;
     ensure!(deal_of(&rpc, deal).await?.state == "Active", "a confirmed deal is active");
-    Ok(Cast { node, rpc, wallet, agent, provider, renter, deal })
+    Ok(Cast { cluster, rpc, wallet, agent, provider, renter, deal })
 }
 
 /// Step 4: probes, reports, accrual.
@@ -131,7 +140,7 @@ async fn watch(cast: Cast, say: Narrator<'_>) -> Result<(Cast, Ledger)> {
     let before = Ledger::read(&cast.rpc).await?;
     before.check_issuance()?;
     say(
-        "4. The validator probes the agent in every slot over post-quantum TLS; receipts are signed, good slots accrue.",
+        "4. Every validator probes the agent in every slot over post-quantum TLS; receipts are signed, good slots accrue.",
     );
     say(&before.table(&names(&cast)));
     let deadline = Instant::now() + STEP_TIME_MAX;
@@ -160,10 +169,10 @@ async fn watch(cast: Cast, say: Narrator<'_>) -> Result<(Cast, Ledger)> {
 }
 
 /// Step 5: the agent dies, the deal fails, the janitor pays.
-async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Node, Deal, Ledger)> {
+async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Cluster, Deal, Ledger)> {
     say("5. The agent is killed with SIGKILL.");
     let names = names(&cast);
-    let Cast { node, rpc, wallet: _wallet, agent, provider, renter, deal: id } = cast;
+    let Cast { cluster, rpc, wallet: _wallet, agent, provider, renter, deal: id } = cast;
     agent.kill().await?;
     let deadline = Instant::now() + STEP_TIME_MAX;
     let deal = loop {
@@ -190,9 +199,10 @@ async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Node, D
     let after = Ledger::read(&rpc).await?;
     say(&after.table(&names));
     check_payout(before, &after, &deal, outcome.good_slots.0, (&provider, &renter), say)?;
+    check_history(&rpc, &renter, paid, (outcome.refund.0, outcome.compensation.0)).await?;
     let solvency: Solvency = rpc.call("market_solvency", &[]).await?;
     ensure!(solvency.escrow_owed == solvency.escrow_held && solvency.bonds_owed == solvency.bonds_held, "{solvency:?}");
-    Ok((node, deal, after))
+    Ok((cluster, deal, after))
 }
 
 /// The oracle: every account moved by exactly what the rate, the bond and the good slots say.
@@ -229,44 +239,71 @@ fn check_payout(
     Ok(())
 }
 
-/// Step 6: the validator dies in mid-block and comes back.
-async fn survive(node: Node, deal: &Deal, after: &Ledger, say: Narrator<'_>) -> Result<()> {
-    say("6. The validator is killed with SIGKILL in mid-block, under load, and started again.");
-    let rpc = Rpc::connect(&node.rpc).await?;
+/// The renter finds its refund and its compensation in its history, although no transaction paid them.
+async fn check_history(rpc: &Rpc, renter: &AccountId, paid: u32, expected: (u128, u128)) -> Result<()> {
+    let history: History = rpc.call("account_history", &[renter.to_string().into()]).await?;
+    let entry = history.entries.iter().find(|entry| entry.block == paid && entry.call.is_none());
+    let money = entry.and_then(|entry| entry.money.as_ref()).context("the payout is in no history")?;
+    let sum = |kind: &str, to: &AccountId| -> u128 {
+        money.iter().filter(|one| one.kind == kind && one.to.as_ref() == Some(to)).map(|one| one.amount.0).sum()
+    };
+    let found = (sum("Released", renter), sum("TransferOnHold", renter));
+    ensure!(found == expected, "refund and compensation are {expected:?}, and the history says {found:?}: {money:?}");
+    Ok(())
+}
+
+/// Step 6: a validator dies in mid-block, the others go on, and it comes back.
+async fn survive(mut cluster: Cluster, deal: &Deal, after: &Ledger, say: Narrator<'_>) -> Result<()> {
+    say("6. A validator is killed with SIGKILL in mid-block, under load. The other three go on; it is started again.");
+    let rpc = Rpc::connect(&cluster.node(0)?.rpc).await?;
+    let victim = cluster.node(VICTIM)?;
+    let genesis = victim.genesis.clone();
+    let load = tokio::spawn(crate::torture::load_until_gone(victim.rpc.clone(), genesis.clone()));
     let (_, tip) = rpc.finalised().await?;
+    rpc.wait_for_height(tip + 2, STEP_TIME_MAX).await?;
+    let (_, tip) = Rpc::connect(&victim.rpc).await?.finalised().await?;
+    let hashes = hashes(&Rpc::connect(&victim.rpc).await?, tip).await?;
+    cluster.kill(VICTIM).await?;
+    load.abort();
+    let (_, height) = rpc.finalised().await?;
+    let without = rpc.wait_for_height(height + 3, STEP_TIME_MAX).await?;
+
+    cluster.restart(VICTIM).await?;
+    ensure!(cluster.node(VICTIM)?.genesis == genesis, "another chain");
+    for number in 0..VALIDATORS {
+        let rpc = Rpc::connect(&cluster.node(number)?.rpc).await?;
+        let grown = rpc.wait_for_height(without + 1, STEP_TIME_MAX).await?;
+        for (height, hash) in hashes.iter().enumerate() {
+            let now = rpc.block_hash(u32::try_from(height)?).await?;
+            ensure!(now.as_ref() == Some(hash), "validator {}: height {height} was {hash} and is {now:?}", number + 1);
+        }
+        let again = deal_of(&rpc, deal.id.0).await?;
+        ensure!(again.outcome == deal.outcome && again.terminal, "the deal's outcome changed");
+        let ledger = Ledger::read(&rpc).await?;
+        ledger.check_issuance()?;
+        ensure!(ledger.issuance == after.issuance, "issuance changed");
+        say(&format!(
+            "   validator {} has the same {} blocks, and goes on at height {grown}.",
+            number + 1,
+            hashes.len()
+        ));
+    }
+    cluster.stop().await
+}
+
+/// Hashes of all final blocks up to a height.
+async fn hashes(rpc: &Rpc, tip: u32) -> Result<Vec<String>> {
     let mut hashes = Vec::new();
     for number in 0..=tip {
         hashes.push(rpc.block_hash(number).await?.context("a final height has a block")?);
     }
-    let genesis = node.genesis.clone();
-    let load = tokio::spawn(crate::torture::load_until_gone(node.rpc.clone(), genesis.clone()));
-    rpc.wait_for_height(tip + 2, STEP_TIME_MAX).await?;
-    let folder = node.kill().await?;
-    load.abort();
-
-    let node = Node::start(folder, &[]).await?;
-    ensure!(node.genesis == genesis, "another chain");
-    let rpc = Rpc::connect(&node.rpc).await?;
-    for (number, hash) in hashes.iter().enumerate() {
-        let now = rpc.block_hash(u32::try_from(number)?).await?;
-        ensure!(now.as_ref() == Some(hash), "height {number} was {hash} and is {now:?}");
-    }
-    let (_, height) = rpc.finalised().await?;
-    let grown = rpc.wait_for_height(height + 1, STEP_TIME_MAX).await?;
-    let again = deal_of(&rpc, deal.id.0).await?;
-    ensure!(again.outcome == deal.outcome && again.terminal, "the deal's outcome changed");
-    let ledger = Ledger::read(&rpc).await?;
-    ledger.check_issuance()?;
-    ensure!(ledger.issuance == after.issuance, "issuance changed");
-    say(&format!("   All {} blocks are the same, and the chain goes on at height {grown}.", hashes.len()));
-    node.stop().await?;
-    Ok(())
+    Ok(hashes)
 }
 
 /// Makes a key and funds its account.
 async fn new_account(wallet: &Wallet, name: &str, amount: &str) -> Result<AccountId> {
     let made = wallet.run(&["keys", "new", name]).await?;
-    wallet.run(&["dev", "faucet", name, "--amount", amount]).await?;
+    wallet.run(&["transfer", name, amount, "--key", "faucet"]).await?;
     account(made["account"].as_str().or(made["address"].as_str()).with_context(|| format!("keys new printed {made}"))?)
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use x0_client::{
     AccountInfo, Client,
     amount::format_amount,
-    rpc_types::chain::{History, HistoryEntry},
+    rpc_types::chain::{History, HistoryEntry, Movement},
     text::account_text,
 };
 use x0_types::AccountId;
@@ -65,5 +65,23 @@ fn history_line(entry: &HistoryEntry, account: &AccountId) -> String {
     // What others signed touched the account, and cost it no fee.
     let signer = entry.signer.as_ref().filter(|signer| *signer != account);
     let by = signer.map(|signer| format!(", by {}", account_text(signer))).unwrap_or_default();
-    format!("  block {:<8} {:<32} {result}{fee}{by}", entry.block, entry.call)
+    let call = entry.call.as_deref().unwrap_or("by the chain itself");
+    // What the chain does by itself cannot fail; a movement below says all there is.
+    let result = if entry.call.is_none() { String::new() } else { result };
+    let mut lines = vec![format!("  block {:<8} {call:<32} {result}{fee}{by}", entry.block).trim_end().to_owned()];
+    lines.extend(entry.money.iter().flatten().map(|movement| movement_line(movement, account)));
+    lines.join("\n")
+}
+
+/// A movement as its account sees it.
+fn movement_line(movement: &Movement, account: &AccountId) -> String {
+    let amount = format_amount(movement.amount.0);
+    let what = match &movement.to {
+        None => format!("{amount} lost"),
+        Some(to) if to == &movement.from => format!("{amount} free again"),
+        Some(to) if to == account => format!("{amount} from {}", account_text(&movement.from)),
+        Some(to) => format!("{amount} to {}", account_text(to)),
+    };
+    let reason = movement.reason.as_ref().map(|reason| format!(" (held for {reason})")).unwrap_or_default();
+    format!("                 {what}{reason}")
 }
