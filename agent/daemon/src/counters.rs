@@ -18,7 +18,7 @@ enum Inner {
 
 /// What the kernel counted on the agent's port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "lowercase")]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum PacketCounters {
     /// They count.
     Attached {
@@ -36,6 +36,7 @@ pub enum PacketCounters {
 
 /// What came in from one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PeerPackets {
     /// Its address.
     pub address: IpAddr,

@@ -96,6 +96,8 @@ impl AgentError {
             | Self::Role { .. }
             | Self::Password(_)
             | Self::StatusSocket { .. }
+            // As with x0-node: an address that is taken or not this machine's is a setting to change.
+            | Self::Responder(x0_agent_io::ResponderError::Bind { .. })
             | Self::Client(
                 x0_client::ClientError::Account { .. }
                 | x0_client::ClientError::Url { .. }

@@ -60,6 +60,18 @@ fn admits(status: &Value, agent: &AccountId) -> bool {
     deals.iter().any(|deal| deal["agents"].as_array().unwrap().iter().any(|admitted| *admitted == account.as_str()))
 }
 
+/// Every name in the status is written as in all JSON of the product.
+fn snake_case_free(value: &serde_json::Value) {
+    match value {
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(name, value)| {
+            assert!(!name.contains('_'), "{name}");
+            snake_case_free(value);
+        }),
+        serde_json::Value::Array(values) => values.iter().for_each(snake_case_free),
+        _ => {}
+    }
+}
+
 #[test]
 fn an_agent_admits_a_renters_agents_from_confirmation_to_end() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,11 +85,18 @@ fn an_agent_admits_a_renters_agents_from_confirmation_to_end() {
     assert_eq!(agent.text("did"), format!("did:x0:dev:{}", agent.text("node")));
     let status = until("the agent serves", || files.status().filter(|status| status["phase"] == "serving"));
     assert_eq!(status["admitted"], serde_json::json!([]));
+    snake_case_free(&status);
     assert_eq!(status["node"], agent.ready["node"]);
     assert!(["attached", "absent"].contains(&status["packets"]["state"].as_str().unwrap()), "{status}");
     let second = files.run("run", &[]);
     assert_eq!(second.status.code(), Some(1), "two agents cannot share a status socket");
     assert!(complaint(&second).contains("another agent"), "{}", complaint(&second));
+    let listen = agent.text("listen");
+    let third = AgentFiles::listening(&node.text("rpc"), &listen);
+    third.init(&account_text(provider.account()), &[]);
+    let third = third.run("run", &[]);
+    assert_eq!(third.status.code(), Some(1), "a taken address is a setting to change, as with the node");
+    assert!(complaint(&third).contains(&listen), "{}", complaint(&third));
 
     let capacity = Capacity { bandwidth_kbps: 1_000, sessions: 4 };
     let listed = chain.send(

@@ -97,11 +97,19 @@ pub struct AgentFiles {
 impl AgentFiles {
     /// A configuration for a node at this address; `more` is appended.
     pub fn new(url: &str, more: &str) -> Self {
+        Self::write(url, &format!("127.0.0.1:{}", free_port()), more)
+    }
+
+    /// A configuration with a given address to listen on.
+    pub fn listening(url: &str, address: &str) -> Self {
+        Self::write(url, address, "")
+    }
+
+    fn write(url: &str, address: &str, more: &str) -> Self {
         let files = Self { dir: tempfile::tempdir().unwrap() };
         std::fs::write(files.path("password"), "another horse battery\n").unwrap();
         let config = format!(
-            "[identity]\nkeystore = \"agent.json\"\npassword_file = \"password\"\n[chain]\nurl = \"{url}\"\n[listen]\naddress = \"127.0.0.1:{}\"\n{more}",
-            free_port()
+            "[identity]\nkeystore = \"agent.json\"\npassword_file = \"password\"\n[chain]\nurl = \"{url}\"\n[listen]\naddress = \"{address}\"\n{more}"
         );
         std::fs::write(files.path("agent.toml"), config).unwrap();
         files
