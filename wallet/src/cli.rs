@@ -138,17 +138,24 @@ pub enum Keys {
         /// Read the phrase from this file.
         #[arg(long, value_name = "FILE", conflicts_with = "file")]
         phrase_file: Option<PathBuf>,
-        /// Take over this keystore file with its password and role.
+        /// Take over this keystore file with its password and role, and the .account file beside it.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
     /// All keys.
     List,
+    /// Ask the network for which account a key signs, and remember it: needed once for a rotated key
+    /// that came back from its backup phrase.
+    Bind {
+        /// Name of the key.
+        name: String,
+    },
     /// Write a copy of the encrypted keystore file, or show the backup phrase again.
     Export {
         /// Name of the key.
         name: String,
-        /// Where to write the keystore file; it must not exist.
+        /// Where to write the keystore file, and for a rotated key a .account file beside it; they must
+        /// not exist.
         #[arg(long, value_name = "FILE", required_unless_present = "phrase")]
         out: Option<PathBuf>,
         /// Show the backup phrase: whoever sees it owns the key.

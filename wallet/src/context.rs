@@ -59,6 +59,8 @@ pub struct Context {
     pub options: Global,
     /// Where passwords come from.
     pub passwords: PasswordSource,
+    /// A development account that the user named: what is sent about it stays on development chains.
+    named_development: RefCell<Option<String>>,
     /// Secrets that were opened in this run, so that nobody is asked twice; cleared when dropped.
     opened: RefCell<BTreeMap<String, Seed>>,
 }
@@ -71,7 +73,7 @@ impl Context {
     pub fn new(options: Global) -> Result<Self> {
         let home = Home::find(options.home.clone())?;
         let passwords = PasswordSource { file: options.password_file.clone(), descriptor: options.password_fd };
-        Ok(Self { home, options, passwords, opened: RefCell::default() })
+        Ok(Self { home, options, passwords, named_development: RefCell::default(), opened: RefCell::default() })
     }
 
     /// The network's name and where its node is.
@@ -95,6 +97,19 @@ impl Context {
     pub async fn connect(&self) -> Result<(String, Client)> {
         let (name, endpoint) = self.endpoint()?;
         Ok((name, Client::connect(&endpoint).await?))
+    }
+
+    /// Refuses to go on with a development account, as signer or as part of a call, unless the chain is a
+    /// development chain: everybody can derive its key, and takes what it is given.
+    ///
+    /// # Errors
+    /// [`ClientError::NotDevelopment`].
+    pub async fn require_own_accounts(&self, client: &Client, key: &ChosenKey) -> Result<()> {
+        let named = self.named_development.borrow().is_some();
+        if named || key.is_development() {
+            client.require_development().await?;
+        }
+        Ok(())
     }
 
     /// How long to wait for finality.
@@ -213,8 +228,10 @@ impl Context {
     /// # Errors
     /// [`WalletError::Client`] with what is wrong with the text.
     pub fn account(&self, text: &str) -> Result<AccountId> {
-        if text.starts_with(DEV_PREFIX) && !text.starts_with("did:") {
-            return Ok(self.choose(text)?.account);
+        if text.starts_with(DEV_PREFIX) {
+            let account = self.choose(text)?.account;
+            *self.named_development.borrow_mut() = Some(text.to_owned());
+            return Ok(account);
         }
         match self.home.key(text) {
             Ok(entry) => Ok(entry.account),

@@ -59,6 +59,17 @@ pub enum WalletError {
         /// Where it was looked for.
         home: PathBuf,
     },
+    /// A key that signs for another account than this machine believes.
+    #[error("key `{name}` signs for {account} since a rotation, and this machine does not know: `x0 keys bind {name}`")]
+    Unbound {
+        /// Name of the key.
+        name: String,
+        /// Its account.
+        account: String,
+    },
+    /// Keystore files that cannot be read, among others that can.
+    #[error("{} of the keys cannot be read: {}", .0.len(), .0.join("; "))]
+    Damaged(Vec<String>),
     /// A key made for another role.
     #[error("key `{name}` has the role {found}, and this needs {expected}: one key has one role")]
     Role {
@@ -118,9 +129,13 @@ impl WalletError {
             Self::Amount(_) | Self::Usage(_) | Self::Config { .. } | Self::File { .. } | Self::NoTerminal => {
                 Exit::Usage
             }
-            Self::Keystore { .. } | Self::Password(_) | Self::Phrase(_) | Self::NoKey { .. } | Self::Role { .. } => {
-                Exit::Key
-            }
+            Self::Keystore { .. }
+            | Self::Password(_)
+            | Self::Phrase(_)
+            | Self::NoKey { .. }
+            | Self::Role { .. }
+            | Self::Unbound { .. }
+            | Self::Damaged(_) => Exit::Key,
             Self::Cancelled => Exit::Cancelled,
             Self::Crypto(_) | Self::Output(_) | Self::Task(_) => Exit::Failure,
         }
@@ -139,6 +154,8 @@ impl WalletError {
             Self::Crypto(_) => "crypto",
             Self::NoKey { .. } => "no-key",
             Self::Role { .. } => "role",
+            Self::Unbound { .. } => "unbound",
+            Self::Damaged(_) => "damaged",
             Self::Usage(_) => "usage",
             Self::File { .. } => "file",
             Self::Config { .. } => "config",

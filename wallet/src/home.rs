@@ -3,7 +3,8 @@
 //! ```text
 //!   <home>/networks.toml          named networks and the default one
 //!   <home>/keys/<name>.json       encrypted keystore files, mode 0600
-//!   <home>/keys/<name>.account    only for a rotated key: the account that it signs for
+//!   <home>/keys/<name>.account    only for a rotated key: the account that it signs for; copies of
+//!                                 keystore files have it beside them as well
 //! ```
 
 use std::{
@@ -128,6 +129,30 @@ impl Home {
         write_file(&self.account_file(name), text::account_text(account).as_bytes(), 0o600)
     }
 
+    /// The account that the file beside a keystore file names, if there is one.
+    ///
+    /// # Errors
+    /// [`WalletError::File`], [`WalletError::Client`] when it names none.
+    pub fn account_beside(keystore: &Path) -> Result<Option<AccountId>> {
+        let path = keystore.with_extension("account");
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(Some(text::parse_account(read_text(&path, SMALL_FILE_BYTES_MAX)?.trim())?))
+    }
+
+    /// Writes the account of a rotated key beside a copy of its keystore file.
+    ///
+    /// # Errors
+    /// [`WalletError::File`], also when there is a file of this name.
+    pub fn write_account_beside(keystore: &Path, account: &AccountId) -> Result<()> {
+        let path = keystore.with_extension("account");
+        if path.symlink_metadata().is_ok() {
+            return Err(WalletError::File { path, reason: "it exists already and is not overwritten".into() });
+        }
+        write_file(&path, text::account_text(account).as_bytes(), 0o600)
+    }
+
     /// Removes a key's files.
     ///
     /// # Errors
@@ -168,12 +193,7 @@ impl Home {
     pub fn key(&self, name: &str) -> Result<KeyEntry> {
         let file = self.keystore(name)?;
         let public = file.public_key().map_err(|source| WalletError::Keystore { name: name.to_owned(), source })?;
-        let bound = self.account_file(name);
-        let account = if bound.exists() {
-            Some(text::parse_account(read_text(&bound, SMALL_FILE_BYTES_MAX)?.trim())?)
-        } else {
-            None
-        };
+        let account = Self::account_beside(&self.key_file(name)?)?;
         Ok(KeyEntry {
             name: name.to_owned(),
             role: file.role().to_owned(),

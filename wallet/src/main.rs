@@ -66,7 +66,8 @@ fn report(error: &WalletError, json: bool) -> ExitCode {
     let code = error.exit() as u8;
     // When even standard error is gone, the exit code is all that is left to say.
     let _ = writeln!(std::io::stderr().lock(), "x0: {error}");
-    if json && !matches!(error, WalletError::Output(_)) {
+    // A list with damaged entries is an answer already, and there is one document on standard output.
+    if json && !matches!(error, WalletError::Output(_) | WalletError::Damaged(_)) {
         let object =
             serde_json::json!({ "error": { "kind": error.kind(), "exitCode": code, "message": error.to_string() } });
         let _ = writeln!(std::io::stdout().lock(), "{object:#}");

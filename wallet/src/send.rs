@@ -121,10 +121,11 @@ pub async fn send(request: Request<'_>) -> Result<()> {
 /// Those of each step.
 pub async fn run(request: &Request<'_>) -> Result<Sent> {
     let Request { context, network, client, call, key, options } = request;
-    if key.is_development() {
-        client.require_development().await?;
-    }
+    context.require_own_accounts(client, key).await?;
     let named = client.account_key(&key.account).await?;
+    if named.is_none() {
+        refuse_unbound(client, key).await?;
+    }
     let form = signature_form(&key.account, &key.public, named.as_ref())?;
     let description = client.description().await?;
     let mut unsigned = client.prepare(&description, call, &key.account, form).await?;
@@ -140,6 +141,17 @@ pub async fn run(request: &Request<'_>) -> Result<Sent> {
     let signer = context.signer(key).await?;
     let signed = blocking(move || description.sign(&unsigned, &signer)).await??;
     hand_over(context, client, &signed, options.no_wait).await
+}
+
+/// Refuses a key that the chain knows as another account's: it took that account's place in a rotation,
+/// and this machine does not know.
+async fn refuse_unbound(client: &Client, key: &ChosenKey) -> Result<()> {
+    match client.signs_for(&key.public).await? {
+        Some(account) if account != key.account => {
+            Err(WalletError::Unbound { name: key.label.clone(), account: account_text(&account) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Hands a signed transaction over and waits unless told not to.

@@ -54,9 +54,73 @@ fn keystore_errors_are_told_apart() {
     std::fs::write(&file, text.replace("\"account\"", "\"agent\"")).unwrap();
     let message = wallet.run(&["keys", "export", "alice", "--phrase", "--yes"]).fails(5, "keystore");
     assert!(message.contains("changed or is damaged"), "{message}");
-    std::fs::write(&file, "{}").unwrap();
-    let message = wallet.run(&["keys", "list"]).fails(5, "keystore");
-    assert!(message.contains("alice"), "{message}");
+}
+
+#[test]
+fn a_damaged_key_file_hides_no_other_key() {
+    let wallet = Wallet::new();
+    for name in ["alice", "bob", "carol"] {
+        wallet.new_key(name);
+    }
+    std::fs::write(wallet.path("home/keys/bob.json"), "{}").unwrap();
+    let run = wallet.run(&["keys", "list"]);
+    assert_eq!(run.code, 5, "{}", run.stdout);
+    let listed = run.json();
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["alice", "bob", "carol"]);
+    assert!(listed[0]["account"].is_string() && listed[1]["error"].is_string() && listed[1]["account"].is_null());
+    assert!(run.stderr.contains("1 of the keys") && run.stderr.contains("bob"), "{}", run.stderr);
+}
+
+#[test]
+fn the_account_of_a_rotated_key_travels_with_its_file() {
+    let wallet = Wallet::new();
+    let first = wallet.new_key("first")["account"].as_str().unwrap().to_owned();
+    wallet.new_key("second");
+    // As `x0 did rotate` leaves it.
+    std::fs::write(wallet.path("home/keys/second.account"), &first).unwrap();
+    let copy = wallet.file("copy.json");
+    wallet.run(&["keys", "export", "second", "--out", &copy]).succeeds();
+    let back = wallet.run(&["keys", "import", "back", "--file", &copy]).succeeds();
+    assert_eq!((&back["account"], &back["rotated"]), (&first.as_str().into(), &true.into()));
+    // The home's own files are such a pair as well.
+    let original = wallet.file("home/keys/second.json");
+    let twin = wallet.run(&["keys", "import", "twin", "--file", &original]).succeeds();
+    assert_eq!(twin["account"], first);
+    std::fs::write(wallet.path("copy.account"), "not an account").unwrap();
+    wallet.run(&["keys", "import", "bad", "--file", &copy]).fails(2, "account");
+    wallet.run(&["keys", "export", "bad", "--phrase", "--yes"]).fails(5, "no-key");
+}
+
+/// A node of a chain that is no development chain, as far as a wallet asks before it signs.
+fn live_chain() -> (tokio::runtime::Runtime, jsonrpsee::server::ServerHandle, String) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut module = jsonrpsee::RpcModule::new(());
+    module.register_method("chain_getBlockHash", |_, _, _| format!("0x{}", "11".repeat(32))).unwrap();
+    module.register_method("system_chainType", |_, _, _| "Live").unwrap();
+    let server = runtime.block_on(jsonrpsee::server::Server::builder().build("127.0.0.1:0")).unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let _entered = runtime.enter();
+    let handle = server.start(module);
+    drop(_entered);
+    (runtime, handle, url)
+}
+
+#[test]
+fn nothing_is_sent_to_development_accounts_on_other_chains() {
+    let (_runtime, _server, url) = live_chain();
+    let wallet = Wallet::new();
+    wallet.new_key("alice");
+    let on_live = |arguments: &[&str]| wallet.yes(&[arguments, &["--url", &url]].concat());
+    for refused in [
+        &["transfer", "dev:bob", "1 X0T"][..],
+        &["transfer", "alice", "1 X0T", "--key", "dev:bob"],
+        &["did", "set-endpoint", "dev:bob", "127.0.0.1:1"],
+        &["dev", "faucet", "alice"],
+    ] {
+        let message = on_live(refused).fails(4, "not-development");
+        assert!(message.contains("Live"), "{refused:?}: {message}");
+    }
 }
 
 #[test]
@@ -84,6 +148,8 @@ fn wrong_values_are_refused_before_any_network_is_asked() {
     wallet.run(&["transfer", &account, "0.0000000000001 X0T"]).fails(2, "amount");
     wallet.run(&["transfer", "5GrwvaEF", "1 X0T"]).fails(2, "account");
     wallet.run(&["transfer", &account, "1 X0T", "--key", "bob"]).fails(5, "no-key");
+    let message = wallet.run(&["market", "deals", "--state", "Actve"]).fails(2, "usage");
+    assert!(message.contains("Actve") && message.contains("Suspect"), "{message}");
     assert_eq!(wallet.run(&["keys", "new", "agent-1", "--role", "agent"]).code, 0);
     let message = wallet.run(&["transfer", &account, "1 X0T", "--key", "agent-1"]).fails(5, "role");
     assert!(message.contains("one key has one role"), "{message}");

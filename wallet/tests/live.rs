@@ -46,7 +46,7 @@ fn what_the_chain_refuses_ends_with_code_4_and_the_rule() {
     let message = wallet.yes(&["transfer", "dev:bob", "1 X0T", "--key", "poor"]).fails(4, "rejected");
     assert!(message.contains("pay"), "{message}");
     let message = wallet.yes(&["market", "confirm", "77", "--key", "alice"]).fails(4, "dispatch");
-    assert!(message.contains("Marketplace.UnknownDeal"), "{message}");
+    assert!(message.contains("Marketplace.UnknownDeal: No such deal"), "{message}");
     wallet.run(&["market", "deal", "77"]).fails(2, "not-found");
     wallet.run(&["did", "show", "poor"]).fails(2, "not-found");
     // Without a yes and without a terminal nothing is signed.
@@ -133,6 +133,20 @@ fn a_key_is_named_on_chain_and_rotated_and_the_account_stays() {
     let (free, _) = wallet.balance("second");
     assert!(free < 8 * UNIT && wallet.balance(&account).0 == free, "the same account pays");
     wallet.yes(&["did", "register", "--key", "second"]).fails(4, "dispatch");
+
+    // The phrase does not hold the account: the chain does.
+    let phrase =
+        wallet.yes(&["keys", "export", "second", "--phrase"]).succeeds()["phrase"].as_str().unwrap().to_owned();
+    std::fs::write(wallet.path("phrase"), phrase).unwrap();
+    wallet.yes(&["keys", "delete", "second"]).succeeds();
+    let back = wallet.run(&["keys", "import", "second", "--phrase-file", &wallet.file("phrase")]).succeeds();
+    assert_ne!(back["account"], account);
+    let message = wallet.yes(&["transfer", "dev:bob", "1 X0T", "--key", "second"]).fails(5, "unbound");
+    assert!(message.contains(&account) && message.contains("x0 keys bind second"), "{message}");
+    assert_eq!(wallet.run(&["keys", "bind", "second"]).succeeds()["account"], account);
+    wallet.yes(&["transfer", "dev:bob", "1 X0T", "--key", "second"]).succeeds();
+    // A key that was replaced signs for nobody, so that there is nothing to bind it to.
+    assert_eq!(wallet.run(&["keys", "bind", "first"]).succeeds()["rotated"], false);
 }
 
 #[test]
@@ -210,6 +224,10 @@ fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
         "--term-max",
         "100",
     ];
+    // Refusals name the bound that this chain sets.
+    let cheap = [&["market", "list", "--node", &agent, "--bond", "1u", "--key", "provider"][..], &terms].concat();
+    let message = wallet.yes(&cheap).fails(4, "dispatch");
+    assert!(message.contains("Marketplace.BondTooSmall") && message.contains("the smallest is"), "{message}");
     let list = [&["market", "list", "--node", &agent, "--bond", "20 X0T", "--key", "provider"][..], &terms].concat();
     let listing = wallet.yes(&list).succeeds()["listing"].as_u64().unwrap().to_string();
     let shown = wallet.run(&["market", "listing", &listing]).succeeds();
@@ -249,6 +267,8 @@ fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
     assert_eq!(wallet.run(&["market", "deals", "--live", "--node", "node-1"]).succeeds().as_array().unwrap().len(), 1);
     assert_eq!(wallet.run(&["market", "solvency"]).succeeds()["solvent"], true);
 
+    assert_eq!(wallet.run(&["market", "deals", "--state", "active"]).succeeds().as_array().unwrap().len(), 1);
+    assert_eq!(wallet.run(&["market", "deals", "--state", "Failed"]).succeeds(), serde_json::json!([]));
     wallet.yes(&["market", "settle", &deal, "--key", "renter"]).succeeds();
     wallet.yes(&["market", "cancel", &deal, "--key", "renter"]).succeeds();
     wallet.yes(&["market", "retire", &listing, "--key", "provider"]).succeeds();

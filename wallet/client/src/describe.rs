@@ -231,12 +231,14 @@ impl Printer<'_> {
     }
 
     fn composite_field_types(&self, type_id: u32) -> Vec<Option<String>> {
-        match self.types.resolve(type_id).map(|ty| &ty.type_def) {
-            Some(TypeDef::Composite(composite)) => {
-                composite.fields.iter().map(|field| field.type_name.clone()).collect()
-            }
-            _ => Vec::new(),
-        }
+        let Some(ty) = self.types.resolve(type_id) else { return Vec::new() };
+        let TypeDef::Composite(composite) = &ty.type_def else { return Vec::new() };
+        // A price has the type of a balance in both parts, and only the first one is money.
+        let slots = (self.amounts == Amounts::Units && ty.path.ident().as_deref() == Some("Rate")).then_some("den");
+        let type_name = |field: &scale_info::Field<scale_info::form::PortableForm>| {
+            field.type_name.clone().filter(|_| slots.is_none() || field.name.as_deref() != slots)
+        };
+        composite.fields.iter().map(type_name).collect()
     }
 
     fn variant_field_types(&self, type_id: u32, name: &str) -> Vec<Option<String>> {
@@ -303,6 +305,18 @@ mod tests {
         list: Vec<u32>,
         accounts: Vec<AccountId>,
         signature: [[u8; 2]; 3],
+    }
+
+    #[test]
+    fn a_price_is_money_for_a_number_of_slots() {
+        let mut registry = Registry::new();
+        let id = registry.register_type(&MetaType::new::<x0_types::deal::Rate>()).id;
+        let types: PortableRegistry = registry.into();
+        let bytes = x0_types::deal::Rate { num: 1_500_000_000_000, den: 1_000 }.encode();
+        let value = scale_value::scale::decode_as_type(&mut &*bytes, id, &types).unwrap();
+        let shown = |amounts| describe_value(&value, &types, amounts);
+        assert_eq!(shown(Amounts::Units), json!({ "num": "1.5 X0T", "den": 1_000 }));
+        assert_eq!(shown(Amounts::Base), json!({ "num": "1500000000000", "den": "1000" }));
     }
 
     fn describe(amounts: Amounts) -> Json {

@@ -67,7 +67,7 @@ pub enum ClientError {
         reason: String,
     },
     /// The transaction is on chain, its fee is paid, and its call failed.
-    #[error("the call failed on chain: {error} (transaction {hash} in block {block})")]
+    #[error("the call failed on chain: {error}{} (transaction {hash} in block {block})", meaning(.words))]
     Dispatch {
         /// Hash of the transaction.
         hash: String,
@@ -75,6 +75,8 @@ pub enum ClientError {
         block: u64,
         /// The runtime's error by name, for example `Marketplace.UnknownDeal`.
         error: String,
+        /// What it means, with the bounds that were broken; empty when the chain does not say.
+        words: String,
     },
     /// The transaction was handed over, and its fate could not be learnt.
     #[error("the fate of transaction {hash} is unknown: {reason}. It may still be included: look before you repeat it")]
@@ -213,6 +215,11 @@ impl ClientError {
             Self::UnsafeCall { .. } => "unsafe-call",
         }
     }
+}
+
+/// What an error means, after its name.
+fn meaning(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
 /// The node's details as the end of a sentence.

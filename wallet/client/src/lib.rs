@@ -51,6 +51,7 @@ mod pins;
 pub mod proof;
 mod query;
 mod read;
+mod refusal;
 mod signer;
 mod submit;
 pub mod text;

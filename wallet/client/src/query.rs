@@ -128,6 +128,24 @@ impl Client {
         }
     }
 
+    /// The account for which the chain takes signatures of a key now, if it names one: another than the
+    /// key's own after a rotation.
+    ///
+    /// # Errors
+    /// Those of [`Client::account_key`].
+    pub async fn signs_for(&self, key: &PublicKey) -> Result<Option<AccountId>, ClientError> {
+        #[derive(Deserialize)]
+        struct Owner {
+            subject: AccountId,
+            role: KeyRole,
+        }
+        let owner: Option<Owner> = self.call("did_keyOwner", params![Hash::from(key.fingerprint())]).await?;
+        let Some(owner) = owner.filter(|owner| owner.role == KeyRole::Account) else { return Ok(None) };
+        // A key that was replaced since stays known, and signs for nobody.
+        let current = self.account_key(&owner.subject).await?;
+        Ok(current.filter(|current| current == key).map(|_| owner.subject))
+    }
+
     /// Listings that match, in the order of their numbers, all pages.
     ///
     /// # Errors
@@ -153,6 +171,18 @@ impl Client {
     pub async fn listing(&self, listing: u64) -> Result<Listing, ClientError> {
         absent(self.call("market_listing", params![Number(listing)]).await)?
             .ok_or_else(|| ClientError::NotFound { what: format!("listing {listing}") })
+    }
+
+    /// The smallest deposit of a deal, base units.
+    ///
+    /// # Errors
+    /// [`ClientError::Metadata`] when this chain has no market.
+    pub async fn deal_deposit_min(&self) -> Result<u128, ClientError> {
+        let (pallet, name) = ("Marketplace", "DealDepositMin");
+        unsigned(&self.constant(pallet, name).await?).ok_or_else(|| ClientError::Metadata {
+            what: format!("{pallet}.{name}"),
+            reason: "it is not a number".into(),
+        })
     }
 
     /// Deals that match, in the order of their numbers, all pages, now.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scale_value::Composite;
 use serde::{Deserialize, Serialize};
-use subxt::{error::DispatchError, events::Phase, rpcs::methods::legacy::TransactionStatus};
+use subxt::{events::Phase, rpcs::methods::legacy::TransactionStatus};
 use x0_rpc_types::Amount;
 use x0_types::Hash;
 
@@ -13,6 +13,7 @@ use crate::{
     client::params,
     describe::{Amounts, describe_fields},
     error::rpc_error,
+    refusal,
     text::{hex_text, parse_hex},
     transaction::SignedTransaction,
 };
@@ -171,10 +172,12 @@ impl Client {
                 continue;
             }
             if (event.pallet_name(), event.event_name()) == ("System", "ExtrinsicFailed") {
+                let refusal = refusal::read(event.field_bytes(), &metadata);
                 return Err(ClientError::Dispatch {
                     hash: hex_text(transaction.hash),
                     block: outcome.block_number,
-                    error: dispatch_name(event.field_bytes(), &metadata),
+                    error: refusal.name,
+                    words: refusal.words,
                 });
             }
             let record = event_record(&event, &metadata).map_err(unreadable)?;
@@ -214,18 +217,6 @@ fn submission_error(hash: Hash, error: ClientError) -> ClientError {
 /// The word for the broken rule in the data of a refusal.
 fn rule_word(data: &str) -> Option<String> {
     serde_json::from_str::<x0_rpc_types::error::InvalidTransactionData>(data).ok().map(|data| data.kind)
-}
-
-/// The name of a dispatch error: `Pallet.Error` for errors of pallets, as the node's own RPC writes it.
-fn dispatch_name(fields: &[u8], metadata: &subxt::ArcMetadata) -> String {
-    match DispatchError::decode_from(fields, metadata.clone()) {
-        Ok(DispatchError::Module(module)) => module.details_string().replace("::", "."),
-        Ok(DispatchError::Token(token)) => format!("Token.{token:?}"),
-        Ok(DispatchError::Arithmetic(arithmetic)) => format!("Arithmetic.{arithmetic:?}"),
-        Ok(DispatchError::Transactional(transactional)) => format!("Transactional.{transactional:?}"),
-        Ok(other) => format!("{other:?}"),
-        Err(error) => format!("an error that does not decode ({error}): {}", hex_text(fields)),
-    }
 }
 
 fn event_record(

@@ -63,7 +63,8 @@ pub enum Market {
         /// Only on this node.
         #[arg(long, value_name = "ACCOUNT")]
         node: Option<String>,
-        /// Only in this state, for example Active.
+        /// Only in this state: Funded, Active, Suspect, Frozen, Completed, Cancelled, Exhausted, Failed or
+        /// Expired.
         #[arg(long)]
         state: Option<String>,
         /// Only deals that are not over.
@@ -130,7 +131,7 @@ pub struct Rent {
     /// Length of the deal, slots.
     #[arg(long, value_name = "SLOTS")]
     pub term: u64,
-    /// Deposit [default: the price of the whole term].
+    /// Deposit [default: the price of the whole term, at least the chain's minimum].
     #[arg(long, value_name = "AMOUNT")]
     pub deposit: Option<String>,
     /// Bandwidth, kbit/s [default: all that is free].

@@ -15,7 +15,7 @@ use crate::{
     cli::{Keys, Role},
     context::{Context, blocking},
     error::{Result, WalletError},
-    home::{KeyEntry, check_name, read_text},
+    home::{Home, KeyEntry, check_name, read_text},
 };
 
 /// Longest phrase file that is read, bytes.
@@ -42,6 +42,7 @@ pub async fn run(context: &Context, command: Keys) -> Result<()> {
             import_phrase(context, &name, role, phrase_file.as_deref()).await
         }
         Keys::List => list(context),
+        Keys::Bind { name } => bind(context, &name).await,
         Keys::Export { name, out: Some(out), .. } => export_file(context, &name, &out),
         Keys::Export { name, out: None, .. } => export_phrase(context, &name).await,
         Keys::Delete { name } => delete(context, &name),
@@ -82,7 +83,23 @@ fn import_file(context: &Context, name: &str, file: &Path) -> Result<()> {
     require_free(context, name)?;
     let keystore =
         KeystoreFile::read(file).map_err(|source| WalletError::Keystore { name: name.to_owned(), source })?;
+    let account = Home::account_beside(file)?;
     context.home.store(name, &keystore)?;
+    if let Some(account) = account {
+        context.home.bind(name, &account)?;
+    }
+    context.answer(&context.home.key(name)?, line)
+}
+
+async fn bind(context: &Context, name: &str) -> Result<()> {
+    let key = context.home.key(name)?;
+    let (network, client) = context.connect().await?;
+    let account = client.signs_for(&key.public).await?;
+    match &account {
+        Some(account) if *account != key.account => context.home.bind(name, account)?,
+        Some(_) => context.say("nothing to do: this is known here"),
+        None => context.say(&format!("network {network} names no account for this key: it signs for its own")),
+    }
     context.answer(&context.home.key(name)?, line)
 }
 
@@ -105,18 +122,46 @@ fn require_free(context: &Context, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// An entry of the list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Listed {
+    Key(KeyEntry),
+    Damaged { name: String, error: String },
+}
+
+/// Lists what can be read and names what cannot: one damaged file hides no other key.
 fn list(context: &Context) -> Result<()> {
-    let keys = context.home.key_names()?.iter().map(|name| context.home.key(name)).collect::<Result<Vec<_>>>()?;
+    let mut damaged = Vec::new();
+    let mut keys = Vec::new();
+    for name in context.home.key_names()? {
+        keys.push(context.home.key(&name).map_or_else(
+            |error| {
+                damaged.push(error.to_string());
+                Listed::Damaged { name: name.clone(), error: error.to_string() }
+            },
+            Listed::Key,
+        ));
+    }
     context.answer(&keys, |keys| {
         if keys.is_empty() {
             return "no keys; `x0 keys new NAME` makes one".to_owned();
         }
-        keys.iter().map(line).collect::<Vec<_>>().join("\n")
-    })
+        let lines = keys.iter().map(|key| match key {
+            Listed::Key(key) => line(key),
+            Listed::Damaged { name, .. } => format!("{name:<16} cannot be read"),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    })?;
+    if damaged.is_empty() { Ok(()) } else { Err(WalletError::Damaged(damaged)) }
 }
 
 fn export_file(context: &Context, name: &str, out: &Path) -> Result<()> {
     let keystore = context.home.keystore(name)?;
+    let key = context.home.key(name)?;
+    if key.rotated {
+        Home::write_account_beside(out, &key.account)?;
+    }
     keystore.write_new(out).map_err(|source| WalletError::Keystore { name: name.to_owned(), source })?;
     context
         .answer(&serde_json::json!({ "name": name, "file": out }), |_| format!("written, encrypted: {}", out.display()))

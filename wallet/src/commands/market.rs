@@ -4,7 +4,7 @@ use x0_client::{
     Call, Client,
     amount::{format_amount, parse_amount},
     call::{self, ListingTerms, RentTerms},
-    rpc_types::market::{Deal, DealFilter, DealMeter, Listing, ListingFilter, Rate as RateJson, Solvency},
+    rpc_types::market::{DEAL_STATES, Deal, DealFilter, DealMeter, Listing, ListingFilter, Rate as RateJson, Solvency},
     text::{account_text, hex_text, parse_hash},
 };
 use x0_types::{
@@ -48,6 +48,7 @@ pub async fn run(context: &Context, command: Market) -> Result<()> {
         Market::Cancel { deal, tx } => simple(context, &call::cancel(deal), &tx).await,
         Market::Deal { deal } => show_deal(context, deal).await,
         Market::Deals { renter, provider, node, state, live } => {
+            let state = state.as_deref().map(parse_state).transpose()?;
             let filter = DealFilter {
                 renter: context.maybe_account(renter.as_ref())?,
                 provider: context.maybe_account(provider.as_ref())?,
@@ -126,7 +127,7 @@ async fn rent(context: &Context, options: &Rent) -> Result<()> {
         term_slots: options.term,
         deposit: match deposit {
             Some(deposit) => deposit,
-            None => whole_term(&listing, capacity, options.term)?,
+            None => whole_term(&listing, capacity, options.term, client.deal_deposit_min().await?)?,
         },
         mesh,
         agents,
@@ -143,12 +144,21 @@ async fn rent(context: &Context, options: &Rent) -> Result<()> {
     .await
 }
 
-/// What the whole term costs when every slot is good: rounded up, so that the last slot is covered.
-fn whole_term(listing: &Listing, capacity: Capacity, term_slots: u64) -> Result<u128> {
+/// What the whole term costs when every slot is good: rounded up, so that the last slot is covered, and
+/// at least what the chain asks of every deal. What is not used comes back.
+fn whole_term(listing: &Listing, capacity: Capacity, term_slots: u64, least: u128) -> Result<u128> {
     Rate { num: listing.price.num.0, den: listing.price.den.0 }
         .scaled(capacity.bandwidth_kbps, listing.capacity.bandwidth_kbps)
         .and_then(|rate| rate.amount_ceil(term_slots))
+        .map(|price| price.max(least))
         .ok_or_else(|| WalletError::Usage("this capacity and term have no price: check them, or give --deposit".into()))
+}
+
+/// The name of a deal's state, whatever case it is written in.
+fn parse_state(text: &str) -> Result<String> {
+    DEAL_STATES.iter().find(|state| state.eq_ignore_ascii_case(text)).map(ToString::to_string).ok_or_else(|| {
+        WalletError::Usage(format!("no deal has the state `{text}`; the states are {}", DEAL_STATES.join(", ")))
+    })
 }
 
 /// A mesh: 32 bytes in hex, or the BLAKE2b-256 of a name.
@@ -320,6 +330,21 @@ mod tests {
         for text in ["0 X0T", "1 X0T/0", "1 X0T/-1", "1/1000", "", "1 X0T/x"] {
             assert!(parse_rate(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_default_deposit_covers_the_term_and_the_chains_minimum() {
+        let capacity = |bandwidth| x0_client::rpc_types::market::Capacity { bandwidth_kbps: bandwidth, sessions: 1 };
+        let listing: Listing = serde_json::from_value(serde_json::json!({
+            "id": "1", "provider": AccountId::new([1; 32]), "node": AccountId::new([2; 32]), "endpoint": null,
+            "version": 0, "state": "open", "price": { "num": "10", "den": "3" }, "capacity": capacity(100),
+            "free": capacity(100), "region": "eu", "termMinSlots": "10", "termMaxSlots": "100", "bond": "1",
+        }))
+        .unwrap();
+        let half = Capacity { bandwidth_kbps: 50, sessions: 1 };
+        assert_eq!(whole_term(&listing, half, 10, 0).unwrap(), 17, "ceil(10 * 10/3 * 1/2)");
+        assert_eq!(whole_term(&listing, half, 10, 17).unwrap(), 17);
+        assert_eq!(whole_term(&listing, half, 10, 1_000).unwrap(), 1_000);
     }
 
     #[test]
