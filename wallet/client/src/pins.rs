@@ -11,9 +11,11 @@ use crate::ClientError;
 type Place = [u8; 2];
 
 /// The calls that this client makes.
-const KNOWN: [(Place, &str, &str); 18] = [
+const KNOWN: [(Place, &str, &str); 32] = [
     ([2, 3], "Balances", "transfer_keep_alive"),
     ([2, 4], "Balances", "transfer_all"),
+    ([7, 0], "Network", "schedule_upgrade"),
+    ([7, 1], "Network", "cancel_upgrade"),
     ([10, 0], "Did", "register_account_key"),
     ([10, 1], "Did", "rotate_account_key"),
     ([10, 2], "Did", "register_agent"),
@@ -22,6 +24,17 @@ const KNOWN: [(Place, &str, &str); 18] = [
     ([10, 5], "Did", "revoke_key"),
     ([10, 6], "Did", "set_endpoint"),
     ([10, 7], "Did", "revoke"),
+    ([11, 0], "Validators", "set_validators"),
+    ([11, 1], "Validators", "add_validator"),
+    ([11, 2], "Validators", "remove_validator"),
+    ([11, 3], "Validators", "set_power"),
+    ([11, 4], "Validators", "refresh_consensus_key"),
+    ([11, 5], "Validators", "approve"),
+    ([11, 6], "Validators", "withdraw_approval"),
+    ([11, 7], "Validators", "admit_candidate"),
+    ([11, 8], "Validators", "dismiss_candidate"),
+    ([11, 9], "Validators", "leave"),
+    ([11, 10], "Validators", "readmit"),
     ([14, 0], "Marketplace", "list"),
     ([14, 1], "Marketplace", "update_listing"),
     ([14, 2], "Marketplace", "retire"),
@@ -30,6 +43,7 @@ const KNOWN: [(Place, &str, &str); 18] = [
     ([14, 5], "Marketplace", "settle"),
     ([14, 6], "Marketplace", "cancel"),
     ([14, 7], "Marketplace", "set_parameters"),
+    ([16, 0], "Evidence", "report"),
 ];
 
 /// The place of a call by name; `None` for a call that is not known here.
