@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{collections::HashSet, sync::Arc, time::Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 use x0_executor::{Admitted, Executor, ExtrinsicError, ImportedBlock, TransactionSource, extrinsic_hash};
 use x0_types::{AccountId, BlockNumber, Hash, Nonce};
 
@@ -63,6 +63,8 @@ struct Inner {
     checking_bytes: Arc<Semaphore>,
     state: Mutex<State>,
     work: Notify,
+    /// Tells those who spread transactions what has entered the pool.
+    entered: broadcast::Sender<(Hash, Bytes)>,
     counters: Counters,
 }
 
@@ -121,6 +123,7 @@ impl Mempool {
                 left_over: None,
             }),
             work: Notify::new(),
+            entered: broadcast::Sender::new(x0_limits::MEMPOOL_FOLLOW_MAX),
             counters: Counters::default(),
             executor,
             config,
@@ -217,6 +220,26 @@ impl Mempool {
     #[must_use]
     pub fn pending(&self) -> Vec<Arc<Admitted>> {
         self.0.state.lock().pool.iter().map(|transaction| transaction.payload.clone()).collect()
+    }
+
+    /// Every transaction that enters the pool from now on, with its hash, in order. A follower that
+    /// falls [`x0_limits::MEMPOOL_FOLLOW_MAX`] behind is told that it missed some, and finds them in
+    /// [`Mempool::pending`].
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<(Hash, Bytes)> {
+        self.0.entered.subscribe()
+    }
+
+    /// A waiting transaction.
+    #[must_use]
+    pub fn get(&self, hash: &Hash) -> Option<Arc<Admitted>> {
+        self.0.state.lock().pool.get(hash).map(|transaction| transaction.payload.clone())
+    }
+
+    /// Whether the transaction waits here or is remembered as part of a block.
+    #[must_use]
+    pub fn knows(&self, hash: &Hash) -> bool {
+        refuse_known(&self.0.state.lock(), *hash).is_err()
     }
 
     /// Whether the transaction waits here.
@@ -346,12 +369,17 @@ impl Inner {
                 continue;
             }
             let mut events = Vec::new();
+            let bytes = transaction.payload.bytes.clone();
             let result = state.pool.insert(transaction, state_nonce, &mut events);
             if let (Ok(()), Some(watcher)) = (&result, watcher) {
                 state.watchers.insert(hash, watcher);
             }
             self.tell(&mut state, &events, None);
             drop(state);
+            if result.is_ok() {
+                // A node without peers has no followers.
+                let _ = self.entered.send((hash, bytes));
+            }
             self.wake(&events);
             return result.map(|()| hash).map_err(|error| SubmitError::from_pool(error, hash));
         }

@@ -300,6 +300,10 @@ pub const GOSSIP_ASKED_PER_PEER_MAX: usize = 256;
 pub const GOSSIP_SOURCES_MAX: usize = 3;
 /// Missing transactions of which the node keeps track.
 pub const GOSSIP_WANTED_MAX: usize = 16_384;
+/// Of these, the ones that one peer may have named first.
+pub const GOSSIP_NAMED_PER_PEER_MAX: usize = 4_096;
+/// How long a transaction that the mempool did not take is not asked for again, milliseconds.
+pub const GOSSIP_REFUSAL_MS: u64 = 10_000;
 /// Transactions of which the node remembers which peers have them.
 pub const GOSSIP_SEEN_MAX: usize = 65_536;
 /// Transactions of one peer that wait for their check; more are dropped.
