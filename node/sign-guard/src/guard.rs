@@ -23,9 +23,11 @@
 //! # Limits
 //! A slot holds [`x0_limits::GUARD_RECORDS_PER_SLOT_MAX`] records of 4 KiB; then the other one goes on.
 
-use crate::slot::{Entry, RECORD_BYTES, Slot, write_record};
+use crate::{
+    memory::Memory,
+    slot::{Entry, RECORD_BYTES, Slot, write_record},
+};
 use std::{
-    collections::BTreeMap,
     fs::{File, OpenOptions},
     io::Write as _,
     path::{Path, PathBuf},
@@ -188,7 +190,7 @@ pub struct Guard {
     active: usize,
     next: usize,
     /// The signatures of the last height.
-    recent: BTreeMap<Place, Signed>,
+    recent: Memory,
     poisoned: bool,
     repaired: usize,
 }
@@ -225,7 +227,7 @@ impl Guard {
             binding,
             active: 0,
             next: 0,
-            recent: BTreeMap::new(),
+            recent: Memory::default(),
             poisoned: false,
             repaired: 0,
         };
@@ -301,7 +303,7 @@ impl Guard {
                             self.slots[slot].put(index, &write_record(&signed, &self.binding)[..])?;
                         }
                         if last.is_some_and(|(place, ..)| place.height == signed.place.height) {
-                            self.recent.insert(signed.place, *signed);
+                            self.recent.restore(*signed);
                         }
                     }
                     // Its signature never left the process.
@@ -325,7 +327,7 @@ impl Guard {
     /// The last place that was signed.
     #[must_use]
     pub fn last(&self) -> Option<Place> {
-        self.recent.last_key_value().map(|(place, _)| *place)
+        self.recent.last()
     }
 
     /// Records whose one copy was damaged or half written when the guard was opened.
@@ -336,7 +338,7 @@ impl Guard {
 
     /// The signatures of the last height, in their order.
     pub(crate) fn recent(&self) -> impl Iterator<Item = &Signed> {
-        self.recent.values()
+        self.recent.iter()
     }
 
     /// Signs the statement, or repeats its stored signature. The record is on the disk before the
@@ -396,24 +398,14 @@ impl Guard {
         if self.poisoned {
             return Err(GuardError::Poisoned);
         }
-        if let Some(recorded) = self.recent.get(&place) {
-            if recorded.digest == *digest {
-                return Ok(Some(recorded.signature.clone()));
-            }
-            return Err(GuardError::Conflict { recorded: Box::new(recorded.clone()) });
-        }
-        match self.last() {
-            Some(last) if place < last => Err(GuardError::Regression { asked: place, last }),
-            _ => Ok(None),
-        }
+        self.recent.admit(place, digest)
     }
 
     /// Writes records that follow one another and all that is here, and waits for the disk once. They lie side by
     /// side in one slot, so that a torn write leaves a beginning of them.
     pub(crate) fn record(&mut self, records: Vec<Signed>) -> Result<(), GuardError> {
         let Some(first) = records.first() else { return Ok(()) };
-        let new_height = self.last().is_some_and(|last| last.height != first.place.height);
-        if new_height || self.next + records.len() > GUARD_RECORDS_PER_SLOT_MAX {
+        if self.recent.begins(first.place.height) || self.next + records.len() > GUARD_RECORDS_PER_SLOT_MAX {
             self.active = 1 - self.active;
             self.next = 0;
         }
@@ -424,14 +416,7 @@ impl Guard {
             return Err(error);
         }
         self.next += records.len();
-        if new_height {
-            self.recent.clear();
-        }
-        // Only the places of the last slots' worth of rounds are kept: older ones are refused as regressions.
-        while self.recent.len() >= 2 * GUARD_RECORDS_PER_SLOT_MAX {
-            self.recent.pop_first();
-        }
-        self.recent.extend(records.into_iter().map(|signed| (signed.place, signed)));
+        self.recent.note(records);
         Ok(())
     }
 }

@@ -40,11 +40,13 @@
 mod export;
 mod guard;
 mod key;
+mod memory;
 mod remote;
 mod slot;
 
 pub use export::{GuardExport, export, import};
 pub use guard::{Guard, GuardError, Signed, binding};
 pub use key::{ConsensusKey, LocalKey, SignStats};
+pub use memory::Memory;
 pub use remote::{RemoteConfig, RemoteKey, ServeError, serve};
 pub use x0_crypto::statement::{Place, Statement, Step};
