@@ -32,7 +32,11 @@ use malachite_engine::{
 };
 use parking_lot::Mutex;
 use ractor::Actor;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     runtime::Runtime,
     sync::{Semaphore, mpsc, watch},
@@ -438,7 +442,7 @@ async fn assemble(
     stopping: watch::Receiver<bool>,
 ) -> Result<Parts, ConsensusError> {
     let wal_path = config.data_dir.join("wal").join("consensus.wal");
-    crate::wal::check(&wal_path)?;
+    check_wal(&wal_path, chain.tip().height.saturating_add(1), &signer).await?;
     let registry = SharedRegistry::global().with_moniker(config.moniker.clone());
     let metrics = Metrics::register(&registry);
     let verifier = CachingVerifier::new(chain.genesis());
@@ -528,6 +532,12 @@ async fn assemble(
     // Only now: the first event starts consensus.
     tokio::spawn(Arc::clone(&fabric).pump(events));
     Ok(Parts { node, shared, fabric, failure })
+}
+
+async fn check_wal(path: &Path, height: u64, signer: &ConsensusSigner) -> Result<(), ConsensusError> {
+    let (path, own, said) = (path.to_owned(), signer.address().0, signer.places(height));
+    let checked = tokio::task::spawn_blocking(move || crate::wal::check(&path, height, &own, &said)).await;
+    Ok(checked.map_err(engine_error)??)
 }
 
 fn consensus_config() -> ConsensusConfig {

@@ -56,7 +56,7 @@ pub mod parts;
 pub mod signer;
 pub mod stats;
 pub mod turns;
-mod wal;
+pub mod wal;
 mod watchdog;
 pub mod wire;
 pub mod witness;

@@ -92,6 +92,12 @@ impl ConsensusSigner {
         self.key.last()
     }
 
+    /// What the key's guard remembers of this height.
+    #[must_use]
+    pub fn places(&self, height: u64) -> Vec<Place> {
+        self.key.places(height)
+    }
+
     /// What the key has done.
     #[must_use]
     pub fn stats(&self) -> SignStats {

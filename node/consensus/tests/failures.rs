@@ -174,3 +174,56 @@ async fn a_damaged_write_ahead_log_is_refused_by_name_and_starts_without_it() {
     within("blocks after the repair", engine.tips().wait_for(|tip| tip.height > before)).await.unwrap();
     engine.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_goes_away_ends_the_engine_and_one_that_is_back_signs_on() {
+    use std::collections::BTreeSet;
+    use x0_consensus::guard::{LocalKey, RemoteConfig, RemoteKey, serve};
+
+    let directory = tempfile::tempdir().unwrap();
+    let chain = Arc::new(chain(directory.path()));
+    let (link, node_link) = (key("validator-1", "signer"), key("validator-1", "network"));
+    let guard = directory.path().join("signer");
+    let start_signer = async |address: std::net::SocketAddr| {
+        let held = LocalKey::open(&guard, key("validator-1", "consensus"), chain.genesis()).unwrap();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (link, allowed) = (link.clone(), BTreeSet::from([node_link.public().clone()]));
+        let task = tokio::spawn(async move {
+            serve(listener, Arc::new(held), &link, allowed, async { drop(stopped.await) }).await.unwrap();
+        });
+        (address, stop, task)
+    };
+    let start_node = async |address: std::net::SocketAddr| {
+        let consensus = key("validator-1", "consensus").public().clone();
+        let config = RemoteConfig {
+            patience: Duration::from_millis(300),
+            ..RemoteConfig::new(address.to_string(), link.public().clone(), consensus, chain.genesis())
+        };
+        let identity = node_link.clone();
+        let remote = tokio::task::spawn_blocking(move || RemoteKey::connect(config, &identity)).await.unwrap().unwrap();
+        let carrier = Arc::new(MemoryCarrier::solo(peer(0)));
+        start_on(self::config(directory.path()), remote, chain.clone(), carrier).await.unwrap()
+    };
+
+    let (address, stop, task) = start_signer(([127, 0, 0, 1], 0).into()).await;
+    let engine = start_node(address).await;
+    within("blocks", engine.tips().wait_for(|tip| tip.height >= 3)).await.unwrap();
+    stop.send(()).unwrap();
+    task.await.unwrap();
+    match within("the failure", engine.failed()).await {
+        Failure::Restartable(reason) => assert!(reason.contains("cannot sign"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    within("stopping", engine.stop()).await;
+
+    let before = chain.tip().height;
+    let (address, stop, task) = start_signer(address).await;
+    let engine = start_node(address).await;
+    within("blocks after the return", engine.tips().wait_for(|tip| tip.height > before + 2)).await.unwrap();
+    assert!(engine.stats().guard.signed > 0);
+    engine.stop().await;
+    stop.send(()).unwrap();
+    task.await.unwrap();
+}

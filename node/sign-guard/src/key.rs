@@ -74,6 +74,11 @@ pub trait ConsensusKey: Send + Sync + 'static {
     /// The last place that was signed, as far as this process knows.
     fn last(&self) -> Option<Place>;
 
+    /// The places of this height at which something was signed, as far as this process knows.
+    fn places(&self, _height: u64) -> Vec<Place> {
+        Vec::new()
+    }
+
     /// What was done since the key was opened.
     fn stats(&self) -> SignStats;
 }
@@ -141,6 +146,10 @@ impl ConsensusKey for LocalKey {
 
     fn last(&self) -> Option<Place> {
         self.guard.lock().last()
+    }
+
+    fn places(&self, height: u64) -> Vec<Place> {
+        self.guard.lock().recent().map(|signed| signed.place).filter(|place| place.height == height).collect()
     }
 
     fn stats(&self) -> SignStats {

@@ -134,6 +134,11 @@ impl Node {
         self.up().database.hash_of(u32::try_from(height).unwrap()).unwrap()
     }
 
+    /// The account that answers for this validator.
+    pub fn controller(&self) -> [u8; 32] {
+        presets::dev_account(&validator_name(self.index)).unwrap().into()
+    }
+
     /// Waits until this node has committed the height.
     pub async fn until_height(&self, height: u64) {
         let mut tips = self.up().engine.tips();
