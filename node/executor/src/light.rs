@@ -119,11 +119,7 @@ pub fn light_header(database: &Database, number: BlockNumber) -> Result<LightHea
 ///
 /// # Errors
 /// [`LightDataError`].
-pub fn set_changes(
-    database: &Database,
-    after: BlockNumber,
-    last: BlockNumber,
-) -> Result<SetChanges, LightDataError> {
+pub fn set_changes(database: &Database, after: BlockNumber, last: BlockNumber) -> Result<SetChanges, LightDataError> {
     let mut numbers = database.set_changes_after(after, SET_CHANGES_PAGE_MAX.saturating_add(1));
     numbers.retain(|number| *number <= last);
     let mut proofs = Vec::new();

@@ -170,11 +170,7 @@ fn column_options(column: Column, options: &OpenOptions, cache: &Cache) -> Optio
     let share = match column {
         Column::State | Column::Bodies => 4,
         Column::TransactionIndex | Column::AccountIndex | Column::Undecided | Column::PruneJournal => 8,
-        Column::Headers
-        | Column::NumberByHash
-        | Column::Certificates
-        | Column::ValidatorSets
-        | Column::Meta => 32,
+        Column::Headers | Column::NumberByHash | Column::Certificates | Column::ValidatorSets | Column::Meta => 32,
     };
     family.set_write_buffer_size(options.write_buffers_bytes / share);
     match column {

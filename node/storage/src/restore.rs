@@ -141,7 +141,8 @@ pub struct RestoredBlock {
 pub struct RestoreCommit {
     /// Hash of the chain's first block.
     pub genesis: Hash,
-    /// The genesis block, the blocks that announced sets, and the new head, in any order.
+    /// The genesis block, headers before the new head, the blocks that announced sets, and the new head. Of
+    /// a block that stands here twice, every part that either brings is kept.
     pub blocks: Vec<RestoredBlock>,
     /// Hash of the new head.
     pub head: Hash,

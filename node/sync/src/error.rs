@@ -93,6 +93,14 @@ pub enum RestoreError {
         /// How long the node waited.
         waited_ms: u64,
     },
+    /// A snapshot was chosen and its chunks do not come.
+    #[error("no chunk came within {waited_ms} ms; {chunks} are missing, and what came is kept")]
+    Stalled {
+        /// Chunks that are missing.
+        chunks: usize,
+        /// How long the node waited.
+        waited_ms: u64,
+    },
     /// The trust in the genesis set or checkpoint is too old, the clock is wrong, or a conflict proves
     /// that a third of the validators' power is dishonest. No peer can mend this.
     #[error(transparent)]

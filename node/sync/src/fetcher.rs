@@ -26,6 +26,8 @@ use x0_network::{Offence, PeerKey};
 const LATE_MAX: usize = 16;
 /// How long a busy peer is left alone, milliseconds.
 const BUSY_PAUSE_MS: u64 = 500;
+/// How long a peer that did not answer is left alone, milliseconds.
+const SILENT_PAUSE_MS: u64 = 20_000;
 /// Distance between two questions for offers to one peer, milliseconds.
 const OFFERS_REPEAT_MS: u64 = 3_000;
 
@@ -352,8 +354,11 @@ impl Fetcher {
             Refusal::Busy => peer.paused_until_ms = now.steady_ms.saturating_add(BUSY_PAUSE_MS),
             // The snapshot went while it was being fetched: the peer may offer a newer one.
             Refusal::Unknown => {
-                if let Question::Manifest { content } | Question::Chunk { content, .. } = question {
-                    peer.offers.retain(|offer| offer.content != *content);
+                match question {
+                    Question::Manifest { content } | Question::Chunk { content, .. } => {
+                        peer.offers.retain(|offer| offer.content != *content);
+                    }
+                    Question::Offers | Question::SetChanges { .. } => peer.offers.clear(),
                 }
                 peer.paused_until_ms = now.steady_ms.saturating_add(BUSY_PAUSE_MS);
                 if let Phase::Following { from: asked, changes_done, .. } = &mut self.phase
@@ -465,9 +470,13 @@ impl Fetcher {
             {
                 (*from, *changes_done) = (None, false);
             }
-            if self.peers.get(&key).is_some_and(|peer| peer.timeouts >= SNAPSHOT_TIMEOUTS_PER_PEER_MAX) {
-                // Silence is no offence; the peer is just not asked again while this link stands.
-                self.peers.remove(&key);
+            if let Some(peer) = self.peers.get_mut(&key)
+                && peer.timeouts >= SNAPSHOT_TIMEOUTS_PER_PEER_MAX
+            {
+                // Silence is no offence: the peer is left alone for a while, and then counts as new.
+                let until = now.steady_ms.saturating_add(SILENT_PAUSE_MS);
+                let late = std::mem::take(&mut peer.late);
+                *peer = Peer { late, paused_until_ms: until, offers_asked_ms: Some(until), ..Peer::default() };
             }
         }
     }
@@ -486,7 +495,7 @@ impl Fetcher {
             .peers
             .iter()
             .filter(|(_, peer)| {
-                peer.offers_asked_ms.is_none_or(|asked| now.steady_ms.saturating_sub(asked) >= OFFERS_REPEAT_MS)
+                peer.offers_asked_ms.is_none_or(|asked| now.steady_ms >= asked.saturating_add(OFFERS_REPEAT_MS))
             })
             .map(|(key, _)| *key)
             .collect();

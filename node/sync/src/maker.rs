@@ -79,6 +79,13 @@ fn make(
             detail: error.to_string(),
         })
     })?;
+    let first = number.saturating_sub(x0_limits::SNAPSHOT_ANCESTORS).max(1);
+    let missing = |number| {
+        SyncError::Light(x0_executor::LightDataError::Pruned { number, history_start: database.history_start() })
+    };
+    let ancestors = (first..number)
+        .map(|number| database.header(number).ok_or_else(|| missing(number)))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut nodes = database.state_nodes(number, header.state_root.into())?;
     let mut writer = shelf.begin(number)?;
     while let Some(node) = nodes.next_node()? {
@@ -87,7 +94,7 @@ fn make(
         }
         writer.node(&node)?;
     }
-    writer.finish(genesis.0, light.header, light.certificate)
+    writer.finish(genesis.0, light.header, light.certificate, ancestors)
 }
 
 impl SnapshotMaker {

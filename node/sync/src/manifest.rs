@@ -3,7 +3,7 @@
 use codec::{Compact, Decode, Encode};
 use x0_crypto::certificate::CERTIFICATE_BYTES_MAX;
 use x0_light::{Header, HeaderError};
-use x0_limits::{LIGHT_HEADER_BYTES_MAX, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNKS_MAX};
+use x0_limits::{LIGHT_HEADER_BYTES_MAX, SNAPSHOT_ANCESTORS, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNKS_MAX};
 use x0_types::Hash;
 
 /// The format that this version writes and reads.
@@ -32,6 +32,9 @@ pub enum ManifestError {
     /// The header does not decode.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// The headers before it are too few, too many, or not those that it follows.
+    #[error("the headers before block {0} are not those that it follows")]
+    Ancestors(u32),
 }
 
 /// A snapshot's table of contents.
@@ -47,6 +50,9 @@ pub struct Manifest {
     pub header: Vec<u8>,
     /// Its commit certificate. Honest nodes may hold different ones.
     pub certificate: Vec<u8>,
+    /// The SCALE headers of the [`SNAPSHOT_ANCESTORS`] blocks before it (or as many as there are after
+    /// the genesis block), ascending. The header names them by their hashes, so they need no proof.
+    pub ancestors: Vec<Vec<u8>>,
     /// Bytes of the stream of nodes.
     pub state_bytes: u64,
     /// BLAKE2b-256 of each chunk.
@@ -111,10 +117,12 @@ impl Manifest {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT_VERSION];
         bytes.extend_from_slice(&self.genesis);
+        let ancestors = u32::try_from(self.ancestors.len()).unwrap_or(u32::MAX);
         for field in [&self.header, &self.certificate] {
-            Compact(u32::try_from(field.len()).unwrap_or(u32::MAX)).encode_to(&mut bytes);
-            bytes.extend_from_slice(field);
+            put_field(&mut bytes, field);
         }
+        Compact(ancestors).encode_to(&mut bytes);
+        self.ancestors.iter().for_each(|header| put_field(&mut bytes, header));
         bytes.extend_from_slice(&self.state_bytes.to_le_bytes());
         self.chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
         bytes
@@ -132,6 +140,13 @@ impl Manifest {
         let genesis = <[u8; 32]>::decode(&mut rest).map_err(|_| ManifestError::Malformed("genesis hash"))?;
         let header = field(&mut rest, LIGHT_HEADER_BYTES_MAX, "header")?;
         let certificate = field(&mut rest, CERTIFICATE_BYTES_MAX, "certificate")?;
+        let count = Compact::<u32>::decode(&mut rest).map_err(|_| ManifestError::Malformed("list of headers"))?.0;
+        if count > SNAPSHOT_ANCESTORS {
+            return Err(ManifestError::Malformed("list of headers"));
+        }
+        let ancestors = (0..count)
+            .map(|_| field(&mut rest, LIGHT_HEADER_BYTES_MAX, "list of headers"))
+            .collect::<Result<_, _>>()?;
         let state_bytes = u64::decode(&mut rest).map_err(|_| ManifestError::Malformed("size"))?;
         let (chunks, tail) = rest.as_chunks::<32>();
         if !tail.is_empty() {
@@ -140,10 +155,34 @@ impl Manifest {
         if chunks.len() > SNAPSHOT_CHUNKS_MAX || u64::try_from(chunks.len()) != Ok(chunks_of(state_bytes)) {
             return Err(ManifestError::Chunks { chunks: chunks.len(), state_bytes });
         }
-        let manifest = Self { genesis, header, certificate, state_bytes, chunks: chunks.to_vec() };
-        manifest.block()?;
+        let manifest = Self { genesis, header, certificate, ancestors, state_bytes, chunks: chunks.to_vec() };
+        manifest.check_ancestors()?;
         Ok(manifest)
     }
+
+    /// The headers before the snapshot's own, checked against it: each names the one before by its hash.
+    fn check_ancestors(&self) -> Result<(), ManifestError> {
+        let block = self.block()?;
+        let wrong = || ManifestError::Ancestors(block.number);
+        let expected = SNAPSHOT_ANCESTORS.min(block.number.saturating_sub(1));
+        if u32::try_from(self.ancestors.len()) != Ok(expected) {
+            return Err(wrong());
+        }
+        let mut after = block.clone();
+        for bytes in self.ancestors.iter().rev() {
+            let header = Header::decode(bytes)?;
+            if header.hash != after.parent_hash || header.number.checked_add(1) != Some(after.number) {
+                return Err(wrong());
+            }
+            after = header;
+        }
+        Ok(())
+    }
+}
+
+fn put_field(bytes: &mut Vec<u8>, field: &[u8]) {
+    Compact(u32::try_from(field.len()).unwrap_or(u32::MAX)).encode_to(bytes);
+    bytes.extend_from_slice(field);
 }
 
 fn field(rest: &mut &[u8], max: usize, name: &'static str) -> Result<Vec<u8>, ManifestError> {

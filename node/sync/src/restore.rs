@@ -4,6 +4,7 @@ use crate::{
     download::Download,
     error::{RestoreError, SyncError},
     fetcher::{Action, Anchor, Fetcher, Now},
+    manifest::Manifest,
     wire::encode_question,
 };
 use sp_runtime::traits::BlakeTwo256;
@@ -39,7 +40,7 @@ pub struct RestoreSettings {
     pub anchor: Option<Anchor>,
     /// Only snapshots above this height are of use: the height of the present database, 0 without one.
     pub above: BlockNumber,
-    /// How long to wait for an offer before giving up.
+    /// How long to wait for an offer or a further chunk before giving up.
     pub patience: Duration,
     /// How to open the database that is built.
     pub storage: OpenOptions,
@@ -75,10 +76,7 @@ enum Event {
 ///
 /// # Errors
 /// [`RestoreError`].
-pub async fn fetch_and_restore(
-    carrier: Arc<dyn Carrier>,
-    settings: RestoreSettings,
-) -> Result<Restored, RestoreError> {
+pub async fn fetch_and_restore(carrier: Arc<dyn Carrier>, settings: RestoreSettings) -> Result<Restored, RestoreError> {
     let mut incoming = carrier.take_events().ok_or(RestoreError::EventsTaken)?;
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
@@ -169,6 +167,7 @@ impl<'a> Session<'a> {
         let started = Instant::now();
         let mut session =
             Session { carrier, settings, stopping, area, genesis, fetcher, download: None, resumed: 0, started };
+        let mut progress = (None, started);
         loop {
             let event = events.blocking_recv().ok_or(RestoreError::Stopped)?;
             session.check_stop()?;
@@ -181,7 +180,7 @@ impl<'a> Session<'a> {
                 let hash = Hash::from(head.hash);
                 return Ok(Restored { number: head.number, hash, state_bytes, chunks_resumed: resumed, took_ms });
             }
-            session.check_patience()?;
+            session.check_patience(&mut progress)?;
         }
     }
 
@@ -189,13 +188,21 @@ impl<'a> Session<'a> {
         if self.stopping.load(Ordering::Relaxed) { Err(RestoreError::Stopped) } else { Ok(()) }
     }
 
-    fn check_patience(&self) -> Result<(), RestoreError> {
-        let waited = self.started.elapsed();
-        if self.fetcher.has_target() || waited < self.settings.patience {
+    /// Gives up when nothing came for a long time. Progress is a chunk fewer to fetch, or a manifest.
+    fn check_patience(&self, progress: &mut (Option<usize>, Instant)) -> Result<(), RestoreError> {
+        let missing = self.fetcher.missing();
+        if missing != progress.0 {
+            *progress = (missing, Instant::now());
+        }
+        let waited = progress.1.elapsed();
+        if waited < self.settings.patience {
             return Ok(());
         }
         let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-        Err(RestoreError::NothingOffered { above: self.settings.above, waited_ms })
+        match missing {
+            Some(chunks) => Err(RestoreError::Stalled { chunks, waited_ms }),
+            None => Err(RestoreError::NothingOffered { above: self.settings.above, waited_ms }),
+        }
     }
 
     fn now(&self) -> Now {
@@ -263,10 +270,12 @@ impl<'a> Session<'a> {
     fn import(&mut self) -> Result<Option<(Header, u64)>, RestoreError> {
         let Some(download) = self.download.take() else { return Ok(None) };
         let manifest = download.manifest();
-        let broken = |error: crate::manifest::ManifestError| RestoreError::Sync(SyncError::DamagedManifest {
-            path: self.area.path().to_owned(),
-            reason: error.to_string(),
-        });
+        let broken = |error: crate::manifest::ManifestError| {
+            RestoreError::Sync(SyncError::DamagedManifest {
+                path: self.area.path().to_owned(),
+                reason: error.to_string(),
+            })
+        };
         let block = manifest.block().map_err(broken)?;
         let state_root = Hash::from(block.state_root);
         let mut import = self.area.begin(self.settings.storage.clone(), block.number, state_root)?;
@@ -292,7 +301,7 @@ impl<'a> Session<'a> {
         };
         let commit = RestoreCommit {
             genesis: self.genesis.hash,
-            blocks: self.blocks(&block, manifest.header.clone(), manifest.certificate.clone())?,
+            blocks: self.blocks(&block, manifest)?,
             head: Hash::from(block.hash),
             state_root,
             timestamp_ms,
@@ -301,13 +310,9 @@ impl<'a> Session<'a> {
         Ok(Some((block, manifest.state_bytes)))
     }
 
-    /// The genesis block, the blocks that announced sets, and the head, which may be one of these.
-    fn blocks(
-        &self,
-        head: &Header,
-        header: Vec<u8>,
-        certificate: Vec<u8>,
-    ) -> Result<Vec<RestoredBlock>, RestoreError> {
+    /// The genesis block, the last headers, the head, and the blocks that announced sets. A block may
+    /// stand here twice; the later one says more.
+    fn blocks(&self, head: &Header, manifest: &Manifest) -> Result<Vec<RestoredBlock>, RestoreError> {
         let mut blocks = vec![RestoredBlock {
             number: 0,
             hash: self.genesis.hash,
@@ -315,11 +320,21 @@ impl<'a> Session<'a> {
             certificate: None,
             validator_set: Some(self.genesis.set.clone()),
         }];
+        for bytes in &manifest.ancestors {
+            let header = Header::decode(bytes).map_err(|error| RestoreError::Trust(error.into()))?;
+            blocks.push(RestoredBlock {
+                number: header.number,
+                hash: Hash::from(header.hash),
+                header: bytes.clone(),
+                certificate: None,
+                validator_set: None,
+            });
+        }
         blocks.push(RestoredBlock {
             number: head.number,
             hash: Hash::from(head.hash),
-            header,
-            certificate: Some(certificate),
+            header: manifest.header.clone(),
+            certificate: Some(manifest.certificate.clone()),
             validator_set: None,
         });
         for SetChangeProof { header, certificate, set } in self.fetcher.changes() {

@@ -63,7 +63,9 @@ impl Snapshot {
         let (start, length) = self.manifest.place(index).ok_or(SyncError::NoChunk { number: self.number, index })?;
         let path = self.path.join(STATE);
         let mut bytes = vec![0; length];
-        File::open(&path).and_then(|file| file.read_exact_at(&mut bytes, start)).map_err(SyncError::io("read", &path))?;
+        File::open(&path)
+            .and_then(|file| file.read_exact_at(&mut bytes, start))
+            .map_err(SyncError::io("read", &path))?;
         if !self.manifest.is_chunk(index, &bytes) {
             return Err(SyncError::DamagedChunk { path, index });
         }
@@ -113,7 +115,8 @@ impl Shelf {
                         snapshots.insert(snapshot.number, Arc::new(snapshot));
                     }
                     other => {
-                        let reason = other.err().map_or_else(|| "it is of another height".to_owned(), |e| e.to_string());
+                        let reason =
+                            other.err().map_or_else(|| "it is of another height".to_owned(), |e| e.to_string());
                         tracing::warn!(path = %path.display(), reason, "a damaged snapshot is removed");
                         fs::remove_dir_all(&path).map_err(SyncError::io("remove", &path))?;
                     }
@@ -208,9 +211,9 @@ pub(crate) struct SnapshotWriter {
 impl SnapshotWriter {
     /// Adds a node to the stream.
     pub(crate) fn node(&mut self, node: &[u8]) -> Result<(), SyncError> {
-        let length = u32::try_from(node.len()).ok().filter(|length| {
-            usize::try_from(*length).is_ok_and(|length| length <= x0_limits::SNAPSHOT_NODE_BYTES_MAX)
-        });
+        let length = u32::try_from(node.len())
+            .ok()
+            .filter(|length| usize::try_from(*length).is_ok_and(|length| length <= x0_limits::SNAPSHOT_NODE_BYTES_MAX));
         let length = length.ok_or(SyncError::NodeTooLarge { number: self.number, bytes: node.len() })?;
         self.bytes(&length.to_le_bytes())?;
         self.bytes(node)
@@ -249,6 +252,7 @@ impl SnapshotWriter {
         genesis: [u8; 32],
         header: Vec<u8>,
         certificate: Vec<u8>,
+        ancestors: Vec<Vec<u8>>,
     ) -> Result<Arc<Snapshot>, SyncError> {
         self.end_chunk()?;
         let io = |action| SyncError::io(action, &self.path);
@@ -256,7 +260,7 @@ impl SnapshotWriter {
         self.file.get_ref().sync_all().map_err(io("sync"))?;
         let chunks = std::mem::take(&mut self.chunks);
         debug_assert_eq!(chunks_of(self.state_bytes), u64::try_from(chunks.len()).unwrap_or(u64::MAX));
-        let manifest = Manifest { genesis, header, certificate, state_bytes: self.state_bytes, chunks };
+        let manifest = Manifest { genesis, header, certificate, ancestors, state_bytes: self.state_bytes, chunks };
         let file = self.path.join(MANIFEST);
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&file)?;

@@ -5,8 +5,7 @@ use alloc::{boxed::Box, vec::Vec};
 use codec::{Compact, Decode, Encode};
 use x0_crypto::certificate::verify_certificate;
 use x0_limits::{
-    LIGHT_CERTIFICATES_KEPT, LIGHT_SETS_KEPT, LIGHT_TRUST_PERIOD_MS, TIMESTAMP_DRIFT_MS_MAX,
-    VALIDATOR_SET_DELAY_BLOCKS,
+    LIGHT_CERTIFICATES_KEPT, LIGHT_SETS_KEPT, LIGHT_TRUST_PERIOD_MS, TIMESTAMP_DRIFT_MS_MAX, VALIDATOR_SET_DELAY_BLOCKS,
 };
 
 /// A validator set and the first height that it decides.

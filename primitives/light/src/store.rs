@@ -1,10 +1,6 @@
 //! Trust as bytes, for a wallet's or agent's file.
 
-use crate::{
-    Conflict, LightError, TrustedState, ValidatorSet, Witness,
-    set::SET_BYTES_MAX,
-    state::ScheduledSet,
-};
+use crate::{Conflict, LightError, TrustedState, ValidatorSet, Witness, set::SET_BYTES_MAX, state::ScheduledSet};
 use alloc::{boxed::Box, vec::Vec};
 use codec::{Decode, DecodeAll, Encode};
 use x0_crypto::certificate::CERTIFICATE_BYTES_MAX;

@@ -611,6 +611,9 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
 pub const SNAPSHOT_CHUNKS_MAX: usize = 32 * 1024;
 /// Largest trie node or value in a snapshot, bytes: the events of a full block fit.
 pub const SNAPSHOT_NODE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Headers before the snapshot's own that travel with it: consensus looks back over two turns of all
+/// validators to see who is absent.
+pub const SNAPSHOT_ANCESTORS: u32 = 2 * VALIDATORS_MAX;
 /// Heights between two snapshots.
 pub const SNAPSHOT_INTERVAL_BLOCKS: u32 = 1_000;
 /// Snapshots that a node keeps; the oldest goes when a new one is whole.

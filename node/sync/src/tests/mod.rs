@@ -1,1 +1,7 @@
-//! Tests.
+//! Real chains, real files, peers that lie.
+
+mod fetching;
+mod files;
+mod restoring;
+mod support;
+mod wire;

@@ -16,9 +16,8 @@ use x0_crypto::{
 pub(super) const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 pub(super) const NOW: u64 = 1_800_000_000_000;
 
-pub(super) static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
-    (1..=12u8).map(|tag| SigningKey::from_seed(&Seed::from_bytes([tag; 32])).unwrap()).collect()
-});
+pub(super) static KEYS: LazyLock<Vec<SigningKey>> =
+    LazyLock::new(|| (1..=12u8).map(|tag| SigningKey::from_seed(&Seed::from_bytes([tag; 32])).unwrap()).collect());
 
 /// Indices of keys with their powers.
 pub(super) type Members = Vec<(usize, u64)>;

@@ -113,10 +113,7 @@ fn an_announcement_must_be_one_hash_of_a_possible_set() {
     let item = announcement(&vec![(0, 1)]);
     for (logs, expected) in [
         (vec![item.clone(), item], HeaderError::RepeatedAnnouncement(1)),
-        (
-            vec![DigestItem::Consensus(*b"x0vs", vec![1, 2])],
-            HeaderError::BadAnnouncement { number: 1, bytes: 2 },
-        ),
+        (vec![DigestItem::Consensus(*b"x0vs", vec![1, 2])], HeaderError::BadAnnouncement { number: 1, bytes: 2 }),
     ] {
         chain.blocks[1].header = header(1, chain.genesis, [1; 32], logs);
         chain.blocks[1].hash = x0_crypto::blake2b_256(&chain.blocks[1].header);
