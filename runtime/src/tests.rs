@@ -1,4 +1,10 @@
-//! What the composition promises: room in a block, metadata that wallets read, fees.
+//! What the composition promises: room in a block, metadata that wallets read, fees; and, on a chain
+//! of its own, nonces, upgrades and what validators decide.
+
+mod chain;
+mod decisions;
+mod nonces;
+mod upgrades;
 
 use crate::{Balance, Runtime, RuntimeCall, SignedPayload, UncheckedExtrinsic, configs::system};
 use codec::Encode;

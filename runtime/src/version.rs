@@ -14,17 +14,18 @@ pub const FIRST_SPEC: u32 = 1;
 /// The newest version of the rules that this binary knows.
 ///
 /// The feature `next-spec` builds the binary of a release that does not exist, for rehearsals of an
-/// upgrade: it knows one version more, which differs by a migration that changes nothing else.
-#[cfg(not(feature = "next-spec"))]
+/// upgrade: it knows one version more, which differs by a migration that changes nothing else. The
+/// unit tests of this crate know it too.
+#[cfg(not(any(test, feature = "next-spec")))]
 pub const SPEC_VERSION: u32 = 1;
 /// The newest version of the rules that this rehearsal binary knows.
-#[cfg(feature = "next-spec")]
+#[cfg(any(test, feature = "next-spec"))]
 pub const SPEC_VERSION: u32 = 2;
 /// All versions of the rules that this binary can execute.
-#[cfg(not(feature = "next-spec"))]
+#[cfg(not(any(test, feature = "next-spec")))]
 pub const SUPPORTED_SPECS: &[u32] = &[1];
 /// All versions of the rules that this rehearsal binary can execute.
-#[cfg(feature = "next-spec")]
+#[cfg(any(test, feature = "next-spec"))]
 pub const SUPPORTED_SPECS: &[u32] = &[1, 2];
 
 /// The version that this binary reports where no state is at hand.

@@ -160,7 +160,7 @@ pub mod pallet {
         /// Shows that a validator contradicted itself. Free of fee when it is the first proof that
         /// counts; anybody may report.
         #[pallet::call_index(0)]
-        #[pallet::weight(<T as Config>::WeightInfo::report(x0_limits::VALIDATORS_MAX))]
+        #[pallet::weight(<T as Config>::WeightInfo::report())]
         pub fn report(origin: OriginFor<T>, evidence: Box<Evidence>) -> DispatchResultWithPostInfo {
             let reporter = ensure_signed(origin)?;
             Self::check(&evidence)?;

@@ -67,7 +67,7 @@ mod types;
 pub mod weights;
 
 pub use life::MeterReading;
-pub use types::{Deal, Failure, Failures, Frozen, REPORTERS_BYTES_MAX, Reporters, Run, Suspicion};
+pub use types::{Deal, Failure, Failures, Frozen, REPORTERS_BYTES_MAX, Reporters, Run, SlotCounts, Suspicion};
 pub use weights::WeightInfo;
 
 #[frame_support::pallet]

@@ -11,7 +11,7 @@ use x0_types::{
 
 use crate::{
     ClosedDeals, ClosedRange, Config, Deal, Deals, DealsOfNode, Ends, Error, Event, Failure, FailuresOf, Frozen,
-    FundedOf, Listings, Manifests, NextDeal, Pallet, Parameters, Run, Starts, Suspicion, Suspicions,
+    FundedOf, Listings, Manifests, NextDeal, Pallet, Parameters, Run, SlotCounts, Starts, Suspicion, Suspicions,
 };
 
 type Escrow<T> = pallet_x0_escrow::Pallet<T>;
@@ -179,6 +179,14 @@ impl<T: Config> Pallet<T> {
         counted.min(deal.term_slots).max(paid)
     }
 
+    /// What became of a deal's slots so far, as its node's counters say; nothing before it started.
+    fn counts(deal: &Deal<T::AccountId>) -> SlotCounts {
+        let start = deal.run.as_ref().and_then(|run| run.start.as_ref());
+        start
+            .and_then(|start| Some(SlotCounts::between(start, &T::Meter::counters(&deal.node)?)))
+            .unwrap_or_default()
+    }
+
     /// Whether the good slots have used up the deposit before the term.
     pub(crate) fn is_exhausted(id: DealId, deal: &Deal<T::AccountId>) -> bool {
         let affordable = deal.rate.affordable_slots(deal.deposit);
@@ -205,6 +213,7 @@ impl<T: Config> Pallet<T> {
         failed: Option<(u8, Suspicion)>,
     ) {
         let good_slots = Self::good_slots(id, deal).min(deal.rate.affordable_slots(deal.deposit));
+        let counts = Self::counts(deal);
         if let Some(run) = &deal.run {
             Starts::<T>::remove(queue_key(run.confirmed_slot, id));
             Ends::<T>::remove(queue_key(run.end_slot, id));
@@ -213,7 +222,7 @@ impl<T: Config> Pallet<T> {
         let (ladder_step, evidence) = failed.map_or((None, None), |(step, evidence)| (Some(step), Some(evidence)));
         let height: u32 = frame_system::Pallet::<T>::block_number().saturated_into();
         deal.state = DealState::Frozen;
-        deal.frozen = Some(Frozen { reason, slot, height, good_slots, ladder_step, evidence });
+        deal.frozen = Some(Frozen { reason, slot, height, good_slots, counts, ladder_step, evidence });
         Self::deposit_event(Event::DealFrozen { deal: id, reason, slot, good_slots });
     }
 
@@ -323,13 +332,9 @@ impl<T: Config> Pallet<T> {
             down_run: Suspicions::<T>::get(id).map_or(0, |suspicion| suspicion.run),
             ..MeterReading::default()
         };
-        let start = deal.run.as_ref().and_then(|run| run.start);
-        if let (Some(start), Some(now), true) = (start, T::Meter::counters(&deal.node), deal.state.is_running()) {
-            reading.slots = now.closed.saturating_sub(start.closed);
-            reading.bad = now.bad.saturating_sub(start.bad);
-            reading.unknown = now.unknown.saturating_sub(start.unknown);
-            reading.void = now.void.saturating_sub(start.void);
-        }
+        let counts = deal.frozen.as_ref().map_or_else(|| Self::counts(&deal), |frozen| frozen.counts);
+        (reading.slots, reading.bad, reading.unknown, reading.void) =
+            (counts.slots, counts.bad, counts.unknown, counts.void);
         reading.good = match (&deal.outcome, &deal.frozen) {
             (Some(outcome), _) => outcome.good_slots,
             (None, Some(frozen)) => frozen.good_slots,

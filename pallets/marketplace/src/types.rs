@@ -29,6 +29,34 @@ pub struct Run {
     pub start: Option<Counters>,
 }
 
+/// What became of the slots of a deal.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct SlotCounts {
+    /// Closed slots since the start.
+    pub slots: u64,
+    /// DOWN.
+    pub bad: u64,
+    /// UNKNOWN or CONFLICT.
+    pub unknown: u64,
+    /// VOID for all nodes.
+    pub void: u64,
+}
+
+impl SlotCounts {
+    /// What happened between two readings of a node's counters.
+    #[must_use]
+    pub const fn between(start: &Counters, now: &Counters) -> Self {
+        Self {
+            slots: now.closed.saturating_sub(start.closed),
+            bad: now.bad.saturating_sub(start.bad),
+            unknown: now.unknown.saturating_sub(start.unknown),
+            void: now.void.saturating_sub(start.void),
+        }
+    }
+}
+
 /// How a deal was frozen.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct Frozen {
@@ -40,6 +68,9 @@ pub struct Frozen {
     pub height: u32,
     /// Good slots that are billed.
     pub good_slots: u64,
+    /// What became of the deal's slots up to then. The node's own counters go on, and are lost when
+    /// it is dismissed.
+    pub counts: SlotCounts,
     /// Step on the slash ladder, from 0; `None` without a slash.
     pub ladder_step: Option<u8>,
     /// What the verdict rested on, for a node that was DOWN.

@@ -2,7 +2,7 @@
 
 use crate::{
     ActiveNodes, ClosedSlot, Closing, ClosingStage, Config, CurrentSlot, NextIndex, NodeAt, Nodes, OpenRuns,
-    OwnedNodes, Pallet, ReportedSlots, Reports, Resting, RestingEnds, VoidSlots,
+    OwnedNodes, Pallet, ReportedSlots, Reports, Resting, RestingEnds, RestingPlace, VoidSlots,
 };
 use std::collections::BTreeSet;
 use x0_types::market::Slot;
@@ -78,16 +78,20 @@ impl<T: Config> Pallet<T> {
         let (first, end) = RestingEnds::<T>::get();
         let mut indices: Vec<_> = ActiveNodes::<T>::get().iter().collect();
         let mut last_stamp: Slot = 0;
+        let mut resting = 0usize;
         for place in first..end {
-            let (index, stamp) =
-                Resting::<T>::get(place).ok_or("measurement: a hole in the queue of resting indices")?;
+            let Some((index, stamp, node)) = Resting::<T>::get(place) else { continue };
             if stamp < last_stamp {
                 return Err("measurement: resting indices are out of order");
             }
+            if RestingPlace::<T>::get(&node) != Some(place) || Nodes::<T>::contains_key(&node) {
+                return Err("measurement: a resting index and its node do not agree");
+            }
             last_stamp = stamp;
+            resting = resting.saturating_add(1);
             indices.push(index);
         }
-        if Resting::<T>::iter().count() as u64 != end.saturating_sub(first) {
+        if Resting::<T>::iter().count() != resting || RestingPlace::<T>::iter().count() != resting {
             return Err("measurement: a resting index outside the queue");
         }
         indices.sort_unstable();

@@ -20,7 +20,9 @@
 //! * The validator of a node's owner neither reports on the node nor counts in `N`.
 //! * One report for each validator and slot. What a validator that left the set reported is dropped.
 //! * A node's index rests after its dismissal until no report about the old node can be open, so that
-//!   nobody inherits another's observations (see [`x0_limits::NODE_INDEX_REST_SLOTS`]).
+//!   nobody inherits another's observations (see [`x0_limits::NODE_INDEX_REST_SLOTS`]). The node itself
+//!   takes it back at once: each node occupies one index at most, however often it comes and goes, so
+//!   that using up the indices takes as many registered agents.
 //! * `good + bad + unknown + void` of a node is the number of slots closed since its enrolment, at
 //!   every moment, also while the closing of a slot goes on over several blocks.
 //! * The hook never panics and does at most [`Config::SlotWorkPerBlock`] units of work; the rest
@@ -155,10 +157,14 @@ pub mod pallet {
     #[pallet::storage]
     pub type NextIndex<T: Config> = StorageValue<_, NodeIndex, ValueQuery>;
 
-    /// Indices of dismissed nodes with the slot of the block that dismissed them, in that order:
-    /// a queue whose ends stand in [`RestingEnds`].
+    /// Indices of dismissed nodes with the slot of the block that dismissed them and the node, in
+    /// that order: a queue whose ends stand in [`RestingEnds`]. A place is empty when its node came back.
     #[pallet::storage]
-    pub type Resting<T: Config> = StorageMap<_, Twox64Concat, u64, (NodeIndex, Slot)>;
+    pub type Resting<T: Config> = StorageMap<_, Twox64Concat, u64, (NodeIndex, Slot, AccountId)>;
+
+    /// The place in [`Resting`] of each dismissed node whose index rests.
+    #[pallet::storage]
+    pub type RestingPlace<T: Config> = StorageMap<_, Blake2_128Concat, AccountId, u64>;
 
     /// First place and end of the queue [`Resting`].
     #[pallet::storage]

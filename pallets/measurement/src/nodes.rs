@@ -2,11 +2,11 @@
 
 use crate::{
     ActiveNodes, ClosedSlot, Closing, ClosingStage, Config, CurrentSlot, Error, Event, NextIndex, NodeAt, NodeRecord,
-    Nodes, OpenRuns, OwnedNodes, Pallet, Resting, RestingEnds, SlotOutcome, SlotRing, Unstamped, VoidHistory,
+    Nodes, OpenRuns, OwnedNodes, Pallet, Resting, RestingEnds, RestingPlace, SlotOutcome, SlotRing, Unstamped, VoidHistory,
     VoidSlots, types::outcome_of,
 };
 use frame_support::traits::Time;
-use sp_runtime::DispatchError;
+use sp_runtime::{DispatchError, SaturatedConversion};
 use x0_types::{
     AccountId,
     market::{Counters, Meter, NodeIndex, Slot},
@@ -44,16 +44,22 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// An index that no open report speaks of: the one that has rested longest, or a new one. An
-    /// index of this very block is not taken, stamped or not: its slot is not closed yet.
-    fn free_index() -> Result<NodeIndex, DispatchError> {
-        let (first, end) = RestingEnds::<T>::get();
-        if first < end
-            && let Some((index, dismissed_in)) = Resting::<T>::get(first)
+    /// An index for a node: the one that it had, if that still rests, or one that no open report speaks
+    /// of, which is the one that has rested longest or a new one. An index that another node gave up in
+    /// this very block is not taken, stamped or not: its slot is not closed yet.
+    fn free_index(node: &AccountId) -> Result<NodeIndex, DispatchError> {
+        Self::skip_empty_places();
+        if let Some(place) = RestingPlace::<T>::take(node)
+            && let Some((index, ..)) = Resting::<T>::take(place)
+        {
+            return Ok(index);
+        }
+        let (first, _) = RestingEnds::<T>::get();
+        if let Some((index, dismissed_in, former)) = Resting::<T>::get(first)
             && dismissed_in.saturating_add(x0_limits::NODE_INDEX_REST_SLOTS) <= ClosedSlot::<T>::get()
         {
             Resting::<T>::remove(first);
-            RestingEnds::<T>::put((first.saturating_add(1), end));
+            RestingPlace::<T>::remove(former);
             return Ok(index);
         }
         let index = NextIndex::<T>::get();
@@ -64,11 +70,23 @@ impl<T: Config> Pallet<T> {
         Ok(index)
     }
 
+    /// Moves the front of the queue past places whose indices are in use again: a few at a time, so that
+    /// no call pays for many others, and more than one call empties, so that the front catches up.
+    fn skip_empty_places() {
+        const PLACES_PER_CALL: usize = 8;
+        let (first, end) = RestingEnds::<T>::get();
+        let empty = (first..end).take(PLACES_PER_CALL).take_while(|place| !Resting::<T>::contains_key(place)).count();
+        if empty > 0 {
+            RestingEnds::<T>::put((first.saturating_add(empty.saturated_into()), end));
+        }
+    }
+
     /// Lets a freed index rest. The block's own time is not known inside `on_initialize`, so it is
     /// noted at the end of the block.
-    fn rest(index: NodeIndex) {
+    fn rest(index: NodeIndex, node: &AccountId) {
         let (first, end) = RestingEnds::<T>::get();
-        Resting::<T>::insert(end, (index, Self::slot_of(T::Time::now())));
+        Resting::<T>::insert(end, (index, Self::slot_of(T::Time::now()), node));
+        RestingPlace::<T>::insert(node, end);
         RestingEnds::<T>::put((first, end.saturating_add(1)));
         if !Unstamped::<T>::exists() {
             Unstamped::<T>::put(end);
@@ -81,7 +99,7 @@ impl<T: Config> Pallet<T> {
         let (_, end) = RestingEnds::<T>::get();
         for place in unstamped..end {
             Resting::<T>::mutate(place, |entry| {
-                if let Some((_, dismissed_in)) = entry {
+                if let Some((_, dismissed_in, _)) = entry {
                     *dismissed_in = slot;
                 }
             });
@@ -112,7 +130,7 @@ impl<T: Config> Meter<AccountId> for Pallet<T> {
         if let Some(record) = Nodes::<T>::get(node) {
             return Ok(record.index);
         }
-        let index = Self::free_index()?;
+        let index = Self::free_index(node)?;
         let record = NodeRecord {
             index,
             owner: owner.clone(),
@@ -137,7 +155,7 @@ impl<T: Config> Meter<AccountId> for Pallet<T> {
         OwnedNodes::<T>::remove(&record.owner, index);
         ActiveNodes::<T>::mutate(|active| active.set(index, false));
         OpenRuns::<T>::mutate(|runs| runs.set(index, false));
-        Self::rest(index);
+        Self::rest(index, node);
         Self::deposit_event(Event::Dismissed { node: node.clone(), index });
     }
 }

@@ -2,21 +2,35 @@
 
 use crate::{
     Cost, Measured,
-    world::{DEALS, SLOT_MS, T0, VALIDATORS, World, account, agent, dispatch, filler, list, offer, rent, validator},
+    world::{
+        DEALS, SLOT_MS, T0, VALIDATORS, World, account, agent, dispatch, filler, key, list, offer, rent, validator,
+    },
 };
+use codec::Encode;
 use frame_support::traits::Hooks;
 use sp_runtime::MultiAddress;
 use x0_runtime::{Janitor, Marketplace, Measurement, Runtime, RuntimeCall, RuntimeOrigin, System, Validators};
+use x0_crypto::statement::{Statement, Vote, VoteKind};
 use x0_types::{
-    KeyRole,
+    KeyRole, MlDsa65Signature,
     account::UNIT,
     deal::DealTerms,
+    evidence::{Evidence, SignedBody, Step},
     market::{MarketHooks, Meter, Verdict},
 };
 
 /// Measures everything.
 pub fn all(world: &World) -> Vec<Measured> {
-    [balances(world), did(world), validators(world), measurement(world), marketplace(world), janitor(world)].concat()
+    [
+        balances(world),
+        did(world),
+        validators(world),
+        evidence(world),
+        measurement(world),
+        marketplace(world),
+        janitor(world),
+    ]
+    .concat()
 }
 
 fn fixed(pallet: &'static str, function: &'static str, picoseconds: u64) -> Measured {
@@ -111,12 +125,43 @@ fn validators(world: &World) -> Vec<Measured> {
             Ok(())
         })
     };
+    // Opening a proposal writes its call; later approvals only compare it.
+    let open = |count| {
+        let call = set_validators(count);
+        let bytes = u64::try_from(call.encoded_size()).unwrap();
+        let call = pallet_x0_validators::Call::approve { number: 0, call: Box::new(call) }.into();
+        (bytes, world.time_call("validator-1", &call))
+    };
+    let readmit = {
+        let controller = validator(1);
+        let call: RuntimeCall = pallet_x0_validators::Call::readmit { controller: controller.clone() }.into();
+        let prepare = move || assert_eq!(Validators::bar(&controller), Ok(true));
+        world.time("readmit", prepare, move || dispatch(RuntimeOrigin::root(), call.clone()))
+    };
     vec![
+        linear(P, "approve", "n", open(1), open(VALIDATORS)),
+        fixed(P, "candidate", readmit),
         linear(P, "set_validators", "n", (1, set(1)), (max, set(VALIDATORS))),
         linear(P, "change_one", "n", (1, change(1)), (max, change(VALIDATORS))),
         fixed(P, "idle_hook", hook(None)),
         linear(P, "change_hook", "n", (1, hook(Some(1))), (max, hook(Some(VALIDATORS)))),
     ]
+}
+
+fn evidence(world: &World) -> Vec<Measured> {
+    let key = key("validator-1", "consensus");
+    let height = world.executor.head().number;
+    let says = |block| {
+        let voter = key.public().fingerprint();
+        let vote = Vote { kind: VoteKind::Precommit, height: height.into(), round: 0, block, voter };
+        let statement = Statement::from(vote);
+        let signature = statement.sign(&key, &world.executor.genesis_hash().0).unwrap();
+        SignedBody { body: statement.body().try_into().unwrap(), signature: MlDsa65Signature(signature.to_boxed()) }
+    };
+    let (first, second) = (says(None), says(Some([1; 32])));
+    let evidence = Evidence { validator: validator(1), height, round: 0, step: Step::Precommit, first, second };
+    let call = pallet_x0_evidence::Call::report { evidence: Box::new(evidence) }.into();
+    vec![fixed("evidence", "report", world.time_call("bob", &call))]
 }
 
 /// Full reports of all validators on a slot.

@@ -183,6 +183,29 @@ fn a_failed_node_refunds_its_renter() {
     assert_eq!(market.node.read(x0_runtime::Balances::total_issuance), issuance);
 }
 
+/// Whatever a release changes in the state when its rules begin: on a chain on which a deal runs, every
+/// invariant holds afterwards, and the deal goes on.
+#[test]
+fn migrations_keep_what_runs() {
+    use x0_runtime::{check_invariants, migrations, version::FIRST_SPEC};
+    let market = Market::new();
+    market.block(time_of(1), vec![(&market.provider, market.register_agent())]);
+    market.block(time_of(1) + 10, vec![(&market.provider, market.list(Rate { num: UNIT, den: 3 }, 20 * UNIT))]);
+    market.block(time_of(1) + 20, vec![(&market.renter, market.rent(50 * UNIT))]);
+    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal: 0 }.into())]);
+    for slot in FIRST_SLOT..FIRST_SLOT + 4 {
+        let seen = if slot == FIRST_SLOT + 2 { Observation::Down } else { Observation::Up };
+        market.block(time_of(slot + 1), vec![(&market.reporter, market.report(slot, seen))]);
+    }
+    let before = market.node.read(|| pallet_x0_marketplace::Pallet::<Runtime>::meter(0));
+    let after = market.node.read(|| {
+        migrations::run(migrations::ALL, FIRST_SPEC, u32::MAX);
+        check_invariants().map(|()| pallet_x0_marketplace::Pallet::<Runtime>::meter(0))
+    });
+    assert_eq!(after, Ok(before));
+    assert!(before.is_some_and(|reading| reading.good > 0));
+}
+
 /// A chain that starts years after slot 0 closes all of them in one block, and is ready.
 #[test]
 fn a_late_start_closes_the_past_at_once() {

@@ -116,6 +116,13 @@ fn only_good_slots_are_billed() {
         assert_eq!((reading.bad, reading.unknown, reading.void), (1, 2, 2));
         assert_ok!(Market::cancel(signed(RENTER), deal));
         assert_eq!(outcome(deal).gross, 5 * 7);
+        // The record of an ended deal says what became of its slots, whatever the node does afterwards.
+        let ended = Market::meter(deal).unwrap();
+        assert_eq!((ended.slots, ended.good, ended.bad, ended.unknown, ended.void), (10, 5, 1, 2, 2));
+        plan(NODE, 21..30, Seen::Down(ALL));
+        close_up_to(25);
+        let later = Market::meter(deal).unwrap();
+        assert_eq!((later.slots, later.bad, later.void), (10, 1, 2));
     });
 }
 

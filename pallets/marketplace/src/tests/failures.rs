@@ -26,6 +26,7 @@ fn three_down_slots_fail_the_deal_and_the_next_block_pays() {
         assert_eq!(state(deal), DealState::Frozen);
         assert_eq!((frozen.reason, frozen.slot, frozen.height), (CloseReason::NodeDown, 23, failed_at));
         assert_eq!((frozen.good_slots, frozen.ladder_step), (10, Some(0)));
+        assert_eq!((frozen.counts.slots, frozen.counts.bad), (13, 3));
         let evidence = frozen.evidence.unwrap();
         assert_eq!((evidence.run, evidence.since_slot, evidence.reporter_count(), evidence.validators), (3, 21, 4, 4));
 
@@ -42,6 +43,8 @@ fn three_down_slots_fail_the_deal_and_the_next_block_pays() {
             bond_back: 95_000,
         };
         assert_eq!(outcome(deal), expected);
+        let reading = Market::meter(deal).unwrap();
+        assert_eq!((reading.slots, reading.good, reading.bad), (13, 10, 3), "the bad slots stay on record");
         let treasury = EXISTENTIAL + 1 + 1_000;
         assert_eq!(balances(), vec![RICH - LISTING_DEPOSIT + 69 - 5_000, RICH, RICH - 70 + 4_000, RICH, treasury]);
         // Mutant: the slash is paid twice.

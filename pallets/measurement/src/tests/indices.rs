@@ -127,6 +127,37 @@ fn there_are_not_more_nodes_than_bits() {
     });
 }
 
+/// Coming and going does not use up indices: the node takes its own back, in the same block as well as
+/// later, and what was seen of it stays about it.
+#[test]
+fn a_node_that_comes_back_takes_its_index_again() {
+    run(&equals(1), || {
+        Measurement::enrol(&node(1), &stranger()).unwrap();
+        Measurement::enrol(&node(2), &stranger()).unwrap();
+        go_to(10);
+        block(time_in(10), || {
+            for _ in 0..50 {
+                Measurement::dismiss(&node(1));
+                assert_eq!(Measurement::enrol(&node(1), &stranger()), Ok(0));
+            }
+            Measurement::dismiss(&node(1));
+            Measurement::dismiss(&node(2));
+        });
+        block(time_in(11), || {
+            // The first of the two in the queue comes back later than the second.
+            assert_eq!(Measurement::enrol(&node(2), &stranger()), Ok(1));
+            assert_eq!(Measurement::enrol(&node(3), &stranger()), Ok(2), "index 0 rests for others");
+            assert_eq!(Measurement::enrol(&node(1), &validator(1)), Ok(0));
+        });
+        assert_eq!(NextIndex::<Test>::get(), 3);
+        go_to(14);
+        block(time_in(14), || Measurement::dismiss(&node(3)));
+        go_to(20);
+        assert_eq!(Measurement::enrol(&node(4), &stranger()), Ok(2), "after its rest it is anybody's");
+        assert_eq!(Measurement::enrol(&node(3), &stranger()), Ok(3), "and no longer the first node's");
+    });
+}
+
 #[test]
 fn bits_are_a_set_of_indices() {
     let mut bits = NodeBits::default();

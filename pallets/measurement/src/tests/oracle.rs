@@ -28,8 +28,9 @@ struct Enrolment {
 struct Oracle {
     /// All enrolments ever; the same node may come back as a new one.
     enrolments: Vec<Enrolment>,
-    /// Who said what about which enrolment, by slot and validator.
-    said: BTreeMap<Slot, BTreeMap<u8, BTreeMap<usize, Observation>>>,
+    /// Who said what about which node, by slot and validator. What was seen of a node stays about it
+    /// when it goes and comes back.
+    said: BTreeMap<Slot, BTreeMap<u8, BTreeMap<u8, Observation>>>,
     closed: Slot,
     news: Vec<(Slot, u8, Verdict, BTreeSet<u8>)>,
 }
@@ -79,13 +80,13 @@ impl Oracle {
         place: usize,
         slot: Slot,
         set: &[(u8, u64)],
-        said: &BTreeMap<u8, BTreeMap<usize, Observation>>,
+        said: &BTreeMap<u8, BTreeMap<u8, Observation>>,
     ) -> Fate {
         let one = &self.enrolments[place];
         let judges: Vec<_> = set.iter().filter(|(n, _)| Some(*n) != one.owner).collect();
         let third = judges.iter().map(|(_, power)| power).sum::<u64>() / 3;
         let who = |wanted| -> Vec<&(u8, u64)> {
-            let saw = |n: &u8| said.get(n).and_then(|report| report.get(&place)) == Some(&wanted);
+            let saw = |n: &u8| said.get(n).and_then(|report| report.get(&one.node)) == Some(&wanted);
             judges.iter().copied().filter(|(n, _)| saw(n)).collect()
         };
         let (ups, downs) = (who(Observation::Up), who(Observation::Down));
@@ -156,16 +157,16 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Which enrolment of the oracle each index stands for now.
-fn enrolments_by_index(oracle: &Oracle) -> BTreeMap<u32, usize> {
+/// Which node each index stands for now.
+fn nodes_by_index() -> BTreeMap<u32, u8> {
     let number = |account: &AccountId| (1u8..6).find(|n| node(*n) == *account).unwrap();
-    Measurement::targets().iter().map(|(index, account)| (*index, oracle.alive(number(account)).unwrap())).collect()
+    Measurement::targets().iter().map(|(index, account)| (*index, number(account))).collect()
 }
 
 /// Reports to both; the chain decides whether it takes the report, the tables of other tests say
 /// when it must.
 fn report_to_both(oracle: &mut Oracle, n: u8, slot: Slot, bits: &[u8]) {
-    let targets = enrolments_by_index(oracle);
+    let targets = nodes_by_index();
     let length = crate::NextIndex::<Test>::get().div_ceil(4) * 4;
     let observations: Vec<_> = (0..length)
         .map(|index| match targets.get(&index) {
@@ -174,7 +175,7 @@ fn report_to_both(oracle: &mut Oracle, n: u8, slot: Slot, bits: &[u8]) {
         })
         .collect();
     if report(n, slot, &observations).is_ok() {
-        let said = targets.iter().map(|(index, place)| (*place, observations[*index as usize])).collect();
+        let said = targets.iter().map(|(index, number)| (*number, observations[*index as usize])).collect();
         let twice = oracle.said.entry(slot).or_default().insert(n, said);
         assert!(twice.is_none(), "a second report of validator {n} on slot {slot} was taken");
     }

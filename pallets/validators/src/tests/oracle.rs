@@ -33,13 +33,16 @@ fn change_call((n, is_add): (u8, bool)) -> RuntimeCall {
     if is_add { add(n, 1).into() } else { remove(n).into() }
 }
 
+/// Opener, change and approvals of an open proposal.
+type Open = (u8, (u8, bool), BTreeSet<u8>);
+
 /// All powers are 1 here.
 #[derive(Clone)]
 struct Model {
     /// The set in force and those that are decided, by the height from which they count.
     sets: BTreeMap<u32, BTreeSet<u8>>,
     barred: BTreeSet<u8>,
-    proposals: BTreeMap<u32, (u8, (u8, bool), BTreeSet<u8>)>,
+    proposals: BTreeMap<u32, Open>,
     next: u32,
     height: u32,
 }
