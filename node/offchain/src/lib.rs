@@ -10,6 +10,8 @@
 //!   end of s: observations + root of receipts --signed by the reporter key--> mempool <-----+
 //! ```
 //!
+//! Beside it, [`accuse`] reports what consensus proves: validators that contradicted themselves.
+//!
 //! # Correctness
 //! * UP needs a receipt by the node's own key on chain, over the fresh nonce, for this slot and this
 //!   prober. Everything else that the node could cause is DOWN; what this machine failed to do is
@@ -37,6 +39,7 @@
     )
 )]
 
+mod accuser;
 mod chain;
 mod clock;
 mod endpoint;
@@ -50,6 +53,7 @@ mod slot;
 mod tests;
 mod worker;
 
+pub use accuser::accuse;
 pub use chain::{Chain, ChainError, Gate, Target};
 pub use clock::{Clock, SlotClock, SystemClock};
 pub use endpoint::EndpointPolicy;

@@ -46,9 +46,49 @@ impl NodeChain {
         &self.0.reporter
     }
 
-    fn read<R>(&self, f: impl FnOnce() -> R) -> Result<(Head, R), ChainError> {
+    /// Reads the state of the head.
+    pub(crate) fn read<R>(&self, f: impl FnOnce() -> R) -> Result<(Head, R), ChainError> {
         let head = self.0.executor.head();
         Ok((head, self.0.executor.with_state(head.hash, f)?))
+    }
+
+    /// The executor.
+    pub(crate) fn executor(&self) -> &Executor {
+        &self.0.executor
+    }
+
+    /// The mempool.
+    pub(crate) fn mempool(&self) -> &Mempool {
+        &self.0.mempool
+    }
+
+    /// A call as a short-lived transaction of the reporter's account, with the next nonce.
+    pub(crate) fn signed(&self, call: x0_runtime::RuntimeCall) -> Result<Bytes, ChainError> {
+        let inner = &self.0;
+        let (head, (version, state_nonce)) =
+            self.read(|| (x0_runtime::apis::version(), x0_runtime::apis::account_nonce(inner.reporter.clone())))?;
+        let nonce = inner.mempool.next_nonce(&inner.reporter, state_nonce);
+        let era = Era::mortal(x0_limits::REPORT_ERA_BLOCKS, head.number.into());
+        let birth = x0_types::BlockNumber::try_from(era.birth(head.number.into())).unwrap_or(head.number);
+        let birth_hash = inner.executor.database().hash_of(birth).ok_or(ChainError::MissingBlock(birth))?;
+        let implicit = (
+            (),
+            version.spec_version,
+            version.transaction_version,
+            inner.executor.genesis_hash(),
+            birth_hash,
+            (),
+            (),
+            (),
+            (),
+        );
+        let payload = SignedPayload::from_raw(call.clone(), extension(nonce, era), implicit).encode();
+        let signature = ChainSignature::MlDsa65 {
+            public: inner.public.clone(),
+            signature: MlDsa65Signature(inner.key.sign_transaction(&payload)?.to_boxed()),
+        };
+        let address = MultiAddress::Id(inner.reporter.clone());
+        Ok(UncheckedExtrinsic::new_signed(call, address, signature, extension(nonce, era)).encode().into())
     }
 }
 
@@ -76,36 +116,10 @@ impl Chain for NodeChain {
     }
 
     fn report(&self, slot: Slot, observations: Vec<u8>, receipts_root: Hash) -> Result<Bytes, ChainError> {
-        let inner = &self.0;
         let bytes = observations.len();
         let max = x0_limits::OBSERVATION_BYTES_MAX;
         let observations = observations.try_into().map_err(|_| ChainError::TooManyNodes { bytes, max })?;
-        let call: x0_runtime::RuntimeCall =
-            pallet_x0_measurement::Call::report { slot, observations, receipts_root }.into();
-        let (head, (version, state_nonce)) =
-            self.read(|| (x0_runtime::apis::version(), x0_runtime::apis::account_nonce(inner.reporter.clone())))?;
-        let nonce = inner.mempool.next_nonce(&inner.reporter, state_nonce);
-        let era = Era::mortal(x0_limits::REPORT_ERA_BLOCKS, head.number.into());
-        let birth = x0_types::BlockNumber::try_from(era.birth(head.number.into())).unwrap_or(head.number);
-        let birth_hash = inner.executor.database().hash_of(birth).ok_or(ChainError::MissingBlock(birth))?;
-        let implicit = (
-            (),
-            version.spec_version,
-            version.transaction_version,
-            inner.executor.genesis_hash(),
-            birth_hash,
-            (),
-            (),
-            (),
-            (),
-        );
-        let payload = SignedPayload::from_raw(call.clone(), extension(nonce, era), implicit).encode();
-        let signature = ChainSignature::MlDsa65 {
-            public: inner.public.clone(),
-            signature: MlDsa65Signature(inner.key.sign_transaction(&payload)?.to_boxed()),
-        };
-        let address = MultiAddress::Id(inner.reporter.clone());
-        Ok(UncheckedExtrinsic::new_signed(call, address, signature, extension(nonce, era)).encode().into())
+        self.signed(pallet_x0_measurement::Call::report { slot, observations, receipts_root }.into())
     }
 
     fn submit(&self, transaction: Bytes) -> BoxFuture<'_, Result<Hash, SubmitError>> {

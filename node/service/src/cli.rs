@@ -40,10 +40,67 @@ pub enum Command {
     /// Shows, exports and imports the record of what the consensus key signed.
     #[command(subcommand)]
     Guard(GuardCommand),
+    /// Makes the proofs with which a controller registers this node's keys, and says what comes then.
+    Join(Box<JoinArgs>),
+    /// Makes a new key of this node with its proof; later, puts it in the place of the old one.
+    RotateKey(Box<RotateArgs>),
+    /// Holds a consensus key for nodes that ask over post-quantum TLS.
+    Signer(SignerArgs),
     /// Copies chain and sign guard's record of a stopped node into a directory.
     Backup(Box<BackupArgs>),
     /// Brings a backup into the data directory of a node without a chain.
     Restore(Box<RestoreArgs>),
+}
+
+/// Who joins.
+#[derive(Clone, Debug, Args)]
+pub struct JoinArgs {
+    /// The node.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// The account that answers for the validator, ss58.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub controller: String,
+    /// Directory for the proofs.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// How long the proofs live, seconds.
+    #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+    pub life_s: u64,
+}
+
+/// Which key is replaced.
+#[derive(Clone, Debug, Args)]
+pub struct RotateArgs {
+    /// The node.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Which key: consensus, network or reporter.
+    #[arg(long)]
+    pub role: String,
+    /// The account that answers for the validator, ss58.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub controller: Option<String>,
+    /// File for the proof; beside the new key when absent.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How long the proof lives, seconds.
+    #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+    pub life_s: u64,
+    /// Puts the new key in the place of the old one; the node does not run.
+    #[arg(long)]
+    pub activate: bool,
+}
+
+/// A signer.
+#[derive(Clone, Debug, Args)]
+pub struct SignerArgs {
+    /// The signer's file (TOML); docs/operating/keys.md describes it.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// What is backed up.
@@ -204,6 +261,9 @@ pub struct RunArgs {
     /// A node to connect to, beside those of the configuration: KEY@HOST:PORT; may be given several times.
     #[arg(long, env = "X0_PEER", value_name = "PEER", value_delimiter = ',')]
     pub peer: Vec<String>,
+    /// How a node without a chain gets one.
+    #[arg(long, env = "X0_SYNC", value_name = "MODE")]
+    pub sync: Option<crate::config::SyncMode>,
     /// Address of the listener for metrics, health and readiness, or `off`.
     #[arg(long, env = "X0_METRICS_ADDRESS", value_name = "ADDRESS")]
     pub metrics_address: Option<String>,

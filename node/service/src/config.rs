@@ -45,6 +45,8 @@ pub struct FileConfig {
     pub metrics: MetricsSection,
     /// `[consensus]`
     pub consensus: ConsensusSection,
+    /// `[sync]`
+    pub sync: SyncSection,
     /// `[storage]`
     pub storage: StorageSection,
     /// `[offchain]`
@@ -217,19 +219,48 @@ pub struct ConsensusSection {
     pub idle_ms: Option<u64>,
 }
 
+/// How a node without a chain gets one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncMode {
+    /// Executes every block.
+    #[default]
+    Blocks,
+    /// Fetches the state of a recent block from peers and verifies it.
+    Snapshot,
+}
+
+/// Joining, and helping others to join.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SyncSection {
+    /// How a node without a chain gets one.
+    pub mode: SyncMode,
+    /// Blocks between the snapshots that this node makes for others; 0 makes none.
+    pub snapshot_interval: u32,
+}
+
+impl Default for SyncSection {
+    fn default() -> Self {
+        Self { mode: SyncMode::Blocks, snapshot_interval: limits::SNAPSHOT_INTERVAL_BLOCKS }
+    }
+}
+
 /// The database.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageSection {
     /// Recent blocks whose state stays readable.
     pub states_kept: u32,
+    /// Blocks below the head whose bodies and certificates stay; all of them when absent.
+    pub history_blocks: Option<u32>,
     /// Cache of trie nodes and values, bytes.
     pub trie_cache_bytes: usize,
 }
 
 impl Default for StorageSection {
     fn default() -> Self {
-        Self { states_kept: limits::STATES_KEPT, trie_cache_bytes: limits::TRIE_CACHE_BYTES }
+        Self { states_kept: limits::STATES_KEPT, history_blocks: None, trie_cache_bytes: limits::TRIE_CACHE_BYTES }
     }
 }
 
@@ -345,6 +376,12 @@ impl Config {
         if file.storage.states_kept == 0 {
             return Err(Failure::configuration("storage.states_kept: at least 1 state must be kept"));
         }
+        if let Some(blocks) = file.storage.history_blocks
+            && blocks < limits::HISTORY_BLOCKS_MIN
+        {
+            let least = limits::HISTORY_BLOCKS_MIN;
+            return Err(Failure::configuration(format!("storage.history_blocks: {blocks} are fewer than {least}")));
+        }
         Ok(Self { dev: args.dev, file, base_path, plain, metrics, password_fd: args.password_fd })
     }
 }
@@ -355,6 +392,7 @@ fn apply_network(file: &mut FileConfig, args: &RunArgs) {
         file.network.listen.clone_from(&args.listen);
     }
     file.network.peers.extend(args.peer.iter().cloned());
+    file.sync.mode = args.sync.unwrap_or(file.sync.mode);
     if let Some(address) = &args.metrics_address {
         file.metrics.address.clone_from(address);
     } else if args.dev && file.metrics.address == MetricsSection::default().address {
@@ -373,20 +411,29 @@ fn address_or_off(setting: &str, text: &str) -> Result<Option<SocketAddr>, Failu
     })
 }
 
+/// Reads a file of settings, and gives the directory that it is in.
+///
+/// # Errors
+/// One line that names the file.
+pub fn read_text(path: &Path) -> Result<(String, PathBuf), Failure> {
+    let unreadable =
+        |cause: &dyn core::fmt::Display| Failure::configuration(format!("cannot read {}: {cause}", path.display()));
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|cause| unreadable(&cause))?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|cause| unreadable(&cause))?;
+    let whole = path.canonicalize().map_err(|cause| unreadable(&cause))?;
+    Ok((text, whole.parent().unwrap_or(Path::new("/")).to_owned()))
+}
+
 /// Reads and parses a configuration file. Paths in it count from the file's own directory, so that a
 /// directory with its configuration can be moved as a whole.
 ///
 /// # Errors
 /// One line that names the file.
 pub fn read(path: &Path) -> Result<FileConfig, Failure> {
-    let unreadable =
-        |cause: &dyn core::fmt::Display| Failure::configuration(format!("cannot read {}: {cause}", path.display()));
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|cause| unreadable(&cause))?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(|cause| unreadable(&cause))?;
-    let mut config = parse(&text).map_err(|cause| Failure::configuration(format!("{}: {cause}", path.display())))?;
-    let directory = path.canonicalize().map_err(|cause| unreadable(&cause))?;
-    let directory = directory.parent().unwrap_or(Path::new("/"));
+    let (text, directory) = read_text(path)?;
+    let mut config: FileConfig =
+        parse(&text).map_err(|cause| Failure::configuration(format!("{}: {cause}", path.display())))?;
     let keys = &mut config.keys;
     let mut anchored = [
         &mut config.node.chain,
@@ -410,8 +457,11 @@ pub fn read(path: &Path) -> Result<FileConfig, Failure> {
     Ok(config)
 }
 
-/// Parses a configuration file.
-fn parse(text: &str) -> Result<FileConfig, String> {
+/// Parses settings.
+///
+/// # Errors
+/// What is wrong, with its line.
+pub fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|cause: toml::de::Error| {
         let line = cause.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
         line.map_or_else(|| cause.message().to_owned(), |line| format!("line {line}: {}", cause.message()))
@@ -436,7 +486,7 @@ mod tests {
 
     #[test]
     fn the_documented_default_is_the_default() {
-        assert_eq!(parse(DEFAULT_FILE).unwrap(), FileConfig::default());
+        assert_eq!(parse::<FileConfig>(DEFAULT_FILE).unwrap(), FileConfig::default());
     }
 
     #[test]
@@ -444,10 +494,12 @@ mod tests {
         // Settings without a default stand in the file behind "#> ".
         let full: String =
             DEFAULT_FILE.lines().map(|line| format!("{}\n", line.strip_prefix("#> ").unwrap_or(line))).collect();
-        let config = parse(&full).unwrap();
+        let config: FileConfig = parse(&full).unwrap();
         assert!(config.rpc.native.is_some() && config.rpc.web.is_some() && config.node.chain.is_some());
         assert!(
-            config.keys.password_file.is_some()
+            config.signer.is_some()
+                && config.storage.history_blocks.is_some()
+                && config.keys.password_file.is_some()
                 && config.consensus.busy_ms.is_some()
                 && config.consensus.idle_ms.is_some()
         );
@@ -455,9 +507,9 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_wrong_types_name_their_line() {
-        let unknown = parse("[rpc]\nplain = \"off\"\nplian = 1\n").unwrap_err();
+        let unknown = parse::<FileConfig>("[rpc]\nplain = \"off\"\nplian = 1\n").unwrap_err();
         assert!(unknown.contains("line 3") && unknown.contains("plian"), "{unknown}");
-        let wrong = parse("[storage]\nstates_kept = \"many\"\n").unwrap_err();
+        let wrong = parse::<FileConfig>("[storage]\nstates_kept = \"many\"\n").unwrap_err();
         assert!(wrong.contains("line 2"), "{wrong}");
     }
 

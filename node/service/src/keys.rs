@@ -160,7 +160,10 @@ pub fn generate(
 }
 
 /// A role by its name.
-fn parse_role(name: &str) -> Result<KeyRole, Failure> {
+///
+/// # Errors
+/// One line with the names that there are.
+pub fn parse_role(name: &str) -> Result<KeyRole, Failure> {
     serde_json::from_value(json!(name)).map_err(|_| {
         Failure::configuration(format!(
             "'{name}' is no role: account, consensus, network, reporter, playbook, agent or release"
@@ -182,7 +185,10 @@ pub fn public_json(role: KeyRole, public: &PublicKey, file: &Path) -> serde_json
 }
 
 /// Signs a proof of possession.
-fn prove(
+///
+/// # Errors
+/// One line.
+pub fn prove(
     file: &Path,
     genesis: &str,
     controller: &str,

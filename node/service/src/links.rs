@@ -7,14 +7,21 @@
 //!                                        consensus <---- transactions <---- snapshots <-+
 //! ```
 
-use crate::{config::Config, exit::Failure};
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use x0_crypto::SigningKey;
+use crate::{
+    exit::Failure,
+    parts::{Ground, Plan},
+};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use x0_executor::Executor;
 use x0_network::{
-    Carrier, CarrierStats, Channel, PeerKey, fork,
+    Carrier, Channel, PeerKey, fork,
     memory::MemoryCarrier,
-    p2p::{Admission, Direction, HostPort, P2pCarrier, P2pConfig, P2pLimits, P2pMetrics, PeerAddress},
+    p2p::{Admission, Direction, HostPort, P2pCarrier, P2pConfig, P2pLimits, P2pMetrics, PeerAddress, Tip},
 };
 use x0_runtime::Validators;
 
@@ -46,11 +53,32 @@ pub enum Links {
 /// Links over TCP.
 pub struct P2p {
     carrier: Arc<P2pCarrier>,
-    consensus: Arc<dyn Carrier>,
-    /// For the gossip of transactions.
-    pub transactions: Arc<dyn Carrier>,
-    /// For the state's snapshots.
-    pub snapshots: Arc<dyn Carrier>,
+    branches: OnceLock<Vec<Arc<dyn Carrier>>>,
+}
+
+impl P2p {
+    /// A branch of the carrier, which is shared at the first call. Without branches, because somebody has the
+    /// whole carrier, it is that one: whoever asks it for events is told that they are taken.
+    fn branch(&self, number: usize) -> Arc<dyn Carrier> {
+        let whole = || Arc::clone(&self.carrier) as Arc<dyn Carrier>;
+        let branches = self.branches.get_or_init(|| {
+            fork(whole(), &[CONSENSUS, TRANSACTIONS, SNAPSHOTS]).unwrap_or_else(|cause| {
+                tracing::error!(target: "x0::node", %cause, "the carrier could not be shared");
+                Vec::new()
+            })
+        });
+        branches.get(number).cloned().unwrap_or_else(whole)
+    }
+
+    /// What the gossip of transactions sends and receives over.
+    pub fn transactions(&self) -> Arc<dyn Carrier> {
+        self.branch(1)
+    }
+
+    /// What snapshots are served over.
+    pub fn snapshots(&self) -> Arc<dyn Carrier> {
+        self.branch(2)
+    }
 }
 
 /// What the node knows of a peer.
@@ -69,24 +97,32 @@ pub struct Peer {
 }
 
 impl Links {
-    /// Links the node as the settings say. Must run within a tokio runtime.
+    /// Links a node whose chain is open: peers hear its height, and the chain says who is admitted. Must run
+    /// within a tokio runtime.
     ///
     /// # Errors
     /// One line that names the setting.
-    pub async fn start(
-        config: &Config,
-        boot_peers: &[String],
-        network: &SigningKey,
-        executor: &Executor,
-        base: &Path,
-    ) -> Result<Self, Failure> {
-        let section = &config.file.network;
-        if section.is_solo() {
-            return Ok(Self::Solo(Arc::new(MemoryCarrier::solo(PeerKey::of(network.public())))));
+    pub async fn of_ground(plan: &Plan, ground: &Ground) -> Result<Self, Failure> {
+        let tips = ground.executor.subscribe_heads();
+        let links = Self::start(plan, Arc::new(move || u64::from(tips.borrow().number))).await?;
+        if let Self::P2p(p2p) = &links {
+            tokio::spawn(admit(p2p.carrier.admission(), plan.fixed_peers(), ground.executor.clone()));
         }
-        let own = PeerKey::of(network.public());
+        Ok(links)
+    }
+
+    /// Links a node as the settings say. Until the chain is read, the validators of its first block are admitted.
+    ///
+    /// # Errors
+    /// One line that names the setting.
+    pub async fn start(plan: &Plan, tip: Tip) -> Result<Self, Failure> {
+        let section = &plan.config.file.network;
+        let own = PeerKey::of(plan.keys.network.public());
+        if section.is_solo() {
+            return Ok(Self::Solo(Arc::new(MemoryCarrier::solo(own))));
+        }
         let named = parse_all::<PeerAddress>("network.peers", &section.peers)?;
-        let boot = parse_all::<PeerAddress>("boot_peers of the chain specification", boot_peers)?;
+        let boot = parse_all::<PeerAddress>("boot_peers of the chain specification", &plan.spec.boot_peers)?;
         let mut peers: Vec<PeerAddress> = named.into_iter().chain(boot).filter(|peer| peer.key != own).collect();
         peers.sort();
         peers.dedup();
@@ -94,27 +130,26 @@ impl Links {
             listen: section.listen.clone(),
             advertise: parse_all::<HostPort>("network.advertise", &section.advertise)?,
             peers,
-            store: Some(base.join(STORE)),
+            store: Some(plan.base.join(STORE)),
             software: concat!("x0-node/", env!("CARGO_PKG_VERSION")).to_owned(),
             limits: P2pLimits::default(),
         };
-        let tips = executor.subscribe_heads();
-        let carrier = P2pCarrier::start(
-            settings,
-            network.clone(),
-            executor.genesis_hash().0,
-            Arc::new(move || u64::from(tips.borrow().number)),
-        )
-        .await
-        .map_err(|cause| Failure::configuration(format!("network: {cause}")))?;
-        let carrier = Arc::new(carrier);
-        let fixed: BTreeSet<PeerKey> = section.admitted.iter().map(|key| PeerKey(key.0)).collect();
-        tokio::spawn(admit(carrier.admission(), fixed, executor.clone()));
-        let branches = fork(Arc::clone(&carrier) as Arc<dyn Carrier>, &[CONSENSUS, TRANSACTIONS, SNAPSHOTS])
+        let carrier = P2pCarrier::start(settings, plan.keys.network.clone(), plan.genesis_hash.0, tip)
+            .await
             .map_err(|cause| Failure::configuration(format!("network: {cause}")))?;
-        let [consensus, transactions, snapshots] = <[_; 3]>::try_from(branches)
-            .map_err(|_| Failure::configuration("network: the carrier could not be shared"))?;
-        Ok(Self::P2p(Arc::new(P2p { carrier, consensus, transactions, snapshots })))
+        let mut first = plan.fixed_peers();
+        first.extend(plan.spec.validators.iter().map(|validator| PeerKey(validator.keys.network.fingerprint().0)));
+        carrier.admission().set(first);
+        Ok(Self::P2p(Arc::new(P2p { carrier: Arc::new(carrier), branches: OnceLock::new() })))
+    }
+
+    /// The whole carrier, for a part that needs it alone.
+    #[must_use]
+    pub fn whole(&self) -> Arc<dyn Carrier> {
+        match self {
+            Self::Solo(carrier) => Arc::clone(carrier) as Arc<dyn Carrier>,
+            Self::P2p(p2p) => Arc::clone(&p2p.carrier) as Arc<dyn Carrier>,
+        }
     }
 
     /// Whether the node is alone on purpose.
@@ -128,7 +163,7 @@ impl Links {
     pub fn consensus(&self) -> Arc<dyn Carrier> {
         match self {
             Self::Solo(carrier) => Arc::clone(carrier) as Arc<dyn Carrier>,
-            Self::P2p(p2p) => Arc::clone(&p2p.consensus),
+            Self::P2p(p2p) => p2p.branch(0),
         }
     }
 
@@ -170,15 +205,6 @@ impl Links {
         match self {
             Self::Solo(_) => Vec::new(),
             Self::P2p(p2p) => p2p.carrier.listening(),
-        }
-    }
-
-    /// What was sent and received.
-    #[must_use]
-    pub fn stats(&self) -> CarrierStats {
-        match self {
-            Self::Solo(carrier) => carrier.stats(),
-            Self::P2p(p2p) => p2p.carrier.stats(),
         }
     }
 

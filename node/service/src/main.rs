@@ -31,6 +31,7 @@
 )]
 
 mod backup;
+mod catchup;
 mod cli;
 mod config;
 mod doctor;
@@ -41,12 +42,14 @@ mod keys;
 mod links;
 mod listeners;
 mod logging;
+mod membership;
 mod notify;
 mod observe;
 mod parts;
 mod password;
 mod run;
 mod setup;
+mod signer;
 mod signing;
 mod site;
 
@@ -88,6 +91,9 @@ fn main() -> ExitCode {
         Some(Command::Guard(command)) => guard::run(&command).and_then(|answer| print_json(&answer)),
         Some(Command::Backup(args)) => leave(report(backup::backup(&args).and_then(|answer| print_json(&answer)))),
         Some(Command::Restore(args)) => leave(report(backup::restore(&args).and_then(|answer| print_json(&answer)))),
+        Some(Command::Join(args)) => membership::join(&args).and_then(|answer| print_json(&answer)),
+        Some(Command::RotateKey(args)) => membership::rotate(&args).and_then(|answer| print_json(&answer)),
+        Some(Command::Signer(args)) => leave(report(signer::run(args))),
         Some(Command::Run(args)) => leave(report(run::run(&args))),
         None => leave(report(run::run(&cli.run))),
     };

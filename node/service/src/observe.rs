@@ -7,7 +7,7 @@
 
 mod metrics;
 
-use crate::links::Links;
+use crate::{links::Links, parts::Neighbourly};
 use parking_lot::Mutex;
 use std::{
     path::PathBuf,
@@ -18,11 +18,17 @@ use x0_consensus::{EngineHandle, EngineStatus};
 use x0_executor::Executor;
 use x0_limits as limits;
 use x0_mempool::Mempool;
+use x0_runtime::{
+    Runtime,
+    network::{Scheduled, Upgrade},
+    version::SUPPORTED_SPECS,
+};
+use x0_sign_guard::ConsensusKey;
 use x0_storage::Database;
 use x0_telemetry::{Report, Status, process};
 
 /// The engine while it runs; the node takes it out to stop it.
-pub type EngineSlot = Arc<Mutex<Option<EngineHandle>>>;
+pub type EngineSlot = Arc<Mutex<Option<Arc<EngineHandle>>>>;
 
 /// When the height grew last.
 #[derive(Debug)]
@@ -67,8 +73,12 @@ pub struct Observer {
     pub mempool: Mempool,
     /// The engine.
     pub engine: EngineSlot,
+    /// The consensus key.
+    pub key: Arc<dyn ConsensusKey>,
     /// The links.
     pub links: Links,
+    /// What serves the other nodes.
+    pub neighbourly: Arc<Neighbourly>,
     /// When the height grew last.
     pub progress: Arc<Progress>,
     /// Longest wait of a healthy node for a block.
@@ -77,7 +87,13 @@ pub struct Observer {
 
 impl Observer {
     fn engine_status(&self) -> Option<EngineStatus> {
-        self.engine.lock().as_ref().map(EngineHandle::status)
+        self.engine.lock().as_ref().map(|engine| engine.status())
+    }
+
+    /// The rules that take over next, if any are announced. Heads move on: when this one's state is gone, so is the
+    /// question.
+    fn upgrade(&self) -> Option<Upgrade> {
+        self.executor.with_state(self.executor.head().hash, Scheduled::<Runtime>::get).ok().flatten()
     }
 
     /// Why the disk stands in the way of signing on, if it does.
@@ -136,6 +152,16 @@ impl Status for Observer {
             report.against(format!("the node is {behind} blocks behind its best peer"));
         }
         self.disk(&mut report);
+        if let Some(upgrade) = self.upgrade() {
+            report.detail("upgradeHeight", upgrade.height);
+            report.detail("upgradeVersion", upgrade.spec_version);
+            if !SUPPORTED_SPECS.contains(&upgrade.spec_version) {
+                report.against(format!(
+                    "version {} of the rules takes over at height {}, and this program does not know it",
+                    upgrade.spec_version, upgrade.height
+                ));
+            }
+        }
         report
     }
 }

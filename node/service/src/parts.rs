@@ -1,33 +1,48 @@
 //! The node's parts: how each starts from the settings, fails by name, and stops.
 
 use crate::{
+    catchup::{self, blocking},
     config::Config,
     exit::{Exit, Failure},
     failures::{consensus_failure, engine_failure, executor_failure, fatal_handler, storage_failure},
     keys::NodeKeys,
-    links::Links,
+    links::{Links, P2p},
     listeners::listeners,
     observe::{EngineSlot, Observer, Progress},
     signing::{self, Follower},
 };
 use parking_lot::Mutex;
 use serde_json::json;
-use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::task::JoinHandle;
 use x0_chain_spec::{ChainSpec, ChainType};
-use x0_consensus::{EngineConfig, EngineHandle, Pacing};
+use x0_consensus::{EngineConfig, Pacing};
 use x0_crypto::SigningKey;
 use x0_executor::{Executor, Options};
+use x0_gossip::Gossip;
 use x0_mempool::Mempool;
-use x0_offchain::{EndpointPolicy, NodeChain, ProbeConfig, ProbeHandle, ProbeWorker, SystemClock};
+use x0_network::PeerKey;
+use x0_offchain::{EndpointPolicy, NodeChain, ProbeConfig, ProbeHandle, ProbeWorker, SystemClock, accuse};
 use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, RpcServer, Transport};
-use x0_storage::{Database, OpenOptions};
+use x0_sign_guard::ConsensusKey;
+use x0_storage::{Database, History, OpenOptions};
+use x0_sync::{Shelf, SnapshotMaker, SnapshotServer};
 use x0_telemetry::{Samples, Source as _, Telemetry};
+use x0_types::Hash;
 
 /// The running parts, in the order in which they were started.
 pub struct Parts {
     database: Database,
     links: Links,
+    neighbourly: Arc<Neighbourly>,
     engine: EngineSlot,
+    accuser: Option<JoinHandle<()>>,
     probes: Option<ProbeHandle>,
     rpc: Option<RpcServer>,
     telemetry: Option<x0_telemetry::Server>,
@@ -36,11 +51,70 @@ pub struct Parts {
 /// How often the measuring worker is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What a node is to be.
+pub struct Plan {
+    /// The settings.
+    pub config: Config,
+    /// The chain.
+    pub spec: ChainSpec,
+    /// The runtime's genesis configuration.
+    pub genesis: serde_json::Value,
+    /// The hash of the first block.
+    pub genesis_hash: Hash,
+    /// The data directory.
+    pub base: PathBuf,
+    /// The keys.
+    pub keys: NodeKeys,
+}
+
+impl Plan {
+    /// The directory of the chain.
+    pub fn chain_directory(&self) -> PathBuf {
+        self.base.join("chain")
+    }
+
+    /// How the database is opened.
+    pub fn open_options(&self) -> OpenOptions {
+        let storage = &self.config.file.storage;
+        OpenOptions {
+            states_kept: storage.states_kept,
+            history: storage.history_blocks.map_or(History::Archive, History::Blocks),
+            fatal: fatal_handler(),
+            ..OpenOptions::default()
+        }
+    }
+
+    /// Peers that the settings admit whatever the chain says.
+    pub fn fixed_peers(&self) -> BTreeSet<PeerKey> {
+        self.config.file.network.admitted.iter().map(|key| PeerKey(key.0)).collect()
+    }
+
+    /// Time without a block after which something is wrong.
+    fn patience(&self) -> Duration {
+        let idle_ms = self.config.file.consensus.idle_ms.unwrap_or(self.spec.consensus.idle_ms);
+        Duration::from_millis(idle_ms.saturating_add(self.config.file.metrics.stall_ms))
+    }
+}
+
 /// The parts that hold state: opened on a blocking thread.
-struct Ground {
-    database: Database,
-    executor: Executor,
-    mempool: Mempool,
+pub struct Ground {
+    /// The blocks.
+    pub database: Database,
+    /// What executes them.
+    pub executor: Executor,
+    /// The waiting transactions.
+    pub mempool: Mempool,
+}
+
+/// Parts that serve the other nodes.
+#[derive(Default)]
+pub struct Neighbourly {
+    /// Spreads transactions.
+    pub gossip: Option<Gossip>,
+    /// Makes snapshots.
+    pub maker: Option<SnapshotMaker>,
+    /// Serves them.
+    pub server: Option<SnapshotServer>,
 }
 
 impl Parts {
@@ -48,66 +122,97 @@ impl Parts {
     ///
     /// # Errors
     /// Which part does not start, and why. What was started is stopped.
-    pub async fn start(
-        config: &Config,
-        spec: &ChainSpec,
-        genesis: serde_json::Value,
-        base: &Path,
-        keys: NodeKeys,
-        log: LogControl,
-    ) -> Result<Self, Failure> {
-        let (path, states_kept, trie_cache_bytes) =
-            (base.join("chain"), config.file.storage.states_kept, config.file.storage.trie_cache_bytes);
-        let ground = tokio::task::spawn_blocking(move || Ground::open(&path, &genesis, states_kept, trie_cache_bytes))
-            .await
-            .map_err(|cause| Failure::new(Exit::Restartable, format!("opening the database ended early: {cause}")))??;
-        let Ground { database, executor, mempool } = &ground;
-        let listeners = listeners(config, &keys.network, executor.genesis_hash())?;
-        let links = Links::start(config, &spec.boot_peers, &keys.network, executor, base).await?;
-        let engine = start_engine(config, spec, base, &keys, &ground, &links).await?;
+    pub async fn start(plan: &Plan, log: LogControl) -> Result<Self, Failure> {
+        catchup::restore(plan).await?;
+        let ground = {
+            let (path, options, genesis) = (plan.chain_directory(), plan.open_options(), plan.genesis.clone());
+            let trie_cache_bytes = plan.config.file.storage.trie_cache_bytes;
+            blocking(move || Ground::open(&path, options, &genesis, trie_cache_bytes)).await?
+        };
+        let listeners = listeners(&plan.config, &plan.keys.network, plan.genesis_hash)?;
+        let key = open_key(plan).await?;
+        if let Some(last) = key.last() {
+            // The last height of the record may be undecided: its votes can be repeated when the chain ends right below.
+            let passed = if u64::from(ground.executor.head().number).saturating_add(1) == last.height {
+                last.height.saturating_sub(1)
+            } else {
+                last.height
+            };
+            catchup::follow(plan, &ground, passed).await?;
+        }
+        let links = Links::of_ground(plan, &ground).await?;
+        let engine = x0_consensus::start(
+            engine_config(&plan.config, &plan.spec, &plan.base),
+            Arc::clone(&key),
+            ground.executor.clone(),
+            ground.mempool.clone(),
+            ground.database.clone(),
+            links.consensus(),
+        )
+        .await
+        .map_err(|cause| consensus_failure(&cause))?;
         let mut parts = Self {
-            database: database.clone(),
-            engine: Arc::new(Mutex::new(Some(engine))),
-            probes: probes(config, spec, &keys, executor, mempool),
+            database: ground.database.clone(),
+            engine: Arc::new(Mutex::new(Some(Arc::new(engine)))),
+            accuser: None,
+            probes: probes(&plan.config, &plan.spec, &plan.keys, &ground.executor, &ground.mempool),
             links,
+            neighbourly: Arc::default(),
             rpc: None,
             telemetry: None,
         };
-        let info = node_info(spec, &keys);
-        let node = Arc::new(Node::new(executor.clone(), database.clone(), mempool.clone(), info, Some(log)));
-        if let Err(failure) = parts.serve(config, spec, base, &ground, &node, &listeners).await {
+        parts.accuser = parts.accuse(plan, &ground);
+        let info = node_info(&plan.spec, &plan.keys);
+        let (executor, mempool) = (ground.executor.clone(), ground.mempool.clone());
+        let node = Arc::new(Node::new(executor, ground.database.clone(), mempool, info, Some(log)));
+        if let Err(failure) = parts.serve(plan, &ground, key, &node, &listeners).await {
             if let Err(second) = parts.stop().await {
                 tracing::error!(target: "x0::node", reason = second.reason, "and the parts did not stop in good order");
             }
             return Err(failure);
         }
-        parts.announce(&listeners, executor, &keys.network);
+        parts.announce(&listeners, &ground.executor, &plan.keys.network);
         Ok(parts)
+    }
+
+    /// Starts to report contradictions of validators, on a node that has a reporter key.
+    fn accuse(&self, plan: &Plan, ground: &Ground) -> Option<JoinHandle<()>> {
+        let reporter = plan.keys.reporter.clone()?;
+        let engine = self.engine.lock().clone()?;
+        let chain = NodeChain::new(ground.executor.clone(), ground.mempool.clone(), reporter);
+        let proofs = engine.evidence();
+        Some(tokio::spawn(accuse(chain, proofs, move |evidence| {
+            let engine = Arc::clone(&engine);
+            async move { engine.acknowledge(evidence).await }
+        })))
     }
 
     /// Starts what others ask the node over.
     async fn serve(
         &mut self,
-        config: &Config,
-        spec: &ChainSpec,
-        base: &Path,
+        plan: &Plan,
         ground: &Ground,
+        key: Arc<dyn ConsensusKey>,
         node: &Arc<Node>,
         listeners: &[ListenerConfig],
     ) -> Result<(), Failure> {
+        if let Some(p2p) = self.links.p2p() {
+            self.neighbourly = Arc::new(neighbourly(plan, ground, p2p).await?);
+        }
         self.rpc = Some(RpcServer::start(node, listeners).await.map_err(Failure::configuration)?);
-        let Some(address) = config.metrics else { return Ok(()) };
-        let idle_ms = config.file.consensus.idle_ms.unwrap_or(spec.consensus.idle_ms);
+        let Some(address) = plan.config.metrics else { return Ok(()) };
         let observer = Arc::new(Observer {
-            chain: spec.id.clone(),
-            base: base.to_owned(),
+            chain: plan.spec.id.clone(),
+            base: plan.base.clone(),
             database: ground.database.clone(),
             executor: ground.executor.clone(),
             mempool: ground.mempool.clone(),
             engine: Arc::clone(&self.engine),
+            key,
             links: self.links.clone(),
+            neighbourly: Arc::clone(&self.neighbourly),
             progress: Progress::follow(&ground.executor),
-            patience: Duration::from_millis(idle_ms.saturating_add(config.file.metrics.stall_ms)),
+            patience: plan.patience(),
         });
         let status = Arc::clone(&observer);
         let telemetry = Telemetry::new(status).with(move |samples: &mut Samples| observer.collect(samples));
@@ -117,7 +222,7 @@ impl Parts {
 
     /// Waits until a part fails.
     pub async fn failed(&mut self) -> Failure {
-        let engine = self.engine.lock().as_ref().map(EngineHandle::failed);
+        let engine = self.engine.lock().as_ref().map(|engine| engine.failed());
         let engine = async move {
             match engine {
                 Some(failed) => failed.await,
@@ -151,11 +256,27 @@ impl Parts {
         if let Some(probes) = self.probes {
             probes.stop().await;
         }
+        if let Some(accuser) = self.accuser {
+            accuser.abort();
+            // Ended by us, or by itself: either way it holds the engine no more.
+            let _ = accuser.await;
+        }
         let engine = self.engine.lock().take();
-        if let Some(engine) = engine {
-            engine.stop().await;
+        match engine.map(Arc::try_unwrap) {
+            Some(Ok(engine)) => engine.stop().await,
+            Some(Err(_)) => {
+                tracing::error!(target: "x0::node", "a part still holds the engine: it is left to end by itself")
+            }
+            None => {}
         }
         self.links.stop().await;
+        // The thread that makes snapshots ends with its work at hand.
+        let neighbourly = self.neighbourly;
+        blocking(move || {
+            drop(neighbourly);
+            Ok(())
+        })
+        .await?;
         let database = self.database;
         tokio::task::spawn_blocking(move || database.flush())
             .await
@@ -167,7 +288,7 @@ impl Parts {
     pub fn summarizer(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
         let (engine, links) = (Arc::clone(&self.engine), self.links.clone());
         move || {
-            let status = engine.lock().as_ref().map(EngineHandle::status)?;
+            let status = engine.lock().as_ref().map(|engine| engine.status())?;
             Some(format!("height {}, round {}, {} peers", status.tip.height, status.round, links.peers().len()))
         }
     }
@@ -204,47 +325,40 @@ impl Parts {
     }
 }
 
-/// Starts consensus. Without a consensus key the node follows with a key that is in no set.
-async fn start_engine(
-    config: &Config,
-    spec: &ChainSpec,
-    base: &Path,
-    keys: &NodeKeys,
-    ground: &Ground,
-    links: &Links,
-) -> Result<EngineHandle, Failure> {
-    let opened = {
-        let (config, base, keys) = (config.clone(), base.to_owned(), keys.clone());
-        let genesis = ground.executor.genesis_hash().0;
-        tokio::task::spawn_blocking(move || signing::open(&config, &base, genesis, &keys)).await.map_err(
-            |cause| Failure::new(Exit::Restartable, format!("opening the consensus key ended early: {cause}")),
-        )??
-    };
-    let key = match opened {
-        Some(key) => key,
-        None if links.is_solo() => {
-            let file = config.file.keys.consensus(base);
-            return Err(Failure::configuration(format!(
-                "there is no consensus key in {}, and no network to follow either: make a key with `x0-node key generate`, \
-                 or set network.peers",
-                file.display()
-            )));
-        }
-        None => {
-            tracing::info!(target: "x0::node", "there is no consensus key: this node follows the chain");
-            Arc::new(Follower::new()?)
-        }
-    };
-    x0_consensus::start(
-        engine_config(config, spec, base),
-        key,
-        ground.executor.clone(),
-        ground.mempool.clone(),
-        ground.database.clone(),
-        links.consensus(),
-    )
-    .await
-    .map_err(|cause| consensus_failure(&cause))
+/// Opens the consensus key. Without one the node follows with a key that is in no set.
+async fn open_key(plan: &Plan) -> Result<Arc<dyn ConsensusKey>, Failure> {
+    let (config, base, keys) = (plan.config.clone(), plan.base.clone(), plan.keys.clone());
+    let genesis = plan.genesis_hash.0;
+    if let Some(key) = blocking(move || signing::open(&config, &base, genesis, &keys)).await? {
+        return Ok(key);
+    }
+    if plan.config.file.network.is_solo() {
+        let file = plan.config.file.keys.consensus(&plan.base);
+        return Err(Failure::configuration(format!(
+            "there is no consensus key in {}, and no network to follow either: make a key with `x0-node key generate`, \
+             or set network.peers",
+            file.display()
+        )));
+    }
+    tracing::info!(target: "x0::node", "there is no consensus key: this node follows the chain");
+    Follower::key()
+}
+
+/// Starts what serves the other nodes.
+async fn neighbourly(plan: &Plan, ground: &Ground, p2p: &P2p) -> Result<Neighbourly, Failure> {
+    let taken = || Failure::new(Exit::Restartable, "the links' transactions are taken");
+    let gossip = x0_gossip::start(p2p.transactions(), ground.mempool.clone()).ok_or_else(taken)?;
+    let failed = |cause: x0_sync::SyncError| Failure::new(Exit::Restartable, format!("snapshots: {cause}"));
+    let (directory, executor) = (plan.base.join("snapshots"), ground.executor.clone());
+    let interval = plan.config.file.sync.snapshot_interval;
+    let (shelf, maker) = blocking(move || {
+        let shelf = Shelf::open(&directory).map_err(failed)?;
+        let maker = SnapshotMaker::start(&executor, &shelf, interval).map_err(failed)?;
+        Ok((shelf, maker))
+    })
+    .await?;
+    let server = SnapshotServer::start(p2p.snapshots(), shelf, ground.database.clone()).map_err(failed)?;
+    Ok(Neighbourly { gossip: Some(gossip), maker: Some(maker), server: Some(server) })
 }
 
 /// Starts measuring, on a node that has a reporter key.
@@ -282,11 +396,10 @@ async fn ended(probes: Option<&ProbeHandle>) {
 impl Ground {
     fn open(
         path: &Path,
+        options: OpenOptions,
         genesis: &serde_json::Value,
-        states_kept: u32,
         trie_cache_bytes: usize,
     ) -> Result<Self, Failure> {
-        let options = OpenOptions { states_kept, fatal: fatal_handler(), ..OpenOptions::default() };
         let database = Database::open(path, options).map_err(|cause| storage_failure(&cause))?;
         let executor = Executor::new(database.clone(), genesis, Options { trie_cache_bytes, ..Options::default() })
             .map_err(|cause| executor_failure(&cause))?;
@@ -297,7 +410,7 @@ impl Ground {
 }
 
 /// The engine's settings: production's, with the pace of the chain and of the configuration.
-fn engine_config(config: &Config, spec: &ChainSpec, base: &Path) -> EngineConfig {
+pub fn engine_config(config: &Config, spec: &ChainSpec, base: &Path) -> EngineConfig {
     let moniker = config.file.node.name.clone().unwrap_or_else(|| spec.id.clone());
     let mut settings = EngineConfig::new(base.join("consensus"), moniker);
     let pace = &config.file.consensus;

@@ -7,7 +7,7 @@ use crate::{
     keys::NodeKeys,
     logging,
     notify::Notifier,
-    parts::Parts,
+    parts::{Parts, Plan},
 };
 use std::{
     path::{Path, PathBuf},
@@ -41,7 +41,9 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         .max_blocking_threads(limits::NODE_BLOCKING_THREADS_MAX)
         .build()
         .map_err(|cause| Failure::new(Exit::Restartable, format!("cannot start threads: {cause}")))?;
-    let ended = runtime.block_on(supervise(&config, &spec, genesis, base.path(), keys, log));
+    let genesis_hash = spec.genesis_hash().map_err(|cause| spec_failure(&config, &cause))?;
+    let plan = Plan { config, spec, genesis, genesis_hash, base: base.path().to_owned(), keys };
+    let ended = runtime.block_on(supervise(&plan, log));
     // Blocking work that is still running cannot be cancelled; it is not waited for without end.
     runtime.shutdown_timeout(Duration::from_millis(limits::NODE_STOP_TIMEOUT_MS));
     drop(base);
@@ -118,17 +120,15 @@ async fn feed(notifier: &Notifier, summary: impl Fn() -> Option<String> + Send +
 }
 
 /// Starts the parts, waits for the end, stops the parts.
-async fn supervise(
-    config: &Config,
-    spec: &ChainSpec,
-    genesis: serde_json::Value,
-    base: &Path,
-    keys: NodeKeys,
-    log: LogControl,
-) -> Result<(), Failure> {
+async fn supervise(plan: &Plan, log: LogControl) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|cause| Failure::new(Exit::Restartable, cause))?;
-    let mut parts = Parts::start(config, spec, genesis, base, keys, log).await?;
+    // Catching up can take long, and everything that it does can be left at any point.
+    let mut parts = tokio::select! {
+        parts = Parts::start(plan, log) => parts?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let notifier = Notifier::from_environment();
     notifier.send("READY=1");
     let ended = {

@@ -137,8 +137,11 @@ pub fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
-/// Refuses a directory in which something of this name stands.
-fn refuse_present(path: &Path, why: &str) -> Result<(), Failure> {
+/// Refuses to go on when something of this name exists.
+///
+/// # Errors
+/// One line that names it.
+pub fn refuse_present(path: &Path, why: &str) -> Result<(), Failure> {
     if keys::is_there(path)? {
         return Err(Failure::configuration(format!("{} exists already: {why}", path.display())));
     }

@@ -18,8 +18,9 @@ impl Follower {
     ///
     /// # Errors
     /// When the system has no random bytes.
-    pub fn new() -> Result<Self, Failure> {
-        Ok(Self { public: SigningKey::generate().map_err(Failure::configuration)?.public().clone() })
+    pub fn key() -> Result<Arc<dyn ConsensusKey>, Failure> {
+        let public = SigningKey::generate().map_err(Failure::configuration)?.public().clone();
+        Ok(Arc::new(Self { public }))
     }
 
     fn refusal() -> GuardError {
@@ -71,7 +72,10 @@ pub fn open(
 }
 
 /// A public key from a file that `x0-node key inspect` printed.
-fn public_key(setting: &str, path: &Path) -> Result<PublicKey, Failure> {
+///
+/// # Errors
+/// One line that names the setting and the file.
+pub fn public_key(setting: &str, path: &Path) -> Result<PublicKey, Failure> {
     let named =
         |cause: &dyn core::fmt::Display| Failure::configuration(format!("{setting}: {}: {cause}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|cause| named(&cause))?;

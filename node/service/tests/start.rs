@@ -29,11 +29,14 @@ fn the_default_configuration_is_the_documented_one() {
 
 #[test]
 fn usage_errors_have_their_own_code() {
-    for args in [&["--nonsense"][..], &["--rpc-port", "70000"], &["key", "generate"]] {
+    let boss = ["key", "generate", "--role", "boss", "--out", "/nonexistent/key.json"];
+    for args in [&["--nonsense"][..], &["--rpc-port", "70000"], &["key", "generate"], &boss] {
         assert_eq!(run(args).status.code(), Some(2), "{args:?}");
     }
     assert_eq!(run(&["chain-spec", "--preset", "moon"]).status.code(), Some(2));
     assert_eq!(run(&["--version"]).status.code(), Some(0));
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    assert!(help.starts_with("Validator and full node"), "{help}");
 }
 
 /// Well-known keys serve development chains only, whatever file is named beside `--dev`.
@@ -222,6 +225,8 @@ async fn a_validator_with_keystores_runs_its_own_chain() {
         "--rpc-port",
         "0",
         "--rpc-native-address",
+        "127.0.0.1:0",
+        "--metrics-address",
         "127.0.0.1:0",
         "--password-file",
         &password,

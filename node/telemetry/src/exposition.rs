@@ -107,10 +107,13 @@ impl<F: Fn(&mut Samples) + Send + Sync + 'static> Source for F {
     }
 }
 
+/// A metric and its values by their labels.
+type Family = (Metric, Vec<(String, Value)>);
+
 /// The values of one answer, by metric.
 #[derive(Debug, Default)]
 pub struct Samples {
-    families: BTreeMap<&'static str, (Metric, Vec<(String, Value)>)>,
+    families: BTreeMap<&'static str, Family>,
 }
 
 impl Samples {

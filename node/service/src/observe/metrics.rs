@@ -2,13 +2,15 @@
 
 use super::Observer;
 use x0_network::Channel;
+use x0_runtime::version::SUPPORTED_SPECS;
 use x0_telemetry::{Metric, Samples, Source, Status as _, process};
 
 macro_rules! metrics {
     ($($constant:ident = $kind:ident $name:literal, $help:literal;)*) => {
         $(const $constant: Metric = Metric::$kind($name, $help);)*
         /// Every metric of the node itself; the engine's own and those of the process come on top.
-        pub const ALL: &[Metric] = &[$($constant),*];
+        #[cfg(test)]
+        const ALL: &[Metric] = &[$($constant),*];
     };
 }
 
@@ -20,10 +22,28 @@ metrics! {
     HEIGHT_AGE = gauge "x0_chain_height_age_seconds", "How long this has been the height";
     HEAD_TIME = gauge "x0_chain_head_timestamp_seconds", "Timestamp of the last final block, since 1970";
     CLOCK = gauge "x0_clock_seconds", "The node's clock, since 1970";
+    UPGRADE_HEIGHT = gauge "x0_upgrade_height_blocks", "Height at which other rules take over; absent when none are announced";
+    UPGRADE_KNOWN = gauge "x0_upgrade_known", "0 when rules are announced that this program does not know";
     WORK_HEIGHT = gauge "x0_consensus_height_blocks", "Height that consensus works on";
     ROUND = gauge "x0_consensus_round", "Round of that height; 0 when all goes well";
     VALIDATOR = gauge "x0_consensus_validator", "1 when this node's key is in the validator set";
-    REFUSED_FRAMES = counter "x0_consensus_refused_frames_total", "Frames of peers that consensus refused";
+    BENCHED = gauge "x0_consensus_benched_validators", "Validators that propose last because they were absent lately";
+    DECIDED = counter "x0_consensus_decided_blocks_total", "Heights decided since the start";
+    ROUNDS = counter "x0_consensus_rounds_total", "Heights by the number of rounds that they took at most";
+    MISSED = counter "x0_consensus_missed_proposals_total", "Turns to propose that ended without a decision";
+    STUCK = counter "x0_consensus_stuck_tips_total", "Times that synchronisation started over because the height stood still";
+    REFUSED_FRAMES = counter "x0_consensus_refused_frames_total", "Frames of peers that were offences, or of no use";
+    SYNC = counter "x0_sync_block_requests_total", "Requests for decided blocks, asked and answered";
+    EVIDENCE = counter "x0_evidence_found_total", "Contradictions of validators that were proven";
+    EVIDENCE_WAITING = gauge "x0_evidence_waiting", "Proofs that are not on chain yet";
+    VALIDATORS = counter "x0_validator_heights_total", "Heights of each validator by what it did, since the start";
+    SIGNATURES = counter "x0_guard_requests_total", "Requests for signatures by what the sign guard did";
+    SIGNED_HEIGHT = gauge "x0_guard_signed_height_blocks", "Height of the last signature that the guard remembers";
+    GOSSIP = counter "x0_gossip_transactions_total", "Transactions, hashes and questions of the gossip by what happened";
+    SNAPSHOTS = counter "x0_sync_snapshots_total", "Snapshots that this node made, or failed to make";
+    SNAPSHOT_HEIGHT = gauge "x0_sync_snapshot_height_blocks", "Height of the newest snapshot that this node offers";
+    SNAPSHOT_REQUESTS = counter "x0_sync_snapshot_requests_total", "Requests for snapshots by what happened";
+    SNAPSHOT_BYTES = counter "x0_sync_snapshot_bytes_total", "Bytes of snapshots that were sent";
     POOL = gauge "x0_mempool_transactions", "Transactions that wait";
     POOL_READY = gauge "x0_mempool_ready_transactions", "Transactions that can go into the next block";
     POOL_BYTES = gauge "x0_mempool_bytes", "Bytes of waiting transactions";
@@ -56,6 +76,8 @@ impl Source for Observer {
         self.chain(samples);
         self.pool(samples);
         self.network(samples);
+        self.guard(samples);
+        self.neighbours(samples);
         samples.put(&STORAGE, directory_bytes(self.database.path()));
         process::collect(&self.base, samples);
     }
@@ -69,11 +91,89 @@ impl Observer {
         let time = std::time::Duration::from_millis(self.executor.head().timestamp_ms);
         samples.put(&HEAD_TIME, time.as_secs_f64());
         samples.put(&OLDEST_STATE, self.database.oldest_state());
-        if let Some(engine) = self.engine_status() {
+        let upgrade = self.upgrade();
+        if let Some(upgrade) = &upgrade {
+            samples.put(&UPGRADE_HEIGHT, upgrade.height);
+        }
+        samples.put(&UPGRADE_KNOWN, upgrade.is_none_or(|upgrade| SUPPORTED_SPECS.contains(&upgrade.spec_version)));
+        let engine = self.engine.lock().as_ref().map(|engine| engine.stats());
+        if let Some(engine) = engine {
             samples.put(&WORK_HEIGHT, engine.height);
             samples.put(&ROUND, engine.round);
             samples.put(&VALIDATOR, engine.validator);
-            samples.put(&REFUSED_FRAMES, engine.refused_frames);
+            samples.put(&BENCHED, engine.benched);
+            samples.put(&DECIDED, engine.decided);
+            samples.put(&MISSED, engine.missed_proposals);
+            samples.put(&STUCK, engine.stuck_tips);
+            samples.put_labelled(&REFUSED_FRAMES, &[("reason", "refused")], engine.refused_frames);
+            samples.put_labelled(&REFUSED_FRAMES, &[("reason", "useless")], engine.useless_frames);
+            samples.put_labelled(&SYNC, &[("event", "asked")], engine.sync_requests);
+            samples.put_labelled(&SYNC, &[("event", "answered")], engine.sync_answers);
+            samples.put(&EVIDENCE, engine.evidence_found);
+            samples.put(&EVIDENCE_WAITING, engine.evidence_waiting);
+            for (name, rounds) in ROUNDS_NAMES.iter().zip(engine.rounds) {
+                samples.put_labelled(&ROUNDS, &[("rounds", name)], rounds);
+            }
+            for validator in &engine.validators {
+                let name = hex::encode(validator.address.get(..4).unwrap_or_default());
+                let events = [
+                    ("in_set", validator.heights),
+                    ("signed", validator.signed),
+                    ("proposed", validator.proposed),
+                    ("missed", validator.missed),
+                ];
+                for (event, count) in events {
+                    samples.put_labelled(&VALIDATORS, &[("validator", &name), ("event", event)], count);
+                }
+            }
+        }
+    }
+
+    fn guard(&self, samples: &mut Samples) {
+        let stats = self.key.stats();
+        for (event, count) in [("signed", stats.signed), ("refused", stats.refused), ("failed", stats.failed)] {
+            samples.put_labelled(&SIGNATURES, &[("event", event)], count);
+        }
+        samples.put(&SIGNED_HEIGHT, self.key.last().map_or(0, |place| place.height));
+    }
+
+    fn neighbours(&self, samples: &mut Samples) {
+        if let Some(gossip) = &self.neighbourly.gossip {
+            let stats = gossip.stats();
+            let events = [
+                ("pushed", stats.pushed),
+                ("served", stats.served),
+                ("not_served", stats.not_served),
+                ("announced", stats.announced),
+                ("asked", stats.asked),
+                ("unanswered", stats.unanswered),
+                ("received", stats.received),
+                ("received_known", stats.received_known),
+                ("admitted", stats.admitted),
+                ("refused", stats.refused),
+                ("bad_signature", stats.bad_signatures),
+                ("dropped", stats.dropped),
+                ("malformed", stats.malformed),
+                ("fell_behind", stats.fell_behind),
+            ];
+            for (event, count) in events {
+                samples.put_labelled(&GOSSIP, &[("event", event)], count);
+            }
+        }
+        if let Some(maker) = &self.neighbourly.maker {
+            let stats = maker.stats();
+            for (event, count) in [("made", stats.made), ("failed", stats.failed)] {
+                samples.put_labelled(&SNAPSHOTS, &[("event", event)], count);
+            }
+            samples.put(&SNAPSHOT_HEIGHT, stats.newest);
+        }
+        if let Some(server) = &self.neighbourly.server {
+            let stats = server.stats();
+            let events = [("answered", stats.answered), ("refused", stats.refused), ("malformed", stats.malformed)];
+            for (event, count) in events {
+                samples.put_labelled(&SNAPSHOT_REQUESTS, &[("event", event)], count);
+            }
+            samples.put(&SNAPSHOT_BYTES, stats.bytes);
         }
     }
 
@@ -160,6 +260,9 @@ impl Observer {
         }
     }
 }
+
+/// How many rounds a height took, as [`x0_consensus::stats::ROUNDS_BOUNDS`] divides them.
+const ROUNDS_NAMES: [&str; 7] = ["1", "2", "3", "5", "10", "20", "more"];
 
 /// Milliseconds of a second.
 const MILLIS: f64 = 1e3;
