@@ -1,4 +1,5 @@
 //! Questions and answers of state sync. Each question has a number, and its answer repeats it.
+#![allow(clippy::cast_possible_truncation, reason = "derived codecs cast the indices of variants, which are small")]
 
 use crate::manifest::{Manifest, ManifestError};
 use bytes::Bytes;

@@ -77,7 +77,7 @@ impl ValidatorSet {
         if !tail.is_empty() || u32::try_from(chunks.len()) != Ok(found) {
             return Err(malformed);
         }
-        let validators: Option<Vec<_>> = chunks.iter().map(|chunk| read_validator(chunk)).collect();
+        let validators: Option<Vec<_>> = chunks.iter().map(read_validator).collect();
         Self::new(validators.ok_or(malformed)?)
     }
 

@@ -60,7 +60,7 @@ impl Nature {
             (Self::Silent, _) => return vec![],
             (Self::Garbler, _) => return vec![Bytes::from([&id.to_le_bytes()[..], &[77]].concat())],
             (Self::Stutterer, _) => return vec![encode_answer(id, &truth), encode_answer(id, &truth)],
-            (Self::Busy, _) if turn % 4 != 0 => Answer::Refused(Refusal::Busy),
+            (Self::Busy, _) if !turn.is_multiple_of(4) => Answer::Refused(Refusal::Busy),
             (Self::Confused, Question::Chunk { .. }) => Answer::Offers(vec![]),
             (Self::WrongChunk, Question::Chunk { content, index }) => {
                 let other = (index + 1) % CHAIN.snapshot.manifest.chunks.len() as u32;
