@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{AgentFiles, Process, complaint, free_port, node, until};
+use support::{AgentFiles, Node, complaint, free_port, node, until};
 use x0_client::{
     Call, Client, Endpoint, Outcome, Signer,
     call::{self, ListingTerms, RentTerms},
@@ -32,7 +32,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn open(node: &Process) -> Self {
+    fn open(node: &Node) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let client = runtime.block_on(Client::connect(&Endpoint::new(node.text("rpc")))).unwrap();
         Self { runtime, client }

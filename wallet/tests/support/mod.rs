@@ -1,21 +1,17 @@
 //! Runs the real `x0`, and a real `x0-node` for those tests that need one.
-#![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set up must fail")]
 
 use std::{
-    io::{BufRead, BufReader, Read},
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
+use x0_test_support::process::Program;
 
 /// The password of every key that [`Wallet`] makes.
 pub const PASSWORD: &str = "correct horse battery";
-/// How long a node may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// What a run of the program gave back.
 pub struct Run {
     pub code: i32,
@@ -121,46 +117,18 @@ impl Wallet {
     }
 }
 
-/// A running development node. It is killed when dropped, and its data goes with it.
-pub struct Node {
-    child: Child,
-    ready: Value,
-}
+/// A running development node with an encrypted line. It is killed when dropped, and its data goes with it.
+pub struct Node(x0_test_support::node::Node);
 
 impl Node {
     /// Starts a node of its own on free ports.
     pub fn dev() -> Self {
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_x0")).with_file_name("x0-node");
-        assert!(binary.exists(), "{} is missing: cargo build -p x0-service --bins", binary.display());
-        let mut child = Command::new(&binary)
-            .args(["--dev", "--tmp", "--rpc-port", "0", "--rpc-native-address", "127.0.0.1:0", "--log", "warn"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let (mut line, mut lines) = (String::new(), BufReader::new(stdout));
-            let read = lines.read_line(&mut line).map(|_| line);
-            // The receiver is gone when the test has given up; then nobody needs the line.
-            let _ = send.send(read);
-            // Keeps the pipe open until the node ends.
-            let _ = lines.read_to_end(&mut Vec::new());
-        });
-        let line = receive.recv_timeout(PATIENCE).expect("the node is ready in time").unwrap();
-        let ready = line.strip_prefix("READY ").unwrap_or_else(|| panic!("no READY line but {line:?}"));
-        Self { ready: serde_json::from_str(ready).unwrap(), child }
+        let program = Program::beside(env!("CARGO_BIN_EXE_x0"), "x0-node");
+        Self(x0_test_support::node::Node::dev_tmp(&program, &["--rpc-native-address", "127.0.0.1:0"]))
     }
 
     /// A text of the READY line.
     pub fn text(&self, name: &str) -> String {
-        self.ready[name].as_str().unwrap_or_else(|| panic!("READY without {name}: {}", self.ready)).to_owned()
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.text(name)
     }
 }

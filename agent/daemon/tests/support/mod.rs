@@ -1,92 +1,20 @@
 //! Runs the real `x0-agent`, and a real `x0-node` for those tests that need one.
-#![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set up must fail")]
 
 use std::{
-    io::{BufRead, BufReader, Read},
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
-
-/// How long a test waits for something that a working program does in a fraction of it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A port that is free now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Asks again and again until the answer is there.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A process that prints a READY line. It is killed when dropped.
-pub struct Process {
-    child: Child,
-    /// What the READY line says.
-    pub ready: Value,
-}
-
-impl Process {
-    /// Starts a command and waits for its READY line.
-    pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let (mut line, mut lines) = (String::new(), BufReader::new(stdout));
-            let read = lines.read_line(&mut line).map(|_| line);
-            // The receiver is gone when the test has given up; then nobody needs the line.
-            let _ = send.send(read);
-            // Keeps the pipe open until the process ends.
-            let _ = lines.read_to_end(&mut Vec::new());
-        });
-        let line = receive.recv_timeout(PATIENCE).expect("ready in time").unwrap();
-        let ready = line.strip_prefix("READY ").unwrap_or_else(|| panic!("no READY line but {line:?}"));
-        Self { ready: serde_json::from_str(ready).unwrap(), child }
-    }
-
-    /// A text of the READY line.
-    pub fn text(&self, name: &str) -> String {
-        self.ready[name].as_str().unwrap_or_else(|| panic!("READY without {name}: {}", self.ready)).to_owned()
-    }
-
-    /// Sends SIGTERM and waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        // SAFETY: `kill` has no memory preconditions; the process is this test's own child and has
-        // not been waited for, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use x0_test_support::process::Program;
+pub use x0_test_support::{free_port, node::Node, process::Process, until};
 
 /// Starts a development node on a port, with its data in a folder.
-pub fn node(port: u16, folder: &Path) -> Process {
-    let binary = PathBuf::from(env!("CARGO_BIN_EXE_x0-agent")).with_file_name("x0-node");
-    assert!(binary.exists(), "{} is missing: cargo build -p x0-service --bins", binary.display());
-    let mut command = Command::new(binary);
-    command.args(["--dev", "--log", "warn", "--rpc-port", &port.to_string(), "--base-path"]).arg(folder);
-    Process::start(&mut command)
+pub fn node(port: u16, folder: &Path) -> Node {
+    let program = Program::beside(env!("CARGO_BIN_EXE_x0-agent"), "x0-node");
+    Node::dev(&program, folder, &["--rpc-port", &port.to_string()])
 }
 
 /// The files of one agent.

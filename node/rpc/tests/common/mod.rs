@@ -1,33 +1,21 @@
 //! A chain without consensus: the test seals each block itself, so that it decides what happens when.
-#![allow(dead_code, reason = "each test file uses its own part of this module")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set up must fail")]
 
-use codec::Encode as _;
-use jsonrpsee::{
-    core::{
-        ClientError,
-        client::{ClientT as _, Subscription, SubscriptionClientT as _},
-        params::ArrayParams,
-    },
-    ws_client::{WsClient, WsClientBuilder},
-};
-use serde_json::{Value, json};
-use sp_runtime::generic::Era;
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use x0_crypto::{SigningKey, dev};
+use jsonrpsee::ws_client::WsClient;
+use serde_json::json;
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 use x0_executor::{Executor, Options};
 use x0_mempool::Mempool;
 use x0_rpc::{ListenerConfig, Node, NodeInfo, Origins, RpcServer, Transport};
-use x0_runtime::{ChainSignature, RuntimeCall, SignedPayload, TxExtension, UncheckedExtrinsic, VERSION, presets};
+use x0_runtime::{RuntimeCall, presets};
 use x0_storage::{Database, OpenOptions};
-use x0_types::{AccountId, Hash, MlDsa65PublicKey, MlDsa65Signature, Nonce, account::UNIT};
-
-/// How long a test waits for something that takes milliseconds.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use x0_test_support::{
+    PATIENCE,
+    rpc::*,
+    sign::{Signer, account, key, public},
+};
+use x0_types::{Hash, Nonce};
 
 /// A chain, its RPC and its data.
 pub struct Chain {
@@ -72,14 +60,7 @@ impl Chain {
 
     /// A client of the first listener.
     pub async fn client(&self) -> WsClient {
-        WsClientBuilder::default()
-            .request_timeout(PATIENCE)
-            .max_request_size(64 << 20)
-            .max_response_size(64 << 20)
-            .max_concurrent_requests(4_096)
-            .build(format!("ws://{}", self.address()))
-            .await
-            .unwrap()
+        x0_test_support::node::client(&format!("ws://{}", self.address())).await
     }
 
     /// Builds a block of what waits and makes it final.
@@ -118,96 +99,19 @@ pub fn plain() -> ListenerConfig {
     }
 }
 
-/// A call.
-pub async fn try_ask(client: &WsClient, method: &str, params: Value) -> Result<Value, ClientError> {
-    let mut list = ArrayParams::new();
-    for value in params.as_array().unwrap() {
-        list.insert(value).unwrap();
-    }
-    client.request(method, list).await
-}
-
-/// A call whose answer must be good.
-pub async fn ask(client: &WsClient, method: &str, params: Value) -> Value {
-    try_ask(client, method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
-}
-
-/// Code, message and data of a call that must be refused.
-pub async fn refusal(client: &WsClient, method: &str, params: Value) -> (i32, String, Value) {
-    match try_ask(client, method, params).await {
-        Err(ClientError::Call(error)) => {
-            let data = error.data().map_or(Value::Null, |data| serde_json::from_str(data.get()).unwrap());
-            (error.code(), error.message().to_owned(), data)
-        }
-        other => panic!("{method}: expected a refusal, got {other:?}"),
-    }
-}
-
-/// A subscription.
-pub async fn subscribe(client: &WsClient, method: &str, params: Value, unsubscribe: &str) -> Subscription<Value> {
-    let mut list = ArrayParams::new();
-    for value in params.as_array().unwrap() {
-        list.insert(value).unwrap();
-    }
-    client.subscribe(method, list, unsubscribe).await.unwrap_or_else(|error| panic!("{method}: {error}"))
-}
-
-/// The next element of a subscription.
-pub async fn next(subscription: &mut Subscription<Value>) -> Value {
-    tokio::time::timeout(PATIENCE, subscription.next()).await.expect("in time").expect("open").expect("readable")
-}
-
-/// A development key.
-pub fn key(name: &str, role: &str) -> SigningKey {
-    SigningKey::from_seed(&dev::seed(name, role)).unwrap()
-}
-
-/// A key's public half as it stands on chain.
-pub fn public(key: &SigningKey) -> MlDsa65PublicKey {
-    MlDsa65PublicKey(key.public().clone().to_boxed())
-}
-
-/// A development account.
-pub fn account(name: &str) -> AccountId {
-    public(&key(name, "account")).account_id()
-}
-
 /// A signed transaction as `0x` hex.
 pub fn sign(name: &str, genesis: Hash, nonce: Nonce, call: RuntimeCall) -> String {
-    let extension: TxExtension = (
-        frame_system::CheckNonZeroSender::new(),
-        frame_system::CheckSpecVersion::new(),
-        frame_system::CheckTxVersion::new(),
-        frame_system::CheckGenesis::new(),
-        frame_system::CheckMortality::from(Era::Immortal),
-        frame_system::CheckNonce::from(nonce),
-        frame_system::CheckWeight::new(),
-        pallet_transaction_payment::ChargeTransactionPayment::from(0),
-        frame_system::WeightReclaim::new(),
-    );
-    let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
-    let payload = SignedPayload::from_raw(call.clone(), extension.clone(), implicit).encode();
-    let key = key(name, "account");
-    let signature = MlDsa65Signature(key.sign_transaction(&payload).unwrap().to_boxed());
-    let signature = ChainSignature::MlDsa65 { public: public(&key), signature };
-    x0_rpc_types::bytes::to_hex(
-        &UncheckedExtrinsic::new_signed(call, account(name).into(), signature, extension).encode(),
-    )
+    Signer::dev(name).sign(genesis, nonce, call)
 }
 
 /// A transfer of whole tokens.
 pub fn transfer(to: &str, tokens: u128) -> RuntimeCall {
-    RuntimeCall::Balances(pallet_balances::Call::transfer_keep_alive { dest: account(to).into(), value: tokens * UNIT })
+    x0_test_support::sign::transfer(&account(to), tokens)
 }
 
 /// The key of an account's entry in `System.Account`.
 pub fn account_key(name: &str) -> String {
     x0_rpc_types::bytes::to_hex(&frame_system::Account::<x0_runtime::Runtime>::hashed_key_for(account(name)))
-}
-
-/// Height of a header.
-pub fn number(header: &Value) -> u32 {
-    u32::from_str_radix(header["number"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap()
 }
 
 /// Submits a transaction and seals it into a block.
