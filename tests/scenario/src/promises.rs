@@ -44,7 +44,7 @@ pub async fn load(url: String, genesis: String, sender: Sender, promised: Arc<Mu
         let transfer = sign(&sender, &sender.account, 1, nonce, genesis)?;
         nonce += 1;
         let updates: Subscription<Value> = client
-            .subscribe("author_submitAndWatchExtrinsic", rpc_params![&transfer.hex], "author_unwatchExtrinsic")
+            .subscribe("author_submitAndWatchExtrinsic", rpc_params![transfer.hex()], "author_unwatchExtrinsic")
             .await?;
         tokio::spawn(watch(updates, transfer, Arc::clone(&promised)));
         tokio::time::sleep(Duration::from_millis(4)).await;
