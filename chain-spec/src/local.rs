@@ -104,8 +104,8 @@ impl LocalNetwork {
         for (index, (account, amount)) in self.accounts.iter().enumerate() {
             let path = format!("accounts[{index}]");
             let error = |reason: String| ChainSpecError::Value { path: path.clone(), reason };
-            let amount = u64::try_from(*amount)
-                .map_err(|_| error(format!("{amount} base units do not fit into 64 bits")))?;
+            let amount =
+                u64::try_from(*amount).map_err(|_| error(format!("{amount} base units do not fit into 64 bits")))?;
             if balances.iter().any(|(other, _)| other == account) {
                 return Err(error("the account stands in the list already".to_owned()));
             }

@@ -29,10 +29,7 @@ impl<T: Config> Pallet<T> {
         let Evidence { validator, height, round, step, first, second } = evidence;
         ensure!(*height <= now, Error::<T>::HeightInFuture);
         ensure!(now.saturating_sub(*height) <= x0_limits::EVIDENCE_AGE_BLOCKS_MAX, Error::<T>::TooOld);
-        ensure!(
-            PunishedUntil::<T>::get(validator).is_none_or(|until| *height > until),
-            Error::<T>::AlreadyPunished
-        );
+        ensure!(PunishedUntil::<T>::get(validator).is_none_or(|until| *height > until), Error::<T>::AlreadyPunished);
         let step = statement::Step::from_byte(step.byte()).ok_or(Error::<T>::NotAStatement)?;
         let place = Place { height: (*height).into(), round: *round, step };
         let (left, right) = (Self::read(place, first)?, Self::read(place, second)?);
@@ -71,8 +68,14 @@ impl<T: Config> Pallet<T> {
             if offences.is_full() {
                 offences.remove(0);
             }
-            let offence =
-                Offence { height: *height, round: *round, step: *step, reported_at, reporter: reporter.clone(), barred };
+            let offence = Offence {
+                height: *height,
+                round: *round,
+                step: *step,
+                reported_at,
+                reporter: reporter.clone(),
+                barred,
+            };
             // There is room now.
             drop(offences.try_push(offence));
         });
@@ -101,9 +104,7 @@ impl<T: Config> Pallet<T> {
             if offences.iter().any(|one| one.height > one.reported_at) {
                 return Err("evidence: an offence was reported before it happened");
             }
-            let apart = |pair: &[Offence]| {
-                matches!(pair, [earlier, later] if later.height > earlier.reported_at.saturating_add(1))
-            };
+            let apart = |pair: &[Offence]| matches!(pair, [earlier, later] if later.height > earlier.reported_at.saturating_add(1));
             if !offences.windows(2).all(apart) {
                 return Err("evidence: one offence was punished twice");
             }

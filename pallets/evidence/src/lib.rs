@@ -96,9 +96,7 @@ pub mod pallet {
 
     /// What the module needs from the runtime.
     #[pallet::config]
-    pub trait Config:
-        frame_system::Config<RuntimeEvent: From<Event<Self>>> + pallet_x0_validators::Config
-    {
+    pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> + pallet_x0_validators::Config {
         /// Weights of the call.
         type WeightInfo: WeightInfo;
     }

@@ -182,9 +182,7 @@ impl<T: Config> Pallet<T> {
     /// What became of a deal's slots so far, as its node's counters say; nothing before it started.
     fn counts(deal: &Deal<T::AccountId>) -> SlotCounts {
         let start = deal.run.as_ref().and_then(|run| run.start.as_ref());
-        start
-            .and_then(|start| Some(SlotCounts::between(start, &T::Meter::counters(&deal.node)?)))
-            .unwrap_or_default()
+        start.and_then(|start| Some(SlotCounts::between(start, &T::Meter::counters(&deal.node)?))).unwrap_or_default()
     }
 
     /// Whether the good slots have used up the deposit before the term.

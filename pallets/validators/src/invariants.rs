@@ -67,9 +67,8 @@ impl<T: Config> Pallet<T> {
             if !before.iter().all(ended) || (!is_member && !ended(last)) {
                 return Err("validators: a span that is over does not end");
             }
-            let in_order = |pair: &[KeySpan]| {
-                matches!(pair, [left, right] if left.until.is_some_and(|until| until <= right.from))
-            };
+            let in_order =
+                |pair: &[KeySpan]| matches!(pair, [left, right] if left.until.is_some_and(|until| until <= right.from));
             if !spans.windows(2).all(in_order) {
                 return Err("validators: spans overlap");
             }

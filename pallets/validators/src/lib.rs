@@ -121,9 +121,7 @@ pub mod pallet {
 
     /// The origin of calls that nobody makes alone.
     #[pallet::origin]
-    #[derive(
-        Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
-    )]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
     pub enum Origin {
         /// More than two thirds of the validators' power approved the call.
         Quorum,
@@ -260,6 +258,8 @@ pub mod pallet {
         TooManyOwnProposals,
         /// As many proposals are open as allowed.
         TooManyProposals,
+        /// The validator's key in the set is the one that it has.
+        KeyUnchanged,
     }
 
     /// The set of the first blocks.
@@ -359,7 +359,9 @@ pub mod pallet {
             let mut members = Self::latest();
             let member =
                 members.iter_mut().find(|member| member.controller == who).ok_or(Error::<T>::UnknownValidator)?;
-            *member = Self::member(who, member.power)?;
+            let fresh = Self::member(who, member.power)?;
+            ensure!(*member != fresh, Error::<T>::KeyUnchanged);
+            *member = fresh;
             Self::schedule(members)
         }
 
@@ -371,11 +373,7 @@ pub mod pallet {
             <T as Config>::WeightInfo::approve(call.encoded_size().try_into().unwrap_or(u32::MAX))
                 .saturating_add(call.get_dispatch_info().call_weight)
         )]
-        pub fn approve(
-            origin: OriginFor<T>,
-            number: u32,
-            call: Box<T::QuorumCall>,
-        ) -> DispatchResultWithPostInfo {
+        pub fn approve(origin: OriginFor<T>, number: u32, call: Box<T::QuorumCall>) -> DispatchResultWithPostInfo {
             let who = ensure_signed(origin)?;
             Self::do_approve(who, number, *call)
         }

@@ -1,12 +1,10 @@
 //! Who belongs to the network: candidates, leaving, barring, and who proposed what.
 
-use crate::{
-    Barred, Candidates, Config, Current, Error, Event, Pallet, Powers, Proposers, Upcoming, Validator,
-};
+use crate::{Barred, Candidates, Config, Current, Error, Event, Pallet, Powers, Proposers, Upcoming, Validator};
 use codec::DecodeAll;
 use frame_support::ensure;
 use frame_system::pallet_prelude::BlockNumberFor;
-use sp_runtime::{DispatchError, DispatchResult, DigestItem, SaturatedConversion};
+use sp_runtime::{DigestItem, DispatchError, DispatchResult, SaturatedConversion};
 use std::collections::BTreeSet;
 use x0_types::{AccountId, KeyRole, account::PROPOSER_ENGINE_ID, market::Identities};
 

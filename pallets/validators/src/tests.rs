@@ -125,6 +125,8 @@ fn a_rotated_consensus_key_counts_after_a_refresh() {
         let old = unsigned_key(1, KeyRole::Consensus);
         assert_eq!(Validators::set_at(3)[0].consensus_key, old, "the set keeps its keys until it changes");
         assert_ok!(Validators::refresh_consensus_key(RuntimeOrigin::signed(account(1))));
+        let again = Validators::refresh_consensus_key(RuntimeOrigin::signed(account(1)));
+        assert_eq!(again, Err(Error::<Test>::KeyUnchanged.into()), "nobody announces a set that is no news");
         assert_eq!(Validators::set_at(2)[0].consensus_key, old);
         assert_eq!(Validators::set_at(3)[0].consensus_key, public(&fresh));
         assert_eq!(

@@ -9,9 +9,7 @@
 //! money is gone ([`RememberSigner`]): otherwise the nonce of an account that was closed and opened
 //! again would start anew, and anybody could put its old transactions into a block once more.
 
-use crate::{
-    Balance, Balances, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System,
-};
+use crate::{Balance, Balances, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, System};
 use frame_support::{
     PalletId, parameter_types,
     traits::{ConstU8, ConstU32, ConstU128, VariantCountOf, tokens::imbalance::ResolveTo},

@@ -150,14 +150,13 @@ impl Chain {
 
 /// Applies a transaction; what may not stand in the block leaves nothing behind, as in the executor.
 fn apply(transaction: UncheckedExtrinsic) -> ApplyExtrinsicResult {
-    let outcome: Result<_, DispatchError> =
-        with_transaction(|| match Executive::apply_extrinsic(transaction) {
-            Ok(result) => TransactionOutcome::Commit(Ok(Ok(result))),
-            Err(invalid) => TransactionOutcome::Rollback(Ok::<_, DispatchError>(Err::<
-                Result<(), DispatchError>,
-                TransactionValidityError,
-            >(invalid))),
-        });
+    let outcome: Result<_, DispatchError> = with_transaction(|| match Executive::apply_extrinsic(transaction) {
+        Ok(result) => TransactionOutcome::Commit(Ok(Ok(result))),
+        Err(invalid) => TransactionOutcome::Rollback(Ok::<_, DispatchError>(Err::<
+            Result<(), DispatchError>,
+            TransactionValidityError,
+        >(invalid))),
+    });
     outcome.unwrap()
 }
 

@@ -88,10 +88,7 @@ fn contradiction(chain: &Chain, name: &str, height: u32) -> Evidence {
         let vote = Vote { kind: VoteKind::Prevote, height: height.into(), round: 0, block, voter };
         let statement = Statement::from(vote);
         let signature = statement.sign(&key, &chain.genesis.0).unwrap();
-        SignedBody {
-            body: statement.body().try_into().unwrap(),
-            signature: MlDsa65Signature(signature.to_boxed()),
-        }
+        SignedBody { body: statement.body().try_into().unwrap(), signature: MlDsa65Signature(signature.to_boxed()) }
     };
     let validator = presets::dev_account(name).unwrap();
     Evidence { validator, height, round: 0, step: Step::Prevote, first: says(None), second: says(Some([1; 32])) }

@@ -9,8 +9,8 @@ use crate::{
 use codec::Encode;
 use frame_support::traits::Hooks;
 use sp_runtime::MultiAddress;
-use x0_runtime::{Janitor, Marketplace, Measurement, Runtime, RuntimeCall, RuntimeOrigin, System, Validators};
 use x0_crypto::statement::{Statement, Vote, VoteKind};
+use x0_runtime::{Janitor, Marketplace, Measurement, Runtime, RuntimeCall, RuntimeOrigin, System, Validators};
 use x0_types::{
     KeyRole, MlDsa65Signature,
     account::UNIT,

@@ -9,8 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 enum Step {
     /// A validator (or a stranger) approves proposal `open` of those open, or a new one.
-    Approve { who: u8, open: usize, change: (u8, bool) },
-    Withdraw { who: u8, open: usize },
+    Approve {
+        who: u8,
+        open: usize,
+        change: (u8, bool),
+    },
+    Withdraw {
+        who: u8,
+        open: usize,
+    },
     Leave(u8),
     Bar(u8),
     Readmit(u8),
