@@ -7,12 +7,14 @@
 use crate::{
     book::Book,
     chain::{Chain, ChainError, NodeChain, Tip},
+    config::{EngineConfig, ValidatorKey},
     context::{Address, ChainContext},
     evidence::EvidenceBox,
+    fate::{Failure, Fate, supervise},
     host::{Host, Shared},
     net::{Fabric, Network, Outbox, Surroundings},
-    pacing::{Pacer, Pacing},
-    signer::{CachingVerifier, ConsensusSigner, EngineSigner, SignError},
+    pacing::Pacer,
+    signer::{CachingVerifier, ConsensusSigner, EngineSigner},
     stats::{EngineStats, Ledger},
     wal::WalError,
     wire::{ChainCodec, LogCodec},
@@ -22,9 +24,8 @@ use malachite_app::{
     spawn::{spawn_consensus_actor, spawn_node_actor, spawn_sync_actor, spawn_wal_actor},
 };
 use malachite_config::{ConsensusConfig, ValuePayload, ValueSyncConfig};
-use malachite_core_types::LinearTimeouts;
 use malachite_engine::{
-    node::{NodeMsg, NodeRef},
+    node::NodeRef,
     util::{
         events::TxEvent,
         output_port::{OutputPort, OutputPortSubscriberTrait},
@@ -32,21 +33,15 @@ use malachite_engine::{
 };
 use parking_lot::Mutex;
 use ractor::Actor;
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{
     runtime::Runtime,
     sync::{Semaphore, mpsc, watch},
-    task::JoinHandle,
 };
-use x0_crypto::SigningKey;
 use x0_executor::Executor;
 use x0_mempool::Mempool;
 use x0_network::{Carrier, CarrierEvent, PeerKey};
-use x0_sign_guard::{ConsensusKey, GuardError, LocalKey, RemoteKey};
+use x0_sign_guard::{ConsensusKey, GuardError, LocalKey};
 use x0_storage::Database;
 use x0_types::evidence::Evidence;
 
@@ -57,59 +52,8 @@ const THREADS: usize = 2;
 const SYNC_PORT_MESSAGES: usize = 4_096;
 /// Messages of one future height that the engine queues: several rounds of the largest set.
 const QUEUE_PER_HEIGHT: usize = 2_000;
-/// How often the supervisor's state is looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a stop waits for the engine's tasks.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Settings of the engine.
-#[derive(Clone, Debug)]
-pub struct EngineConfig {
-    /// Directory of the guard and the write-ahead log.
-    pub data_dir: PathBuf,
-    /// Name of this node in metrics.
-    pub moniker: String,
-    /// How fast blocks follow one another.
-    pub pacing: Pacing,
-    /// Longest time that a proposer executes transactions for one block, milliseconds.
-    pub build_ms: u64,
-    /// Timeouts of rounds.
-    pub timeouts: LinearTimeouts,
-    /// How often peers are told of this node's height, milliseconds.
-    pub status_ms: u64,
-    /// How long a request for decided blocks waits for its answer, milliseconds.
-    pub sync_request_ms: u64,
-}
-
-impl EngineConfig {
-    /// The settings of a production node whose files are in this directory.
-    ///
-    /// A proposer executes for a third of the propose timeout at most, so that the others can receive and execute the
-    /// block in time. An absent proposer costs its timeout once and is skipped afterwards (see [`crate::turns`]); a slow one
-    /// has more time in each later round. A round's timeouts end at ten seconds, so that a network that was cut for
-    /// long comes together soon.
-    #[must_use]
-    pub fn new(data_dir: PathBuf, moniker: String) -> Self {
-        Self {
-            data_dir,
-            moniker,
-            pacing: Pacing::default(),
-            build_ms: 330,
-            timeouts: LinearTimeouts {
-                propose: Duration::from_millis(1_000),
-                propose_delta: Duration::from_millis(500),
-                prevote: Duration::from_millis(400),
-                prevote_delta: Duration::from_millis(200),
-                precommit: Duration::from_millis(400),
-                precommit_delta: Duration::from_millis(200),
-                rebroadcast: Duration::from_millis(2_000),
-                max_timeout: Duration::from_secs(10),
-            },
-            status_ms: 500,
-            sync_request_ms: 2_500,
-        }
-    }
-}
 
 /// Why the engine does not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,85 +79,6 @@ pub enum ConsensusError {
     /// The system gives no threads.
     #[error("no threads for the consensus engine: {0}")]
     Threads(std::io::Error),
-}
-
-/// Why a running engine ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Something happened after which this node must not sign: neither the process nor a machine may
-    /// restart it before an operator has looked.
-    SafetyHalt(String),
-    /// The engine ended; starting the process again is safe.
-    Restartable(String),
-}
-
-/// Where the parts of the engine say that it must not or cannot go on.
-#[derive(Clone)]
-pub(crate) struct Fate {
-    node: NodeRef,
-    halted: Arc<Mutex<Option<String>>>,
-    failed: Arc<Mutex<Option<String>>>,
-}
-
-impl Fate {
-    pub(crate) fn new(node: NodeRef) -> Self {
-        Self { node, halted: Arc::default(), failed: Arc::default() }
-    }
-
-    /// The node must not go on, and must not be restarted by a machine either.
-    pub(crate) fn halt(&self, reason: String) {
-        tracing::error!(%reason, "safety halt");
-        self.halted.lock().get_or_insert_with(|| reason.clone());
-        // Without a supervisor the engine is gone already.
-        let _ = self.node.cast(NodeMsg::SafetyFailure(reason));
-    }
-
-    /// The node cannot go on; a restart may help.
-    pub(crate) fn fail(&self, reason: &str) {
-        tracing::error!(%reason, "consensus stops");
-        self.failed.lock().get_or_insert_with(|| reason.to_owned());
-        self.node.stop(Some(reason.to_owned()));
-    }
-
-    /// There is no signature. A signer in another process may come back; a guard that refuses or fails does not.
-    pub(crate) fn cannot_sign(&self, error: &SignError) {
-        match error {
-            SignError::Guard(GuardError::Unavailable { .. }) => self.fail(&format!("cannot sign: {error}")),
-            _ => self.halt(format!("cannot sign: {error}")),
-        }
-    }
-}
-
-/// The key with which a validator speaks.
-pub enum ValidatorKey {
-    /// A bare key: its guard lies in the directory `guard` below [`EngineConfig::data_dir`].
-    Own(SigningKey),
-    /// A key that is guarded already, here or in another process.
-    Guarded(Arc<dyn ConsensusKey>),
-}
-
-impl From<SigningKey> for ValidatorKey {
-    fn from(key: SigningKey) -> Self {
-        Self::Own(key)
-    }
-}
-
-impl From<LocalKey> for ValidatorKey {
-    fn from(key: LocalKey) -> Self {
-        Self::Guarded(Arc::new(key))
-    }
-}
-
-impl From<RemoteKey> for ValidatorKey {
-    fn from(key: RemoteKey) -> Self {
-        Self::Guarded(Arc::new(key))
-    }
-}
-
-impl From<Arc<dyn ConsensusKey>> for ValidatorKey {
-    fn from(key: Arc<dyn ConsensusKey>) -> Self {
-        Self::Guarded(key)
-    }
 }
 
 /// What the engine is doing.
@@ -560,38 +425,6 @@ fn sync_config(config: &EngineConfig) -> Result<ValueSyncConfig, ConsensusError>
         batch_size: x0_limits::SYNC_BATCH_BLOCKS_MAX,
         ..ValueSyncConfig::default()
     })
-}
-
-/// Tells a safety halt (the supervisor stays, its gauge is set) from an end that a restart may mend.
-async fn supervise<T: Send + 'static>(
-    mut ended: JoinHandle<()>,
-    metrics: Metrics,
-    fate: Fate,
-    mut stopping: watch::Receiver<bool>,
-    report: watch::Sender<Option<Failure>>,
-    // Kept alive with the engine.
-    _sync_port: T,
-) {
-    let halted = || fate.halted.lock().clone().map(Failure::SafetyHalt);
-    loop {
-        if metrics.node_safety_failure.get() != 0 {
-            let unnamed = || Failure::SafetyHalt("the engine halted for safety; its log names the reason".into());
-            report.send_replace(Some(halted().unwrap_or_else(unnamed)));
-            break;
-        }
-        tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-            _ = &mut ended => {
-                let reason = fate.failed.lock().clone().unwrap_or_else(|| "the consensus engine ended".into());
-                report.send_replace(Some(halted().unwrap_or(Failure::Restartable(reason))));
-                break;
-            }
-            () = tokio::time::sleep(WATCH_INTERVAL) => {}
-        }
-    }
-    // The report stays readable as long as this task lives. A closed channel is a stop, too.
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// The carrier's name of a node with this network key.

@@ -45,9 +45,11 @@
 mod book;
 pub mod candidates;
 pub mod chain;
+mod config;
 pub mod context;
 mod engine;
 mod evidence;
+mod fate;
 mod host;
 mod net;
 mod node_chain;
@@ -65,9 +67,9 @@ pub use x0_crypto::certificate;
 pub use x0_sign_guard as guard;
 
 pub use certificate::{Certificate, CertificateError, CertificateValidator, verify_certificate};
-pub use engine::{
-    ConsensusError, EngineConfig, EngineHandle, EngineStatus, Failure, ValidatorKey, peer_of, start, start_on,
-};
+pub use config::{EngineConfig, ValidatorKey};
+pub use engine::{ConsensusError, EngineHandle, EngineStatus, peer_of, start, start_on};
+pub use fate::Failure;
 pub use malachite_core_types::LinearTimeouts;
 pub use pacing::Pacing;
 pub use wal::{WalError, sound_length};

@@ -152,6 +152,11 @@ impl Fabric {
         self.tips.lock().values().filter(|(tip, _)| *tip > height).count()
     }
 
+    /// Whether a peer says that it has the block of this height.
+    pub(crate) fn anybody_has(&self, height: u64) -> bool {
+        self.tips.lock().values().any(|(tip, history)| (*history..=*tip).contains(&height))
+    }
+
     /// Lets the synchronisation forget its peers and meet them again, with what they said of themselves.
     pub(crate) fn introduce_again(&self) {
         let tips = self.tips.lock().clone();

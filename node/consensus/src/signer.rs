@@ -8,7 +8,7 @@ use crate::{
     context::{
         Address, BlockId, ChainContext, Height, Proposal, PublicKey, Signature, ValidatorSet, Vote, proposer, vote_kind,
     },
-    engine::Fate,
+    fate::Fate,
     parts::{Opening, SignedOpening},
 };
 use malachite_core_types::{NilOrVal, Round, SignedMessage, Validator as _, ValidatorProof, VoteExtensionScope};

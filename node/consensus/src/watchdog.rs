@@ -8,9 +8,10 @@
 //!   for STUCK_TIP_EXIT_MS   end the engine in a way that a restart may mend
 //! ```
 //!
-//! Fewer peers than that are not believed: a few liars could otherwise restart every node for ever.
+//! Fewer peers than that are not believed: a few liars could otherwise restart every node for ever. When nobody has the
+//! next block any more, a restart is of no use either; the log says what is.
 
-use crate::{engine::Fate, host::Shared, net::Fabric};
+use crate::{fate::Fate, host::Shared, net::Fabric};
 use malachite_core_types::ValidatorSet as _;
 use std::{
     sync::Arc,
@@ -86,6 +87,10 @@ pub(crate) async fn watch(shared: Arc<Shared>, fabric: Arc<Fabric>, fate: Fate, 
                 tracing::error!(tip, ahead, "the tip stands still while others are ahead; synchronising anew");
                 shared.ledger.stuck();
                 fabric.introduce_again();
+            }
+            Bark::Exit if !fabric.anybody_has(tip.saturating_add(1)) => {
+                tracing::error!(tip, "no peer has the next block any more: synchronise from a snapshot");
+                watch = Watch::new(tip, Instant::now());
             }
             Bark::Exit => {
                 return fate

@@ -17,9 +17,6 @@ use std::{ops::RangeInclusive, sync::Arc};
 use x0_crypto::statement::{Vote, VoteKind};
 use x0_limits::{SYNC_BATCH_BLOCKS_MAX, SYNC_RESPONSE_BYTES_MAX};
 
-/// Heights between two removals of stale undecided blocks: each one waits for the disk.
-const FORGET_EVERY: u64 = 8;
-
 /// Commits a decided block and then acknowledges it, after which peers may be told of it.
 pub(super) async fn decided(
     shared: Arc<Shared>,
@@ -60,10 +57,8 @@ async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -
     shared.assembler.lock().prune(height);
     shared.fabric.decided(height);
     shared.tip.send_replace(tip);
-    if height.is_multiple_of(FORGET_EVERY) {
-        // The decision is durable and told; only then is there time for another wait for the disk.
-        shared.chain.forget(height).await?;
-    }
+    // At once: a block that goes before the database has moved it from memory to a file costs no file.
+    shared.chain.forget(height).await?;
     Ok(())
 }
 
