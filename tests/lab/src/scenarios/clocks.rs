@@ -3,7 +3,11 @@
 use super::Figures;
 use crate::{Network, Start, traffic::Traffic};
 use anyhow::{Context as _, Result, ensure};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// How long a step may take.
 const STEP_MAX: Duration = Duration::from_secs(60);
@@ -14,17 +18,21 @@ const SKEW_MS_MAX: u64 = 30_000;
 pub async fn skewed(seed: u64) -> Result<Figures> {
     let mut network = Network::start(4, seed).await?;
     let traffic = Traffic::start(&network, &[0, 1, 2])?;
+    let library = shifter(network.folder())?;
     let mut worst = 0;
-    for offset in ["+300s", "-300s"] {
+    for shift_s in [300, -300] {
         network.validators[3].stop().await?;
-        network.validators[3].start(&at(offset)).await.with_context(|| format!("clock at {offset}"))?;
+        network.validators[3].start(&at(&library, shift_s)).await.with_context(|| format!("clock {shift_s} s off"))?;
         for _ in 0..8 {
-            network.wait_progress(&[0, 1, 2], 2, STEP_MAX).await.with_context(|| format!("clock at {offset}"))?;
+            network.wait_progress(&[0, 1, 2], 2, STEP_MAX).await.with_context(|| format!("clock {shift_s} s off"))?;
             worst = worst.max(skew_ms(&network).await?);
         }
-        ensure!(worst <= SKEW_MS_MAX, "with one clock at {offset} a block is {worst} ms from the honest clocks");
+        ensure!(worst <= SKEW_MS_MAX, "with one clock {shift_s} s off a block is {worst} ms from the honest clocks");
         let tip = network.height(0).await?;
-        network.wait_height(3, tip, STEP_MAX).await.with_context(|| format!("the one with the clock at {offset}"))?;
+        network
+            .wait_height(3, tip, STEP_MAX)
+            .await
+            .with_context(|| format!("the one whose clock is {shift_s} s off"))?;
     }
     drop(traffic);
     network.check_agreement().await?;
@@ -32,11 +40,26 @@ pub async fn skewed(seed: u64) -> Result<Figures> {
     Ok(Figures::from([("block_time_skew_ms_max", f64::from(u32::try_from(worst)?))]))
 }
 
-/// A start with a false wall clock; time that only measures distances stays true, as with a real wrong clock.
-fn at(offset: &str) -> Start {
+/// Builds the library that shifts a process's wall clock.
+fn shifter(folder: &Path) -> Result<PathBuf> {
+    let library = folder.join("clock-shift.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/clock/shift.c");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(source).status()?;
+    ensure!(built.success(), "cc does not build {source}");
+    let shifted = Command::new("date").arg("+%s").env("LD_PRELOAD", &library).env("CLOCK_SHIFT_S", "1000").output()?;
+    let shifted: u64 = String::from_utf8_lossy(&shifted.stdout).trim().parse().context("date prints seconds")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    ensure!(shifted.abs_diff(now + 1_000) < 100, "the library does not shift the clock: {now} became {shifted}");
+    Ok(library)
+}
+
+/// A start with a wall clock that is so many seconds wrong.
+fn at(library: &Path, shift_s: i64) -> Start {
     Start {
-        prefix: vec!["faketime".into(), "--exclude-monotonic".into(), "-f".into(), offset.into()],
-        environment: vec![("FAKETIME_DONT_FAKE_MONOTONIC".into(), "1".into()), ("NO_FAKE_STAT".into(), "1".into())],
+        environment: vec![
+            ("LD_PRELOAD".into(), library.display().to_string()),
+            ("CLOCK_SHIFT_S".into(), shift_s.to_string()),
+        ],
         ..Start::default()
     }
 }
