@@ -51,5 +51,7 @@ docs: setup ## Build the API documentation of our own crates
 weigh: setup ## Measure what calls cost and rewrite the pallets' weights (release profile)
 	cargo run --locked --release -p x0-executor --example weigh -- write
 
-soak: build ## Long runs: many validator kills under load (SOAK_KILLS=1000)
+soak: build ## Long runs: simulated seeds (SOAK_SEEDS=100000), validator kills under load (SOAK_KILLS=1000)
+	cargo build --locked -p x0-simulation --bins
+	$(BIN)/x0-simulate soak --seeds $${SOAK_SEEDS:-100000} --state $(CARGO_TARGET_DIR)/simulation-soak.json
 	$(BIN)/x0-soak --bin-dir $(BIN) --kills $${SOAK_KILLS:-1000}
