@@ -17,6 +17,7 @@
     reason = "every function here fails with a readable account of what the scenario saw"
 )]
 
+pub mod cluster;
 pub mod ledger;
 pub mod main_job;
 pub mod process;
@@ -25,5 +26,6 @@ pub mod rpc;
 pub mod torture;
 pub mod wallet;
 
+pub use cluster::Cluster;
 pub use process::{Agent, Node};
 pub use wallet::Wallet;

@@ -181,7 +181,21 @@ impl Node {
             ["--dev", "--rpc-port", "0", "--base-path"].iter().map(ToString::to_string).collect();
         arguments.push(folder.path().display().to_string());
         arguments.extend(more.iter().map(ToString::to_string));
-        let process = Process::start("x0-node", &arguments, &[]).await?;
+        Self::run(folder, &arguments).await
+    }
+
+    /// Starts a validator with a configuration file, on free ports for RPC and metrics.
+    pub async fn configured(folder: Arc<tempfile::TempDir>, config: &Path) -> Result<Self> {
+        let mut arguments: Vec<String> = ["run", "--rpc-port", "0", "--metrics-address", "127.0.0.1:0", "--config"]
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        arguments.push(config.display().to_string());
+        Self::run(folder, &arguments).await
+    }
+
+    async fn run(folder: Arc<tempfile::TempDir>, arguments: &[String]) -> Result<Self> {
+        let process = Process::start("x0-node", arguments, &[]).await?;
         let text = |name: &str| -> Result<String> {
             Ok(process.ready[name].as_str().with_context(|| format!("READY without {name}"))?.to_owned())
         };

@@ -23,6 +23,13 @@ impl Wallet {
         Ok(Self { home: home.join("x0"), password_file, url: url.to_owned() })
     }
 
+    /// A home that is there, with its password beside the keys, as `x0-node testnet` makes it.
+    pub fn existing(home: &Path, url: &str) -> Result<Self> {
+        let password_file = home.join("password");
+        anyhow::ensure!(password_file.is_file(), "{} is no wallet's home", home.display());
+        Ok(Self { home: home.to_path_buf(), password_file, url: url.to_owned() })
+    }
+
     /// The same wallet against another node address: a restarted node has another port.
     #[must_use]
     pub fn at(&self, url: &str) -> Self {
