@@ -4,7 +4,7 @@ use super::chain::{Chain, controller, signer};
 use crate::{
     Runtime, RuntimeCall, RuntimeEvent,
     migrations::{self, Migration},
-    network,
+    network, presets,
     version::{FIRST_SPEC, SPEC_VERSION},
 };
 use frame_support::{
@@ -76,6 +76,21 @@ fn a_chain_that_begins_under_new_rules_migrates_nothing() {
         assert_eq!(migrated(&mut chain), vec![]);
     }
     assert_eq!(chain.read(network::ActiveSpec::<Runtime>::get), SPEC_VERSION);
+}
+
+/// These tests know a version more than ordinary builds, as the next release will; the development
+/// chain's first block is for it what `x0-chain-spec` pins.
+#[test]
+fn a_newer_binary_finds_the_same_first_block() {
+    const KNOWN: &str = "0x3357bfc2a3c95404196ba0ac0d16d402ba3c8e7259f1b0b4a9f24aedb397f86f";
+    assert!(SPEC_VERSION > FIRST_SPEC);
+    let config = presets::complete([
+        presets::preset("dev").unwrap().unwrap(),
+        presets::validators_patch(&[presets::dev_validator(presets::DEV_VALIDATOR).unwrap()]),
+        presets::time_patch(1_767_225_600_000, x0_limits::SLOT_MS_DEV),
+    ])
+    .unwrap();
+    assert_eq!(format!("{:?}", crate::genesis::build(&config).unwrap().hash), KNOWN);
 }
 
 /// An upgrade leaves time to install it, and is planned, not typed wrongly; one at a time.
