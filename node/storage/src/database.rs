@@ -33,6 +33,17 @@ pub struct Head {
     pub timestamp_ms: Moment,
 }
 
+/// Memory of the database, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Blocks, indexes and filters of table files; bounded by [`OpenOptions::block_cache_bytes`].
+    pub block_cache: u64,
+    /// Writes that are in no table file yet; bounded by [`OpenOptions::write_buffers_bytes`] and one block.
+    pub write_buffers: u64,
+    /// What open table files need besides.
+    pub table_readers: u64,
+}
+
 /// The node's database. Clones share one open database; the last one closes it and frees the lock.
 #[derive(Clone)]
 pub struct Database(pub(crate) Arc<Inner>);
@@ -237,6 +248,27 @@ impl Database {
         Ok(())
     }
 
+    /// Memory that RocksDB holds, by its own account.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        let property = |name: &str| {
+            // Shared by all columns, so that any of them answers for the whole.
+            let cf = self.0.db.cf_handle(Column::State.name())?;
+            self.0.db.property_int_value_cf(cf, name).ok().flatten()
+        };
+        let sum = |name: &str| {
+            let each = |column: Column| {
+                self.0.db.property_int_value_cf(self.0.db.cf_handle(column.name())?, name).ok().flatten()
+            };
+            Column::ALL.into_iter().filter_map(each).sum()
+        };
+        MemoryUse {
+            block_cache: property("rocksdb.block-cache-usage").unwrap_or(0),
+            write_buffers: sum("rocksdb.cur-size-all-mem-tables"),
+            table_readers: sum("rocksdb.estimate-table-readers-mem"),
+        }
+    }
+
     /// Refuses a directory that belongs to another chain; an empty one belongs to none.
     ///
     /// # Errors
@@ -366,7 +398,19 @@ impl Inner {
     pub(crate) fn write(&self, batch: WriteBatch, action: &'static str) -> Result<(), StorageError> {
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(batch, &options).map_err(|error| self.write_error(action, error))
+        self.db.write_opt(batch, &options).map_err(|error| self.fatal_write(action, error))
+    }
+
+    /// Writes a batch that may be lost in a crash of the machine; later synced batches are not ahead of it, because
+    /// the log keeps their order.
+    pub(crate) fn write_lazily(&self, batch: WriteBatch, action: &'static str) -> Result<(), StorageError> {
+        self.db.write(batch).map_err(|error| self.fatal_write(action, error))
+    }
+
+    /// A write of the chain itself failed: the handler hears of it first, and ends a node.
+    fn fatal_write(&self, action: &'static str, error: rocksdb::Error) -> StorageError {
+        self.fatal.raise(&FatalError::Write { action, detail: error.to_string() });
+        self.write_error(action, error)
     }
 
     pub(crate) fn write_error(&self, action: &'static str, error: rocksdb::Error) -> StorageError {

@@ -174,6 +174,15 @@ pub enum FatalError {
         /// What the database says.
         detail: String,
     },
+    /// The database cannot write. What it acknowledged is whole; nothing more can be acknowledged, so the node must
+    /// not go on to sign as if it could.
+    #[error("cannot {action}: {detail}")]
+    Write {
+        /// What it was to do.
+        action: &'static str,
+        /// What the database says.
+        detail: String,
+    },
     /// A record was read and makes no sense.
     #[error("the record {key} of {column} is damaged: {detail}")]
     BadRecord {

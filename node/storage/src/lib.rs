@@ -63,7 +63,7 @@ mod undecided;
 mod walk;
 
 pub use commit::{BlockCommit, GenesisCommit};
-pub use database::{Database, Head};
+pub use database::{Database, Head, MemoryUse};
 pub use error::{FatalError, StorageError};
 pub use lock::ProcessLock;
 pub use options::{EXIT_CODE_STORAGE, FatalHandler, History, OpenOptions};

@@ -128,17 +128,18 @@ impl Database {
     pub fn prune_undecided(&self, below: u64) -> Result<(), StorageError> {
         let column = self.0.cf(Column::Undecided)?;
         let mut batch = WriteBatch::new();
-        // This reads the blocks too, which is cheap enough: consensus prunes after every height.
-        let stale = self.0.range(Column::Undecided, vec![TAG_BLOCK], key(TAG_BLOCK, [&below.to_be_bytes(), &[]]));
-        for (block, _) in stale {
-            let Some((height, round)) = block.get(1..17).and_then(read_place) else { continue };
-            let id = &block[17..];
-            let place = place(height, round);
-            batch.delete_cf(column, key(TAG_VERDICT, [&place, id]));
-            batch.delete_cf(column, key(TAG_ID, [id, &place]));
-            batch.delete_cf(column, block);
+        // The entries that find blocks by id name all of them; the blocks themselves would be read from the disk.
+        for (entry, _) in self.0.range(Column::Undecided, vec![TAG_ID], vec![TAG_ID + 1]) {
+            let (Some(id), Some(place)) = (entry.get(1..33), entry.get(33..)) else { continue };
+            if read_place(place).is_none_or(|(height, _)| height >= below) {
+                continue;
+            }
+            batch.delete_cf(column, key(TAG_BLOCK, [place, id]));
+            batch.delete_cf(column, key(TAG_VERDICT, [place, id]));
+            batch.delete_cf(column, &entry);
         }
-        if batch.is_empty() { Ok(()) } else { self.0.write(batch, "prune undecided blocks") }
+        // Nothing waits for the disk here: what a crash brings back goes with the next height.
+        if batch.is_empty() { Ok(()) } else { self.0.write_lazily(batch, "prune undecided blocks") }
     }
 
     fn verdict(&self, height: u64, round: i64, id: &Hash) -> Option<bool> {

@@ -230,6 +230,9 @@ pub const LINK_STREAMS_MAX: usize = 16;
 pub const LINK_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
 /// Bytes that wait in the operating system for one connection before votes would wait behind them.
 pub const LINK_UNSENT_BYTES: u32 = 128 * 1024;
+/// Bytes of large answers (blocks, pieces of snapshots) that a node holds, over all links, until it has
+/// worked them off.
+pub const LINK_BULK_BYTES_MAX: usize = 4 * SYNC_RESPONSE_BYTES_MAX;
 /// Points at which a peer is disconnected and refused for a while.
 pub const LINK_BAN_POINTS: u32 = 100;
 /// Length of a peer's first ban, milliseconds; each further one is twice as long.
@@ -325,9 +328,9 @@ pub const STATES_KEPT: u32 = 4_096;
 /// Shared trie cache, bytes.
 pub const TRIE_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Cache of the database's blocks, indexes and filters, bytes.
-pub const STORAGE_BLOCK_CACHE_BYTES: usize = 64 * 1024 * 1024;
+pub const STORAGE_BLOCK_CACHE_BYTES: usize = 48 * 1024 * 1024;
 /// Unflushed writes that the database keeps in memory over all columns, bytes.
-pub const STORAGE_WRITE_BUFFERS_BYTES: usize = 64 * 1024 * 1024;
+pub const STORAGE_WRITE_BUFFERS_BYTES: usize = 48 * 1024 * 1024;
 /// Write-ahead log that the database keeps before it flushes, bytes: bounds the replay at start.
 pub const STORAGE_LOG_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Files that the database keeps open.
