@@ -104,6 +104,24 @@ mod tests {
         );
     }
 
+    /// What a restart cannot mend must not be restarted by the shipped units.
+    #[test]
+    fn the_units_restart_what_may_be_restarted() {
+        let units = [
+            include_str!("../../../deploy/systemd/x0-node.service"),
+            include_str!("../../../deploy/systemd/x0-signer.service"),
+        ];
+        let never: Vec<String> = Exit::ALL
+            .iter()
+            .filter(|exit| !matches!(exit, Exit::Graceful | Exit::Restartable))
+            .map(|exit| exit.code().to_string())
+            .collect();
+        for unit in units {
+            assert!(unit.contains("\nRestart=on-failure\n"));
+            assert!(unit.contains(&format!("\nRestartPreventExitStatus={}\n", never.join(" "))));
+        }
+    }
+
     #[test]
     fn reasons_are_one_line() {
         assert_eq!(Failure::configuration("a\n  b\tc").reason, "a b c");

@@ -3,114 +3,8 @@
 
 mod common;
 
-use common::*;
+use common::{network::*, *};
 use serde_json::{Value, json};
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
-
-/// A network on this machine.
-struct Network {
-    folder: TempDir,
-    nodes: Vec<Option<Node>>,
-    summary: Value,
-}
-
-impl Network {
-    /// Makes the directories; nothing runs.
-    fn make(validators: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let output = folder.path().join("net");
-        let made = run(&[
-            "testnet",
-            "--validators",
-            &validators.to_string(),
-            "--output",
-            output.to_str().unwrap(),
-            "--base-port",
-            "0",
-            "--development-accounts",
-        ]);
-        assert!(made.status.success(), "{}", last_line(&made));
-        let summary = serde_json::from_slice(&made.stdout).unwrap();
-        Self { folder, nodes: (0..validators).map(|_| None).collect(), summary }
-    }
-
-    /// Makes and starts it.
-    fn start(validators: usize) -> Self {
-        let mut network = Self::make(validators);
-        for number in 0..validators {
-            network.start_one(number);
-        }
-        network
-    }
-
-    fn directory(&self, number: usize) -> PathBuf {
-        self.folder.path().join(format!("net/validator-{}", number + 1))
-    }
-
-    fn config(&self, number: usize) -> String {
-        self.directory(number).join("config.toml").to_str().unwrap().to_owned()
-    }
-
-    fn start_one(&mut self, number: usize) {
-        self.nodes[number] = Some(Node::start(&["--config", &self.config(number), "--log", LOG]));
-    }
-
-    fn node(&self, number: usize) -> &Node {
-        self.nodes[number].as_ref().expect("it runs")
-    }
-
-    fn take(&mut self, number: usize) -> Node {
-        self.nodes[number].take().expect("it runs")
-    }
-}
-
-const LOG: &str = "warn,x0=info";
-
-/// Height of a node's head.
-async fn height(node: &Node) -> u32 {
-    number(&ask(&node.client().await, "chain_getHeader", json!([])).await)
-}
-
-/// Waits until a node's head is at least this high.
-async fn reach(node: &Node, wanted: u32) -> u32 {
-    let mut headers = heads(&node.client().await).await;
-    loop {
-        let reached = number(&next(&mut headers).await);
-        if reached >= wanted {
-            return reached;
-        }
-    }
-}
-
-/// The body and the status of one of a node's HTTP paths.
-fn get(node: &Node, path: &str) -> (u16, String) {
-    use std::io::{Read as _, Write as _};
-    let address = node.ready["metrics"].as_str().unwrap().trim_start_matches("http://").to_owned();
-    let mut stream = std::net::TcpStream::connect(&address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-/// Waits until a node says that it is ready to be relied on.
-fn settled(node: &Node) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let (status, body) = get(node, "/ready");
-        if status == 200 {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{body}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_validators_finalise_and_survive_the_loss_and_return_of_each_other() {
@@ -133,7 +27,7 @@ async fn four_validators_finalise_and_survive_the_loss_and_return_of_each_other(
     let block = finalise(&client, &alice.sign(genesis, 1, transfer(&bob.account, 1))).await;
     let at = number(&ask(&client, "chain_getHeader", json!([block])).await);
     // It comes back, catches up and takes part again: the others need it when another one leaves.
-    network.start_one(3);
+    network.start_one(3, &[]);
     reach(network.node(3), at).await;
     settled(network.node(3));
     assert_eq!(network.take(2).terminate().code(), Some(0));
@@ -146,29 +40,19 @@ async fn four_validators_finalise_and_survive_the_loss_and_return_of_each_other(
 #[tokio::test(flavor = "multi_thread")]
 async fn without_two_thirds_a_network_waits_and_says_so() {
     let mut network = Network::make(3);
-    let path = network.config(0);
     // A short patience, so that the test does not wait for the ordinary one.
-    let text = std::fs::read_to_string(&path).unwrap().replace("[metrics]", "[metrics]\nstall_ms = 1000");
-    std::fs::write(&path, text).unwrap();
+    network.edit(0, "[metrics]", "[metrics]\nstall_ms = 1000");
     for number in 0..3 {
-        network.start_one(number);
+        network.start_one(number, &[]);
     }
     reach(network.node(0), 2).await;
     settled(network.node(0));
     network.take(1).kill();
-    let deadline = Instant::now() + PATIENCE;
-    let reasons = loop {
-        let (status, body) = get(network.node(0), "/health");
-        if status == 503 {
-            break body;
-        }
-        assert!(Instant::now() < deadline, "two of three cannot decide");
-        std::thread::sleep(Duration::from_millis(100));
-    };
+    let reasons = until(network.node(0), "/health", 503);
     assert!(reasons.contains("the height has been"), "{reasons}");
     assert_eq!(get(network.node(0), "/ready").0, 503);
     let before = height(network.node(0)).await;
-    network.start_one(1);
+    network.start_one(1, &[]);
     reach(network.node(0), before + 2).await;
     settled(network.node(0));
 }

@@ -17,7 +17,7 @@ const SYNC_BYTES: usize = 4 * 1024;
 /// Median time of a write above which blocks become slow.
 const SYNC_SLOW: Duration = Duration::from_millis(20);
 /// Median time of a write with which a validator misses its turns.
-const SYNC_USELESS: Duration = Duration::from_millis(200);
+const SYNC_USELESS: Duration = Duration::from_millis(1_000);
 /// File descriptors that a node with many clients needs.
 const DESCRIPTORS_MIN: u64 = 4_096;
 

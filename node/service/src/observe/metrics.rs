@@ -201,7 +201,7 @@ impl Observer {
     fn frames(&self, samples: &mut Samples) {
         let metrics = self.links.metrics();
         for (channel, counts) in Channel::ALL.iter().zip(&metrics.channels) {
-            let name = format!("{channel:?}").to_lowercase();
+            let name = snake(&format!("{channel:?}"));
             for (event, count) in [("sent", counts.sent), ("received", counts.received), ("dropped", counts.dropped)] {
                 samples.put_labelled(&FRAMES, &[("channel", &name), ("event", event)], count);
             }
@@ -267,6 +267,18 @@ const ROUNDS_NAMES: [&str; 7] = ["1", "2", "3", "5", "10", "20", "more"];
 /// Milliseconds of a second.
 const MILLIS: f64 = 1e3;
 
+/// `SnapshotRequest` as `snapshot_request`.
+fn snake(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 1);
+    for (place, letter) in name.char_indices() {
+        if letter.is_uppercase() && place > 0 {
+            text.push('_');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}
+
 /// Signed milliseconds as seconds.
 fn seconds(ms: i64) -> f64 {
     let size = std::time::Duration::from_millis(ms.unsigned_abs()).as_secs_f64();
@@ -289,6 +301,11 @@ fn directory_bytes(path: &std::path::Path) -> u64 {
 mod tests {
     use super::*;
     use x0_telemetry::Kind;
+
+    #[test]
+    fn labels_are_written_as_metrics_are() {
+        assert_eq!((snake("Parts"), snake("SnapshotRequest")), ("parts".to_owned(), "snapshot_request".to_owned()));
+    }
 
     #[test]
     fn names_follow_the_rules_and_stand_in_the_manual() {

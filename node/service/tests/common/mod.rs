@@ -1,6 +1,8 @@
 //! A real `x0-node` process for tests, and transactions to send to it.
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this module")]
 
+pub mod network;
+
 use std::{
     ops::{Deref, DerefMut},
     path::Path,
