@@ -28,9 +28,13 @@ pub const SUPPORTED_SPECS: &[u32] = &[1];
 #[cfg(any(test, feature = "next-spec"))]
 pub const SUPPORTED_SPECS: &[u32] = &[1, 2];
 
+/// Name of the rules. The build that lets accounts sign with Ed25519, to measure what post-quantum signatures cost,
+/// has rules of its own.
+const SPEC_NAME: &str = if cfg!(feature = "bench-ed25519") { "x0tta6bl4-bench-ed25519" } else { "x0tta6bl4" };
+
 /// The version that this binary reports where no state is at hand.
 pub const VERSION: RuntimeVersion = RuntimeVersion {
-    spec_name: sp_version::Cow::Borrowed("x0tta6bl4"),
+    spec_name: sp_version::Cow::Borrowed(SPEC_NAME),
     impl_name: sp_version::Cow::Borrowed("x0-node"),
     authoring_version: 1,
     spec_version: SPEC_VERSION,

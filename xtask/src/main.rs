@@ -4,6 +4,7 @@
 
 mod arrows;
 mod bpf;
+mod features;
 mod files;
 mod fuzz;
 
@@ -51,6 +52,7 @@ fn main() -> Result<()> {
 /// Runs every check and reports all findings at once.
 fn tidy(root: &Path) -> Result<()> {
     let mut findings = arrows::check(root)?;
+    findings.extend(features::check(root)?);
     findings.extend(files::check(root)?);
     if findings.is_empty() {
         println!("tidy: arrows, sizes and docs are in order");

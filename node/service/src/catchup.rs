@@ -115,7 +115,7 @@ pub async fn follow(plan: &Plan, ground: &Ground, until: u64) -> Result<(), Fail
     let mut tips = engine.tips();
     let failed = engine.failed();
     let ended = tokio::select! {
-        failure = failed => Err(engine_failure(failure)),
+        failure = failed => Err(engine_failure(failure, ground.database.path())),
         reached = tips.wait_for(|tip| tip.height >= until) => reached
             .map(|tip| tip.height)
             .map_err(|_| Failure::new(Exit::Restartable, "the engine ended while the node followed")),

@@ -4,6 +4,7 @@ use crate::{
     exit::{Exit, Failure},
     guard,
 };
+use std::path::Path;
 use x0_consensus::{ConsensusError, WalError};
 use x0_executor::ExecutorError;
 use x0_storage::{FatalHandler, StorageError};
@@ -54,10 +55,17 @@ pub fn consensus_failure(cause: &ConsensusError) -> Failure {
     Failure::new(exit, cause)
 }
 
-/// How the process ends when a running engine failed.
-pub fn engine_failure(failure: x0_consensus::Failure) -> Failure {
-    match failure {
-        x0_consensus::Failure::SafetyHalt(reason) => Failure::new(Exit::SafetyHalt, format!("consensus: {reason}")),
-        x0_consensus::Failure::Restartable(reason) => Failure::new(Exit::Restartable, format!("consensus: {reason}")),
+/// Free space below which a failure of the engine is the disk's: its log or the guard's could not be written.
+const DISK_FULL_BYTES: u64 = 1 << 20;
+
+/// How the process ends when a running engine failed whose files lie on the disk of `data`.
+pub fn engine_failure(failure: x0_consensus::Failure, data: &Path) -> Failure {
+    let (exit, reason) = match failure {
+        x0_consensus::Failure::SafetyHalt(reason) => (Exit::SafetyHalt, reason),
+        x0_consensus::Failure::Restartable(reason) => (Exit::Restartable, reason),
+    };
+    if x0_telemetry::process::space(data).is_ok_and(|space| space.free < DISK_FULL_BYTES) {
+        return Failure::new(Exit::Storage, format!("the disk of {} is full; consensus: {reason}", data.display()));
     }
+    Failure::new(exit, format!("consensus: {reason}"))
 }

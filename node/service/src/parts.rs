@@ -28,6 +28,7 @@ use x0_executor::{Executor, Options};
 use x0_gossip::Gossip;
 use x0_mempool::Mempool;
 use x0_network::PeerKey;
+use x0_runtime::{Runtime, network::ActiveSpec, version::SUPPORTED_SPECS};
 use x0_offchain::{EndpointPolicy, NodeChain, ProbeConfig, ProbeHandle, ProbeWorker, SystemClock, accuse};
 use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, RpcServer, Transport};
 use x0_sign_guard::ConsensusKey;
@@ -39,6 +40,7 @@ use x0_types::Hash;
 /// The running parts, in the order in which they were started.
 pub struct Parts {
     database: Database,
+    executor: Executor,
     links: Links,
     neighbourly: Arc<Neighbourly>,
     engine: EngineSlot,
@@ -153,6 +155,7 @@ impl Parts {
         .map_err(|cause| consensus_failure(&cause))?;
         let mut parts = Self {
             database: ground.database.clone(),
+            executor: ground.executor.clone(),
             engine: Arc::new(Mutex::new(Some(Arc::new(engine)))),
             accuser: None,
             probes: probes(&plan.config, &plan.spec, &plan.keys, &ground.executor, &ground.mempool),
@@ -236,8 +239,9 @@ impl Parts {
             }
         };
         tokio::select! {
-            failure = engine => engine_failure(failure),
+            failure = engine => engine_failure(failure, self.database.path()),
             failure = rpc => Failure::new(Exit::Restartable, failure),
+            failure = outgrown(self.executor.clone()) => failure,
             () = ended(self.probes.as_ref()) => Failure::new(Exit::Restartable, "the measuring worker ended"),
         }
     }
@@ -383,6 +387,35 @@ fn probes(
     };
     let chain = NodeChain::new(executor.clone(), mempool.clone(), reporter);
     Some(ProbeWorker::start(chain, Arc::new(SystemClock), &settings))
+}
+
+/// Waits until the chain's next block needs rules that this program does not know: it could neither make that block nor
+/// judge it, and says so before anybody waits for its votes.
+async fn outgrown(executor: Executor) -> Failure {
+    let mut heads = executor.subscribe_heads();
+    loop {
+        let head = *heads.borrow_and_update();
+        let reader = executor.clone();
+        let read = tokio::task::spawn_blocking(move || reader.with_state(head.hash, ActiveSpec::<Runtime>::get)).await;
+        match read {
+            Ok(Ok(active)) if !SUPPORTED_SPECS.contains(&active) => {
+                let next = head.number.saturating_add(1);
+                return Failure::new(
+                    Exit::SafetyHalt,
+                    format!(
+                        "from height {next} on the chain runs by version {active} of the rules, and this program knows {SUPPORTED_SPECS:?}: \
+                         install a release that knows it and start the node again"
+                    ),
+                );
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(cause)) => tracing::warn!(target: "x0::node", %cause, "the version of the rules could not be read"),
+            Err(_) => std::future::pending().await,
+        }
+        if heads.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Waits until the worker has ended by itself; for ever when there is none.

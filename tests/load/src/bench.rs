@@ -1,6 +1,6 @@
 //! The bench report: saturation, latency, memory, and admission against the raw verify rate.
 
-use crate::{node::BenchNode, phases};
+use crate::{compare, node::Nodes, phases};
 use anyhow::{Context, Result};
 use jsonrpsee::{
     core::client::{Subscription, SubscriptionClientT},
@@ -19,6 +19,7 @@ use x0_load::{
     run::{self, Run},
     transfers::{self, Sender},
 };
+use x0_types::Hash;
 
 /// Choices of a bench run.
 #[derive(clap::Args)]
@@ -35,6 +36,18 @@ pub struct Options {
     /// Connections that submit.
     #[arg(long, default_value_t = 48)]
     connections: usize,
+    /// Validators of the network run; 1 leaves it out.
+    #[arg(long, default_value_t = 4)]
+    validators: usize,
+    /// Accounts and transfers of the network run.
+    #[arg(long, default_value_t = 10_000)]
+    network_accounts: usize,
+    /// Folder of node and load generator built with the feature `bench-ed25519`, for the comparison.
+    #[arg(long)]
+    classical_dir: Option<PathBuf>,
+    /// Accounts and transfers of each run of the comparison.
+    #[arg(long, default_value_t = 20_000)]
+    compared: usize,
     /// Transactions of the idle latency run.
     #[arg(long, default_value_t = 100)]
     idle_transactions: usize,
@@ -49,11 +62,12 @@ pub async fn report(options: &Options) -> Result<()> {
 
     let senders = transfers::senders(options.accounts)?;
     println!("{} keys derived", senders.len());
-    let node = BenchNode::start(&binaries, &senders)?;
-    println!("node serves {}", node.url);
+    let node = Nodes::development(&binaries, &senders)?;
+    let (url, genesis, target) = (node.url()?, node.genesis()?, node.target()?);
+    println!("node serves {url}");
     let mut rows = Vec::new();
 
-    let idle = idle_latency(&node, &senders, options.idle_transactions).await?;
+    let idle = idle_latency(&url, genesis, &senders, options.idle_transactions).await?;
     println!("idle chain: {idle}");
     rows.push(Row {
         what: "one transaction on an idle chain, send to finality".into(),
@@ -62,9 +76,8 @@ pub async fn report(options: &Options) -> Result<()> {
         met: idle.p50 < Duration::from_millis(50),
     });
 
-    let batch = transfers::sign_all(&senders, |index| u32::from(index < options.idle_transactions), node.genesis)?;
+    let batch = transfers::sign_all(&senders, |index| u32::from(index < options.idle_transactions), genesis)?;
     println!("{} transfers signed", batch.len());
-    let target = run::Target { urls: vec![node.url.clone()], pids: vec![node.pid()] };
     let saturation = run::run(&target, &batch, options.connections, None).await?;
     println!("{saturation:#?}");
     rows.push(Row {
@@ -83,7 +96,7 @@ pub async fn report(options: &Options) -> Result<()> {
     });
     // The queue is empty and the allocator has had time to give its pages back.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let resident = machine::resident_bytes(node.pid())?;
+    let resident = machine::resident_bytes(*target.pids.first().context("a process")?)?;
     rows.push(Row {
         what: format!("resident memory, five seconds after {} transfers", batch.len()),
         goal: "< 300 MB".into(),
@@ -95,7 +108,7 @@ pub async fn report(options: &Options) -> Result<()> {
     // Ten seconds of load, as far as there are senders.
     let count = senders.len().min(batch.len().min(ten_seconds(half)).max(100));
     let base = |index: usize| 1 + u32::from(index < options.idle_transactions);
-    let second = transfers::sign_all(&senders[..count], base, node.genesis)?;
+    let second = transfers::sign_all(&senders[..count], base, genesis)?;
     let loaded = run::run(&target, &second, options.connections, Some(half)).await?;
     println!("{loaded:#?}");
     rows.push(Row {
@@ -105,9 +118,57 @@ pub async fn report(options: &Options) -> Result<()> {
         met: loaded.latency.p50 <= Duration::from_millis(250) && loaded.latency.p99 <= Duration::from_millis(600),
     });
     drop(node);
+    if options.validators > 1 {
+        rows.extend(network(&binaries, &senders, options).await?);
+    }
+    if let Some(classical) = &options.classical_dir {
+        rows.push(compare::classical(&binaries, classical, options.compared, options.connections)?);
+    }
     let phases = phases::measure(&senders)?;
     rows.extend(phases.rows);
     write(&options.output, raw, &rows, &saturation, &phases.blocks)
+}
+
+/// Throughput and latency of several validators on this machine; transactions go to all of them in turn.
+async fn network(binaries: &Path, senders: &[Sender], options: &Options) -> Result<Vec<Row>> {
+    let validators = options.validators;
+    let senders = &senders[..senders.len().min(options.network_accounts)];
+    let network = Nodes::network(binaries, senders, validators)?;
+    let (target, genesis) = (network.target()?, network.genesis()?);
+    println!("{validators} validators serve {:?}", target.urls);
+    let runs = async {
+        let batch = transfers::sign_all(senders, |_| 0, genesis)?;
+        let full = run::run(&target, &batch, options.connections, None).await?;
+        println!("{full:#?}");
+        let half = full.finalised_per_second / 2.0;
+        let second = transfers::sign_all(&senders[..senders.len().min(ten_seconds(half).max(100))], |_| 1, genesis)?;
+        let loaded = run::run(&target, &second, options.connections, Some(half)).await?;
+        println!("{loaded:#?}");
+        Ok::<_, anyhow::Error>((full, half, loaded))
+    };
+    let (full, half, loaded) = runs.await.with_context(|| network.logs())?;
+    let resident = network.pids().into_iter().map(machine::resident_bytes).collect::<Result<Vec<_>>>()?;
+    let resident = resident.into_iter().max().unwrap_or(0);
+    Ok(vec![
+        Row {
+            what: format!("finalised transfers, {validators} validators and the generator on these cores"),
+            goal: ">= 1,400 /s (floor 1,000)".into(),
+            measured: format!("{:.0} /s ({} transfers, {} blocks)", full.finalised_per_second, senders.len(), full.blocks),
+            met: full.finalised_per_second >= 1_400.0,
+        },
+        Row {
+            what: format!("latency to finality of {validators} validators at half of that load ({half:.0} /s)"),
+            goal: "p50 <= 250 ms, p99 <= 600 ms".into(),
+            measured: loaded.latency.to_string(),
+            met: loaded.latency.p50 <= Duration::from_millis(250) && loaded.latency.p99 <= Duration::from_millis(600),
+        },
+        Row {
+            what: format!("largest resident memory of the {validators} validators after these runs"),
+            goal: "< 300 MB".into(),
+            measured: format!("{:.0} MB", resident as f64 / 1e6),
+            met: resident < 300_000_000,
+        },
+    ])
 }
 
 /// Transactions of ten seconds at this rate.
@@ -121,11 +182,11 @@ fn ten_seconds(rate: f64) -> usize {
 }
 
 /// Sends one transaction at a time and waits for its finality, with pauses that let the chain idle.
-async fn idle_latency(node: &BenchNode, senders: &[Sender], count: usize) -> Result<Latency> {
-    let client = WsClientBuilder::default().build(&node.url).await?;
+async fn idle_latency(url: &str, genesis: Hash, senders: &[Sender], count: usize) -> Result<Latency> {
+    let client = WsClientBuilder::default().build(url).await?;
     let mut samples = Vec::with_capacity(count);
     for sender in senders.iter().take(count) {
-        let transfer = transfers::sign(sender, &sender.account, 1, 0, node.genesis)?;
+        let transfer = transfers::sign(sender, &sender.account, 1, 0, genesis)?;
         tokio::time::sleep(Duration::from_millis(300)).await;
         let start = Instant::now();
         let mut updates: Subscription<Value> = client

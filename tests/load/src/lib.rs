@@ -22,6 +22,7 @@
     reason = "a measuring tool: functions fail with a readable account, and figures are printed as decimals"
 )]
 
+pub mod account;
 pub mod machine;
 pub mod observe;
 pub mod report;

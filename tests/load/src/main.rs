@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 mod bench;
+mod compare;
 mod node;
 mod phases;
 
@@ -20,6 +21,18 @@ struct Arguments {
 enum Command {
     /// Measure everything on this machine and write the report.
     Report(bench::Options),
+    /// Saturate a node of its own, and print the figures as JSON.
+    Saturate {
+        /// Folder of the built binaries.
+        #[arg(long)]
+        bin_dir: Option<PathBuf>,
+        /// Funded accounts, and transfers.
+        #[arg(long, default_value_t = 20_000)]
+        accounts: usize,
+        /// Connections that submit.
+        #[arg(long, default_value_t = 48)]
+        connections: usize,
+    },
     /// Measure what a transfer costs in each phase, in process.
     Phases {
         /// Funded accounts.
@@ -34,6 +47,9 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Arguments::parse().command {
         Command::Report(options) => runtime.block_on(bench::report(&options)),
+        Command::Saturate { bin_dir, accounts, connections } => {
+            runtime.block_on(compare::saturate(&binaries(bin_dir.as_ref())?, accounts, connections))
+        }
         Command::Phases { accounts } => {
             let phases = phases::measure(&x0_load::transfers::senders(accounts)?)?;
             println!("{}", x0_load::report::table(&phases.rows));

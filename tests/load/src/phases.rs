@@ -62,7 +62,7 @@ impl std::fmt::Display for BlockPhases {
 pub fn measure(senders: &[Sender]) -> Result<Phases> {
     let folder = tempfile::Builder::new().prefix("x0-phases-").tempdir()?;
     let database = Database::open(folder.path(), OpenOptions::default())?;
-    let config = crate::node::chain_spec(senders)?.genesis_config()?;
+    let config = crate::node::endow(x0_chain_spec::ChainSpec::dev()?, senders)?.genesis_config()?;
     let executor = Executor::new(database, &config, ExecutorOptions::default())?;
     let count = senders.len().min(20_000);
     let batch = transfers::sign_all(&senders[..count], |_| 0, executor.genesis_hash())?;

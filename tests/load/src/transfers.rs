@@ -1,32 +1,26 @@
 //! Keys and pre-signed transfers.
 
+use crate::account::AccountKey;
 use anyhow::{Context, Result};
 use codec::Encode;
 use rayon::prelude::*;
 use sp_runtime::{MultiAddress, generic::Era};
-use x0_crypto::{Seed, SigningKey};
-use x0_runtime::{ChainSignature, RuntimeCall, SignedPayload, TxExtension, UncheckedExtrinsic, VERSION};
-use x0_types::{AccountId, Hash, MlDsa65PublicKey, MlDsa65Signature};
+use x0_runtime::{RuntimeCall, SignedPayload, TxExtension, UncheckedExtrinsic, VERSION};
+use x0_types::{AccountId, Hash};
 
 /// A funded account of the load.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    key: SigningKey,
+    key: AccountKey,
     /// Its account.
     pub account: AccountId,
 }
 
 impl Sender {
-    /// The holder of a key.
-    #[must_use]
-    pub fn new(key: SigningKey) -> Self {
-        let account = MlDsa65PublicKey(Box::new(*key.public().as_bytes())).account_id();
-        Self { key, account }
-    }
-
-    /// A development account, funded by the development preset.
-    pub fn development(name: &str) -> Result<Self> {
-        Ok(Self::new(SigningKey::from_seed(&x0_crypto::dev::seed(name, "account")).context("development key")?))
+    /// The holder of the key that belongs to a seed.
+    pub fn from_seed(seed: [u8; 32]) -> Result<Self> {
+        let key = AccountKey::from_seed(seed)?;
+        Ok(Self { account: key.account(), key })
     }
 }
 
@@ -61,8 +55,7 @@ pub fn senders(count: usize) -> Result<Vec<Sender>> {
     (0..count)
         .into_par_iter()
         .map(|index| {
-            let seed = Seed::from_bytes(x0_crypto::blake2b_256(format!("x0/load/v1/{index}").as_bytes()));
-            Ok(Sender::new(SigningKey::from_seed(&seed).context("key of a sender")?))
+            Sender::from_seed(x0_crypto::blake2b_256(format!("x0/load/v1/{index}").as_bytes()))
         })
         .collect()
 }
@@ -97,17 +90,10 @@ pub fn sign(from: &Sender, to: &AccountId, amount: u128, nonce: u32, genesis: Ha
     );
     let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
     let payload = SignedPayload::from_raw(call, extension, implicit);
-    let signature = payload.using_encoded(|bytes| from.key.sign_transaction(bytes)).context("sign")?;
+    let signature = payload.using_encoded(|bytes| from.key.sign(bytes))?;
     let (call, extension, _) = payload.deconstruct();
-    let extrinsic = UncheckedExtrinsic::new_signed(
-        call,
-        MultiAddress::Id(from.account.clone()),
-        ChainSignature::MlDsa65 {
-            public: MlDsa65PublicKey(Box::new(*from.key.public().as_bytes())),
-            signature: MlDsa65Signature(Box::new(*signature.as_bytes())),
-        },
-        extension,
-    );
+    let extrinsic =
+        UncheckedExtrinsic::new_signed(call, MultiAddress::Id(from.account.clone()), signature, extension);
     let bytes = extrinsic.encode();
     let hash = Hash::from(x0_crypto::blake2b_256(&bytes));
     Ok(Transfer { hash, request: format!("{}0x{}{}", REQUEST[0], hex::encode(&bytes), REQUEST[1]) })
