@@ -19,6 +19,6 @@ pub struct MeasuredWeight<T>(PhantomData<T>);
 
 impl<T> WeightInfo for MeasuredWeight<T> {
     fn report() -> Weight {
-        Weight::from_parts(900_000_000, 0)
+        Weight::from_parts(660_000_000, 0)
     }
 }
