@@ -48,3 +48,4 @@ mod tests;
 
 pub use runner::{Gossip, Pool, Verdict, start};
 pub use stats::GossipStats;
+pub use wire::reads_back;

@@ -116,6 +116,21 @@ pub(crate) fn read(mut frame: Bytes) -> Result<Message, Malformed> {
     }
 }
 
+/// Reads bytes as a frame of a peer, for fuzzing: `false` when a message that was read reads back
+/// otherwise than it was written.
+#[must_use]
+pub fn reads_back(bytes: &[u8]) -> bool {
+    let Ok(message) = read(Bytes::copy_from_slice(bytes)) else { return true };
+    let frames = match &message {
+        Message::Transactions(all) => transactions(all),
+        Message::Have(hashes) => have(hashes),
+        Message::Want(hashes) => want(hashes),
+    };
+    // An empty message, and one that is split in another way, have no single frame to compare.
+    let [frame] = &frames[..] else { return true };
+    read(frame.clone()) == Ok(message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

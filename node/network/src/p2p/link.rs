@@ -259,7 +259,7 @@ impl Member {
         let Some(events) = self.shared.events.lock().clone() else { return LinkError::NoReader };
         let mut quotas = self.shared.quotas.map(|rate| Quota::new(rate, self.shared.now()));
         loop {
-            let (channel, bytes) = match wire::read_frame(&mut stream, class).await {
+            let (channel, bytes) = match wire::read_frame(&mut stream, class, &self.shared.budget).await {
                 Ok(frame) => frame,
                 Err(error) => return error.into(),
             };

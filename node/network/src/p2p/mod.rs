@@ -47,7 +47,7 @@ pub use metrics::{ChannelMetrics, P2pMetrics};
 pub use quota::ChannelQuota;
 pub use shared::Tip;
 pub use transport::HandshakeError;
-pub use wire::LINK_VERSION;
+pub use wire::{LINK_VERSION, reads_back};
 
 use crate::{
     Carrier, CarrierEvent, CarrierStats, Channel, Offence, PeerKey, SendError, check_size, queue::Waiting,
@@ -412,6 +412,7 @@ fn prepare(config: P2pConfig, key: &SigningKey, genesis: [u8; 32], tip: Tip) -> 
         events: Mutex::new(Some(events.clone())),
         own_addresses: own_addresses(&config, &listening),
         tellings: RwLock::default(),
+        budget: wire::budget(),
         unlinked: Mutex::default(),
     });
     let (book, store) = address_book(&config, local)?;

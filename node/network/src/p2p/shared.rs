@@ -132,6 +132,7 @@ pub(super) struct Shared {
     pub events: Mutex<Option<mpsc::Sender<CarrierEvent>>>,
     pub own_addresses: Vec<String>,
     pub tellings: RwLock<Tellings>,
+    pub budget: super::wire::Budget,
     pub unlinked: Mutex<Vec<super::book::Unlinked>>,
 }
 
