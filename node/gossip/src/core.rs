@@ -195,8 +195,8 @@ impl Core {
                 continue;
             }
             let Some(peer) = self.peers.get_mut(&from) else { return };
-            let room = self.wanted.len() < x0_limits::GOSSIP_WANTED_MAX
-                && peer.named < x0_limits::GOSSIP_NAMED_PER_PEER_MAX;
+            let room =
+                self.wanted.len() < x0_limits::GOSSIP_WANTED_MAX && peer.named < x0_limits::GOSSIP_NAMED_PER_PEER_MAX;
             match self.wanted.get_mut(hash) {
                 Some(wanted) => {
                     let known = wanted.sources.contains(&from) || wanted.asked.is_some_and(|(peer, _)| peer == from);

@@ -108,7 +108,8 @@ struct Sim {
 
 impl Sim {
     fn new(count: usize, links: &[(usize, usize)], seed: u64) -> Self {
-        let node = |index| SimNode { core: Core::new(StdRng::seed_from_u64(seed + index as u64)), pool: TestPool::default() };
+        let node =
+            |index| SimNode { core: Core::new(StdRng::seed_from_u64(seed + index as u64)), pool: TestPool::default() };
         let mut sim = Self {
             nodes: (0..count).map(node).collect(),
             links: Vec::new(),
@@ -213,7 +214,9 @@ fn in_a_mesh_each_transaction_reaches_everybody_and_crosses_few_links() {
         // The least possible is one for each node that had to receive it.
         assert!(whole <= all.len() * (count - 1) * 11 / 10, "{count} nodes: {whole} transfers");
         assert!(sim.offences.is_empty());
-        assert!(sim.nodes.iter().all(|node| node.core.is_idle() && node.core.sizes().0 == 0 && node.core.sizes().2 == 0));
+        assert!(
+            sim.nodes.iter().all(|node| node.core.is_idle() && node.core.sizes().0 == 0 && node.core.sizes().2 == 0)
+        );
     }
 }
 

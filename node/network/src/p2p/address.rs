@@ -128,7 +128,9 @@ mod tests {
     #[test]
     fn addresses_are_read_as_they_are_written() {
         let key = hex::encode([0xab; 32]);
-        for (text, host) in [("10.0.0.1:1", "10.0.0.1"), ("[2001:db8::1]:65535", "2001:db8::1"), ("v-1.example:30300", "v-1.example")] {
+        for (text, host) in
+            [("10.0.0.1:1", "10.0.0.1"), ("[2001:db8::1]:65535", "2001:db8::1"), ("v-1.example:30300", "v-1.example")]
+        {
             let address: HostPort = text.parse().unwrap();
             assert_eq!((address.host(), address.to_string().as_str()), (host, text));
             let peer: PeerAddress = format!("0x{key}@{text}").parse().unwrap();

@@ -50,13 +50,7 @@ struct Entry {
 
 impl Entry {
     const fn new() -> Self {
-        Self {
-            wanted: false,
-            places: Vec::new(),
-            state: State::Waiting { until_ms: 0 },
-            attempts: 0,
-            last_error: None,
-        }
+        Self { wanted: false, places: Vec::new(), state: State::Waiting { until_ms: 0 }, attempts: 0, last_error: None }
     }
 
     /// The place with the fewest failures, the most believed one among equals.
@@ -232,8 +226,7 @@ impl Book {
     /// A link to the peer stands, whoever dialled.
     pub(super) fn linked(&mut self, key: &PeerKey, dialled: Option<&HostPort>, now_ms: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if let Some(place) =
-            dialled.and_then(|address| entry.places.iter_mut().find(|place| place.address == *address))
+        if let Some(place) = dialled.and_then(|address| entry.places.iter_mut().find(|place| place.address == *address))
         {
             place.failures = 0;
         }
@@ -293,9 +286,7 @@ impl Book {
     pub(super) fn unlinked_peers(&self) -> Vec<Unlinked> {
         self.entries
             .iter()
-            .filter(|(key, entry)| {
-                entry.wanted && **key != self.local && !matches!(entry.state, State::Linked { .. })
-            })
+            .filter(|(key, entry)| entry.wanted && **key != self.local && !matches!(entry.state, State::Linked { .. }))
             .map(|(key, entry)| Unlinked {
                 key: *key,
                 addresses: entry.places.iter().map(|place| place.address.clone()).collect(),

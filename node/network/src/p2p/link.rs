@@ -104,7 +104,10 @@ struct Greeted {
     early: Vec<(Class, Stream)>,
 }
 
-async fn drive(context: &LinkContext, opened: &mut mpsc::Receiver<Opened>) -> Result<std::convert::Infallible, LinkError> {
+async fn drive(
+    context: &LinkContext,
+    opened: &mut mpsc::Receiver<Opened>,
+) -> Result<std::convert::Infallible, LinkError> {
     let limit = Duration::from_millis(x0_limits::LINK_HELLO_TIMEOUT_MS);
     let greeted = tokio::time::timeout(limit, greet(context, opened)).await.unwrap_or(Err(LinkError::NoHello));
     let greeted = greeted.inspect_err(|_| count(&context.shared.counters.hello_failed))?;

@@ -32,7 +32,9 @@ mod link;
 mod manager;
 mod metrics;
 mod quota;
+mod settings;
 mod shared;
+mod socket;
 mod store;
 mod streams;
 #[cfg(test)]
@@ -45,13 +47,12 @@ pub use book::Unlinked;
 pub use gate::{GateLimit, GateLimits, GateRefusal};
 pub use metrics::{ChannelMetrics, P2pMetrics};
 pub use quota::ChannelQuota;
+pub use settings::{Direction, NetworkError, P2pConfig, P2pLimits, PeerInfo};
 pub use shared::Tip;
 pub use transport::HandshakeError;
 pub use wire::{LINK_VERSION, reads_back};
 
-use crate::{
-    Carrier, CarrierEvent, CarrierStats, Channel, Offence, PeerKey, SendError, check_size, queue::Waiting,
-};
+use crate::{Carrier, CarrierEvent, CarrierStats, Channel, Offence, PeerKey, SendError, check_size, queue::Waiting};
 use book::{Book, Origin};
 use bytes::Bytes;
 use gate::Gate;
@@ -61,11 +62,11 @@ use metrics::Counters;
 use parking_lot::{Mutex, RwLock};
 use rand::{SeedableRng, rngs::StdRng};
 use shared::{Command, Lists, Route, Shared, millis};
+use socket::Listener;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -74,7 +75,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{mpsc, oneshot},
 };
-use transport::{Listener, PqTransport, Security};
+use transport::{PqTransport, Security};
 use x0_crypto::{SigningKey, tls::TlsIdentity};
 
 /// Threads that move frames.
@@ -87,125 +88,6 @@ const BLOCKING_THREADS_MAX: usize = 8;
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 /// Longest wait for the end of the carrier's work.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-
-/// Settings of a carrier.
-#[derive(Clone, Debug)]
-pub struct P2pConfig {
-    /// Where to listen. Port 0 takes a free one. Empty: dial only.
-    pub listen: Vec<SocketAddr>,
-    /// Where others reach this node, `HOST:PORT`. Empty: the listening addresses, and for unspecified
-    /// ones the address that each peer sees.
-    pub advertise: Vec<HostPort>,
-    /// Peers that are always admitted, and where they are: sentries, and the first contacts of a new node.
-    pub peers: Vec<PeerAddress>,
-    /// The file in which addresses survive a restart; `None` to keep none.
-    pub store: Option<PathBuf>,
-    /// Name and version of the software, as peers see it.
-    pub software: String,
-    /// Bounds of what others may do.
-    pub limits: P2pLimits,
-}
-
-impl P2pConfig {
-    /// The settings of a node that listens at an address and knows these peers.
-    #[must_use]
-    pub fn new(listen: SocketAddr, peers: Vec<PeerAddress>) -> Self {
-        Self {
-            listen: vec![listen],
-            advertise: Vec::new(),
-            peers,
-            store: None,
-            software: concat!("x0-node/", env!("CARGO_PKG_VERSION")).to_owned(),
-            limits: P2pLimits::default(),
-        }
-    }
-}
-
-/// Bounds of what others may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct P2pLimits {
-    /// Handshakes.
-    pub gate: GateLimits,
-    /// What one peer may send, by channel in the order of [`Channel::ALL`].
-    pub quotas: [ChannelQuota; Channel::ALL.len()],
-}
-
-impl Default for P2pLimits {
-    fn default() -> Self {
-        Self { gate: GateLimits::default(), quotas: Channel::ALL.map(ChannelQuota::of) }
-    }
-}
-
-/// Why a carrier does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError {
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The peer store can be neither read nor set aside.
-    #[error("cannot use the peer store {path}: {source}")]
-    Store {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The system gives no threads.
-    #[error("cannot start the threads of the network: {0}")]
-    Threads(#[source] io::Error),
-    /// The network key cannot be used for links.
-    #[error("the network key gives no link identity")]
-    Identity,
-    /// The software's name is too long to be told.
-    #[error("the software's name has {bytes} bytes, {max} are the most", max = x0_limits::LINK_SOFTWARE_BYTES_MAX)]
-    Software {
-        /// Its length, bytes.
-        bytes: usize,
-    },
-}
-
-/// Who opened a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The peer.
-    In,
-    /// This node.
-    Out,
-}
-
-/// A peer with a standing link.
-#[derive(Clone, Debug)]
-pub struct PeerInfo {
-    /// Its name.
-    pub key: PeerKey,
-    /// The other end of the link.
-    pub address: SocketAddr,
-    /// Who opened the link.
-    pub direction: Direction,
-    /// Name and version of its software.
-    pub version: String,
-    /// The height that it last told.
-    pub tip: u64,
-    /// Since when the link stands.
-    pub since: SystemTime,
-    /// Round trip of the last ping, milliseconds; `None` before the first answer.
-    pub rtt_ms: Option<f64>,
-    /// How far its clock was ahead of this node's when the link began, milliseconds.
-    pub clock_ahead_ms: i64,
-    /// Frames sent on this link.
-    pub sent: u64,
-    /// Frames received on this link.
-    pub received: u64,
-    /// Frames that gave way to newer ones in a full queue of this link.
-    pub dropped: u64,
-    /// Points on its account of offences; [`x0_limits::LINK_BAN_POINTS`] is a ban.
-    pub penalties: u32,
-}
 
 /// The list of peers that may have links. Clones share it.
 #[derive(Clone)]
@@ -418,8 +300,8 @@ fn prepare(config: P2pConfig, key: &SigningKey, genesis: [u8; 32], tip: Tip) -> 
     let (book, store) = address_book(&config, local)?;
     let gate = Arc::new(Mutex::new(Gate::new(config.limits.gate, 0)));
     let transport = PqTransport { listeners, security, gate: Arc::clone(&gate), started, counters };
-    let swarm_config = libp2p::swarm::Config::with_tokio_executor()
-        .with_max_negotiating_inbound_streams(x0_limits::LINK_STREAMS_MAX);
+    let swarm_config =
+        libp2p::swarm::Config::with_tokio_executor().with_max_negotiating_inbound_streams(x0_limits::LINK_STREAMS_MAX);
     let swarm = Swarm::new(transport.boxed(), Links { shared: Arc::clone(&shared) }, id, swarm_config);
     let (emitter, link_events) = mpsc::unbounded_channel();
     // The channel is new and the emitter has only begun, so that this is the first event.

@@ -68,7 +68,8 @@ impl Quota {
         let bytes = i128::try_from(bytes).unwrap_or(i128::MAX / MILLI) * MILLI;
         self.frames = refill(self.frames, self.rate.frames_per_second) - MILLI;
         self.bytes = refill(self.bytes, self.rate.bytes_per_second) - bytes;
-        let wait = debt_ms(self.frames, self.rate.frames_per_second).max(debt_ms(self.bytes, self.rate.bytes_per_second));
+        let wait =
+            debt_ms(self.frames, self.rate.frames_per_second).max(debt_ms(self.bytes, self.rate.bytes_per_second));
         // Twice, since the wait itself is taken off again.
         self.waited_ms = self.waited_ms.saturating_add(wait.saturating_mul(2));
         wait

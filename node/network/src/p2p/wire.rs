@@ -7,6 +7,7 @@
 //!
 //! Each stream goes one way. A length is compared with its limit before anything is allocated, and a
 //! frame's memory grows with the bytes that came in, not with the length that was claimed.
+#![allow(clippy::cast_possible_truncation, reason = "the codec's derive casts the indices of variants")]
 
 use super::address::HostPort;
 use crate::{Channel, PeerKey, queue::Class};
@@ -218,7 +219,9 @@ pub fn reads_back(bytes: &[u8]) -> bool {
         drop(runtime.block_on(read_frame(&mut &*bytes, class, &budget())));
     }
     match Control::parse(bytes) {
-        Ok(control) => control.to_frame().get(4..).is_some_and(|body| Control::parse(body).is_ok_and(|again| again == control)),
+        Ok(control) => {
+            control.to_frame().get(4..).is_some_and(|body| Control::parse(body).is_ok_and(|again| again == control))
+        }
         Err(_) => true,
     }
 }
@@ -269,9 +272,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_network_of_the_largest_size_fits_into_a_hello() {
-        let place: HostPort = "2001:0db8:ffff:ffff:ffff:ffff:ffff:ffff.validators.example:30300".replace(':', "-").replacen("-30300", ":30300", 1).parse().unwrap();
-        let book: std::collections::BTreeMap<_, _> =
-            (0..x0_limits::VALIDATORS_MAX).map(|tag| (PeerKey([u8::try_from(tag).unwrap(); 32]), vec![place.clone(); 2])).collect();
+        let place: HostPort = "2001:0db8:ffff:ffff:ffff:ffff:ffff:ffff.validators.example:30300"
+            .replace(':', "-")
+            .replacen("-30300", ":30300", 1)
+            .parse()
+            .unwrap();
+        let book: std::collections::BTreeMap<_, _> = (0..x0_limits::VALIDATORS_MAX)
+            .map(|tag| (PeerKey([u8::try_from(tag).unwrap(); 32]), vec![place.clone(); 2]))
+            .collect();
         let told = told(book.iter());
         assert_eq!(told.len(), x0_limits::VALIDATORS_MAX as usize);
         let frame = Control::Hello(Hello { peers: told, ..hello() }).to_frame();

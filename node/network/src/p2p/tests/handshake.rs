@@ -58,10 +58,7 @@ async fn both_sides_use_tls_1_3_the_hybrid_exchange_and_ml_dsa_65() {
         let (_, connection) = stream.get_ref();
         assert_eq!(connection.protocol_version(), Some(ProtocolVersion::TLSv1_3));
         assert_eq!(connection.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
-        assert_eq!(
-            connection.negotiated_cipher_suite().unwrap().suite(),
-            CipherSuite::TLS13_AES_256_GCM_SHA384
-        );
+        assert_eq!(connection.negotiated_cipher_suite().unwrap().suite(), CipherSuite::TLS13_AES_256_GCM_SHA384);
         assert_eq!(connection.alpn_protocol(), Some(alpn.as_bytes()));
         assert_eq!(connection.handshake_kind(), Some(HandshakeKind::Full));
         let [raw_key] = connection.peer_certificates().unwrap() else { panic!("one raw key") };
@@ -74,7 +71,9 @@ async fn both_sides_use_tls_1_3_the_hybrid_exchange_and_ml_dsa_65() {
 async fn each_deviation_between_our_own_sides_has_its_own_error() {
     let (a, b) = (security(1, GENESIS, &[2, 3]), security(2, GENESIS, &[1]));
     let (dialled, accepted) = shake(&a, &b, name(3)).await;
-    assert!(matches!(dialled, Err(HandshakeError::WrongPeer { expected, found }) if expected == name(3) && found == name(2)));
+    assert!(
+        matches!(dialled, Err(HandshakeError::WrongPeer { expected, found }) if expected == name(3) && found == name(2))
+    );
     assert!(accepted.is_err());
 
     let other = security(1, [8; 32], &[2]);
@@ -215,7 +214,10 @@ async fn strangers_are_refused_by_a_running_node_and_harm_nobody() {
     let other_chain = P2pCarrier::start(config, key(2), [8; 32], Arc::new(|| 0)).await.unwrap();
     victim.counts("another chain is refused", |metrics| metrics.refused_protocol).await;
     eventually("the other side names the reason", || {
-        other_chain.unlinked().iter().any(|missing| missing.last_error.as_deref().is_some_and(|error| error.contains("Protocol")))
+        other_chain
+            .unlinked()
+            .iter()
+            .any(|missing| missing.last_error.as_deref().is_some_and(|error| error.contains("Protocol")))
     })
     .await;
     drop(other_chain);

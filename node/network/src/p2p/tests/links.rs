@@ -67,14 +67,12 @@ async fn a_node_that_starts_again_is_found_again() {
     gone.carrier.stop().await;
     for node in &mut nodes {
         node.until_down(name(3)).await;
-        assert_eq!(
-            node.carrier.send(&name(3), Channel::Status, Bytes::new()),
-            Err(SendError::NoLink(name(3)))
-        );
+        assert_eq!(node.carrier.send(&name(3), Channel::Status, Bytes::new()), Err(SendError::NoLink(name(3))));
     }
     assert_eq!(gone.carrier.broadcast(Channel::Status, Bytes::new()), Err(SendError::Closed));
     // The same key and port, and no contact: the others dial.
-    let config = P2pConfig { listen: vec![address.address.to_string().parse().unwrap()], ..P2pConfig::new(here(), vec![]) };
+    let config =
+        P2pConfig { listen: vec![address.address.to_string().parse().unwrap()], ..P2pConfig::new(here(), vec![]) };
     let mut again = Node::with(3, config).await;
     again.admit(&[1, 2, 3]);
     again.until_linked(&[1, 2]).await;
@@ -137,12 +135,20 @@ async fn two_nodes_that_dial_each_other_at_once_keep_one_link() {
         let (mut a, mut b) = (Node::start(1, vec![]).await, Node::start(2, vec![]).await);
         let (at_a, at_b) = (a.address(), b.address());
         // Both learn where the other is and dial in the same instant.
-        a.carrier.shared.tell(Command::Told(vec![wire::Told { key: at_b.key.0, addresses: vec![at_b.address.to_string()] }]));
-        b.carrier.shared.tell(Command::Told(vec![wire::Told { key: at_a.key.0, addresses: vec![at_a.address.to_string()] }]));
+        a.carrier
+            .shared
+            .tell(Command::Told(vec![wire::Told { key: at_b.key.0, addresses: vec![at_b.address.to_string()] }]));
+        b.carrier
+            .shared
+            .tell(Command::Told(vec![wire::Told { key: at_a.key.0, addresses: vec![at_a.address.to_string()] }]));
         a.admit(&[2]);
         b.admit(&[1]);
-        a.carrier.shared.tell(Command::Told(vec![wire::Told { key: at_b.key.0, addresses: vec![at_b.address.to_string()] }]));
-        b.carrier.shared.tell(Command::Told(vec![wire::Told { key: at_a.key.0, addresses: vec![at_a.address.to_string()] }]));
+        a.carrier
+            .shared
+            .tell(Command::Told(vec![wire::Told { key: at_b.key.0, addresses: vec![at_b.address.to_string()] }]));
+        b.carrier
+            .shared
+            .tell(Command::Told(vec![wire::Told { key: at_a.key.0, addresses: vec![at_a.address.to_string()] }]));
         a.until_linked(&[2]).await;
         b.until_linked(&[1]).await;
         a.carrier.broadcast(Channel::Status, Bytes::from_static(b"a")).unwrap();
