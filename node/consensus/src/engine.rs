@@ -14,10 +14,10 @@ use crate::{
     host::{Host, Shared},
     net::{Fabric, Network, Outbox, Surroundings},
     pacing::Pacer,
-    signer::{CachingVerifier, ConsensusSigner, EngineSigner},
+    signer::{CachingVerifier, ConsensusSigner, EngineSigner, LogFlush},
     stats::{EngineStats, Ledger},
     wal::WalError,
-    wire::{ChainCodec, LogCodec},
+    wire::ChainCodec,
 };
 use malachite_app::{
     metrics::{Metrics, SharedRegistry},
@@ -30,6 +30,7 @@ use malachite_engine::{
         events::TxEvent,
         output_port::{OutputPort, OutputPortSubscriberTrait},
     },
+    wal::{Msg as WalMsg, WalRef},
 };
 use parking_lot::Mutex;
 use ractor::Actor;
@@ -335,8 +336,8 @@ async fn assemble(
     let (node, ended) = spawn_node_actor(metrics.clone()).await.map_err(engine_error)?;
     let (network, _) = Actor::spawn(None, Network, Arc::clone(&fabric)).await.map_err(engine_error)?;
     network.link(node.get_cell());
-    let log = LogCodec { own: signer.address() };
-    let wal = spawn_wal_actor(&ChainContext, log, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
+    let wal =
+        spawn_wal_actor(&ChainContext, ChainCodec, &wal_path, &registry, node.clone()).await.map_err(engine_error)?;
     wal.link(node.get_cell());
 
     let tip = chain.tip();
@@ -370,7 +371,7 @@ async fn assemble(
         signer.address(),
         consensus_config(),
         Box::new(verifier),
-        Some(Box::new(EngineSigner::new(signer, fate.clone()))),
+        Some(Box::new(EngineSigner::new(signer, fate.clone(), log_flush(wal.clone())))),
         network.clone(),
         host.clone(),
         wal,
@@ -397,6 +398,20 @@ async fn assemble(
     // Only now: the first event starts consensus.
     tokio::spawn(Arc::clone(&fabric).pump(events));
     Ok(Parts { node, shared, fabric, failure })
+}
+
+/// Lets the signer wait for the engine's log.
+fn log_flush(wal: WalRef<ChainContext>) -> LogFlush {
+    Box::new(move || {
+        let wal = wal.clone();
+        Box::pin(async move {
+            match ractor::call!(wal, WalMsg::Flush) {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    })
 }
 
 async fn check_wal(path: &Path, height: u64, signer: &ConsensusSigner) -> Result<(), ConsensusError> {

@@ -25,7 +25,7 @@ pub enum Failure {
 #[derive(Clone)]
 pub(crate) struct Fate {
     node: NodeRef,
-    halted: Arc<Mutex<Option<String>>>,
+    pub(crate) halted: Arc<Mutex<Option<String>>>,
     failed: Arc<Mutex<Option<String>>>,
 }
 

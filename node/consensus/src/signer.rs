@@ -11,7 +11,10 @@ use crate::{
     fate::Fate,
     parts::{Opening, SignedOpening},
 };
-use malachite_core_types::{NilOrVal, Round, SignedMessage, Validator as _, ValidatorProof, VoteExtensionScope};
+use futures::future::BoxFuture;
+use malachite_core_types::{
+    NilOrVal, Round, SignedMessage, Validator as _, ValidatorProof, VoteExtensionScope, VoteType,
+};
 use malachite_signing::{Error as SigningError, Signer, VerificationResult, Verifier};
 use parking_lot::Mutex;
 use std::{collections::HashSet, sync::Arc};
@@ -57,6 +60,15 @@ pub enum SignError {
     /// The blocking task that signs ended without an answer.
     #[error("the signing task ended without an answer")]
     Ended,
+    /// The engine's log is not on the disk.
+    #[error("the write-ahead log cannot be made durable: {0}")]
+    Log(String),
+    /// This node committed itself to a block at this place, and its engine does not know of it.
+    #[error("refusing to repeat the vote at {recorded:?}: the engine has lost the lock that belongs to it")]
+    LostLock {
+        /// What was signed.
+        recorded: Box<Signed>,
+    },
 }
 
 /// The consensus key behind its guard. Clones share it.
@@ -142,9 +154,12 @@ impl ConsensusSigner {
 
 /// The signer as the engine sees it.
 ///
-/// * A contradiction is answered with what was signed before: a crash between the guard's record and the
-///   engine's log makes the engine decide anew, with other timing, what it had already signed. Saying the
-///   old word again is never a double signature, and it keeps the round going.
+/// * The engine's log is made durable before a vote or proposal is signed: what led to a signature is on the disk before the
+///   signature exists, so that after a crash the engine's replay comes to the same word, with the same lock.
+/// * A contradiction is answered with what was signed before. It can only concern a word that led to no lock, or that the engine
+///   says for another reason; saying the old word again is never a double signature, and it keeps the round going.
+/// * A commitment to a block is never repeated without the engine's own lock: the engine would go on to commit itself to
+///   another block in a later round, and both could be decided.
 /// * A remote signer that stays away ends the engine in a way that a restart may mend.
 /// * Everything else that prevents signing is a safety failure: the engine stops and the process stays up for its operator.
 ///
@@ -152,17 +167,22 @@ impl ConsensusSigner {
 pub(crate) struct EngineSigner {
     signer: ConsensusSigner,
     fate: Fate,
+    flush: LogFlush,
 }
 
+/// Waits until all that the engine has logged is on the disk.
+pub(crate) type LogFlush = Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 impl EngineSigner {
-    pub(crate) const fn new(signer: ConsensusSigner, fate: Fate) -> Self {
-        Self { signer, fate }
+    pub(crate) fn new(signer: ConsensusSigner, fate: Fate, flush: LogFlush) -> Self {
+        Self { signer, fate, flush }
     }
 
     async fn run<T: Send + 'static>(
         &self,
         sign: impl FnOnce(&ConsensusSigner) -> Result<T, SignError> + Send + 'static,
     ) -> Result<T, SignError> {
+        (self.flush)().await.map_err(SignError::Log)?;
         let signer = self.signer.clone();
         tokio::task::spawn_blocking(move || sign(&signer)).await.map_err(|_| SignError::Ended)?
     }
@@ -184,6 +204,11 @@ impl Signer<ChainContext> for EngineSigner {
         let asked = vote.clone();
         match self.run(move |signer| signer.vote(&asked)).await {
             Ok(signature) => Ok(SignedMessage::new(vote, signature)),
+            Err(SignError::Guard(GuardError::Conflict { recorded }))
+                if vote.kind == VoteType::Precommit && recorded.block.is_some() =>
+            {
+                self.give_up(&SignError::LostLock { recorded }).await
+            }
             Err(SignError::Guard(GuardError::Conflict { recorded })) => {
                 tracing::warn!(asked = ?vote, ?recorded, "repeating the earlier vote of this round instead of contradicting it");
                 let earlier = Vote { value: value_of(&recorded), ..vote };
@@ -409,7 +434,8 @@ mod tests {
     async fn contradictions_are_answered_with_the_earlier_word() {
         let (_directory, signer, set) = setup();
         let (node, _join) = malachite_app::spawn::spawn_node_actor(crate::engine::test_metrics()).await.unwrap();
-        let engine = EngineSigner::new(signer.clone(), Fate::new(node.clone()));
+        let fate = Fate::new(node.clone());
+        let engine = EngineSigner::new(signer.clone(), fate.clone(), durable());
         let voter = signer.address();
         let nil =
             Vote { kind: VoteType::Prevote, height: Height(3), round: Round::new(1), value: NilOrVal::Nil, voter };
@@ -432,6 +458,72 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(second, first);
+        assert!(fate.halted.lock().is_none());
+        node.stop(None);
+    }
+
+    fn durable() -> LogFlush {
+        Box::new(|| Box::pin(async { Ok(()) }))
+    }
+
+    /// Gives a task that never ends its time to say why.
+    async fn gives_up(fate: &Fate, task: impl Future<Output = impl Sized>) -> String {
+        let reason = async {
+            loop {
+                if let Some(reason) = fate.halted.lock().clone() {
+                    return reason;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = task => panic!("it answered"),
+            reason = reason => reason,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commitment_is_not_repeated_without_its_lock() {
+        let (_directory, signer, _) = setup();
+        let (node, _join) = malachite_app::spawn::spawn_node_actor(crate::engine::test_metrics()).await.unwrap();
+        let fate = Fate::new(node.clone());
+        let engine = EngineSigner::new(signer.clone(), fate.clone(), durable());
+        let nil = Vote {
+            kind: VoteType::Precommit,
+            height: Height(3),
+            round: Round::new(0),
+            value: NilOrVal::Nil,
+            voter: signer.address(),
+        };
+        let block = Vote { value: NilOrVal::Val(BlockId([7; 32])), ..nil.clone() };
+        // A nil precommit holds no lock, and is repeated.
+        engine.sign_vote(Vote { round: Round::new(1), ..nil.clone() }).await.unwrap();
+        let repeated = engine.sign_vote(Vote { round: Round::new(1), ..block.clone() }).await.unwrap();
+        assert_eq!(repeated.message.value, NilOrVal::Nil);
+        engine.sign_vote(Vote { round: Round::new(2), ..block.clone() }).await.unwrap();
+        engine.sign_vote(Vote { round: Round::new(2), ..block }).await.unwrap();
+        let reason = gives_up(&fate, engine.sign_vote(Vote { round: Round::new(2), ..nil })).await;
+        assert!(reason.contains("lost the lock"), "{reason}");
+        node.stop(None);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_signed_before_the_log_is_durable() {
+        let (_directory, signer, _) = setup();
+        let (node, _join) = malachite_app::spawn::spawn_node_actor(crate::engine::test_metrics()).await.unwrap();
+        let fate = Fate::new(node.clone());
+        let full: LogFlush = Box::new(|| Box::pin(async { Err("no space left".into()) }));
+        let engine = EngineSigner::new(signer.clone(), fate.clone(), full);
+        let vote = Vote {
+            kind: VoteType::Prevote,
+            height: Height(3),
+            round: Round::new(0),
+            value: NilOrVal::Nil,
+            voter: signer.address(),
+        };
+        let reason = gives_up(&fate, engine.sign_vote(vote)).await;
+        assert!(reason.contains("no space left"), "{reason}");
+        assert_eq!(signer.places(3), []);
         node.stop(None);
     }
 }

@@ -134,59 +134,6 @@ impl Codec<LivenessMsg<ChainContext>> for ChainCodec {
     }
 }
 
-/// The codec of the write-ahead log of one validator.
-///
-/// It reads that validator's own votes and proposals back as nobody's, which the engine drops: what this validator
-/// said, the guard alone answers for. The engine would compare what it derives again with what it finds in the log and
-/// halt for good when they differ, which they may: after a crash between the guard's record and the log, the engine
-/// derives with other timing, the guard answers with the earlier word, and that word is in the log from then on.
-#[derive(Clone, Copy, Debug)]
-pub struct LogCodec {
-    /// The validator whose log it is.
-    pub own: Address,
-}
-
-/// No key has this address.
-const NOBODY: Address = Address([0; 32]);
-
-impl Codec<SignedConsensusMsg<ChainContext>> for LogCodec {
-    type Error = CodecError;
-    fn decode(&self, bytes: Bytes) -> Result<SignedConsensusMsg<ChainContext>, CodecError> {
-        let mut message = ChainCodec.decode(bytes)?;
-        let speaker = match &mut message {
-            SignedConsensusMsg::Vote(vote) => &mut vote.message.voter,
-            SignedConsensusMsg::Proposal(proposal) => &mut proposal.message.proposer,
-        };
-        if *speaker == self.own {
-            *speaker = NOBODY;
-        }
-        Ok(message)
-    }
-    fn encode(&self, message: &SignedConsensusMsg<ChainContext>) -> Result<Bytes, CodecError> {
-        ChainCodec.encode(message)
-    }
-}
-
-impl Codec<ProposedValue<ChainContext>> for LogCodec {
-    type Error = CodecError;
-    fn decode(&self, bytes: Bytes) -> Result<ProposedValue<ChainContext>, CodecError> {
-        ChainCodec.decode(bytes)
-    }
-    fn encode(&self, value: &ProposedValue<ChainContext>) -> Result<Bytes, CodecError> {
-        ChainCodec.encode(value)
-    }
-}
-
-impl Codec<PolkaCertificate<ChainContext>> for LogCodec {
-    type Error = CodecError;
-    fn decode(&self, bytes: Bytes) -> Result<PolkaCertificate<ChainContext>, CodecError> {
-        ChainCodec.decode(bytes)
-    }
-    fn encode(&self, certificate: &PolkaCertificate<ChainContext>) -> Result<Bytes, CodecError> {
-        ChainCodec.encode(certificate)
-    }
-}
-
 /// Cuts `count` bytes off the front without copying.
 fn cut(bytes: &mut Bytes, count: usize, what: &'static str) -> Result<Bytes, CodecError> {
     if bytes.len() < count {
