@@ -1,12 +1,14 @@
 //! The command line.
 
 mod market;
+mod validators;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use market::{ListNode, Market, Rent};
+pub use validators::{Action, Validators};
 
 /// Wallet of x0tta6bl4: keys, transfers, identities and the node market.
 ///
@@ -70,6 +72,9 @@ pub enum Command {
     /// Rent and let mesh nodes.
     #[command(subcommand)]
     Market(Market),
+    /// What validators decide together: the set, candidates, new rules.
+    #[command(subcommand)]
+    Validators(Validators),
     /// Sign elsewhere: sign, submit and read transactions as files.
     #[command(subcommand)]
     Tx(Tx),

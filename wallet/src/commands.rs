@@ -8,6 +8,7 @@ pub mod market;
 pub mod network;
 pub mod transfer;
 pub mod tx;
+pub mod validators;
 
 use crate::{
     cli::{Cli, Command},
@@ -27,6 +28,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Transfer(options) => transfer::run(&context, &options).await,
         Command::Did(command) => did::run(&context, command).await,
         Command::Market(command) => market::run(&context, command).await,
+        Command::Validators(command) => validators::run(&context, command).await,
         Command::Tx(command) => tx::run(&context, command).await,
         Command::Network(command) => network::run(&context, command),
         Command::Dev(command) => dev::run(&context, command).await,

@@ -310,7 +310,7 @@ fn files_that_are_no_transactions_are_refused() {
 fn help_names_every_command() {
     let output = Command::new(env!("CARGO_BIN_EXE_x0")).arg("--help").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    for command in ["keys", "account", "transfer", "did", "market", "tx", "network", "dev"] {
+    for command in ["keys", "account", "transfer", "did", "market", "validators", "tx", "network", "dev"] {
         assert!(text.contains(&format!("  {command}")), "{command}: {text}");
     }
 }

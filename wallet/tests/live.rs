@@ -302,3 +302,47 @@ fn the_encrypted_line_reaches_the_pinned_node_only() {
     wallet.run(&["network", "add", "plain", "--node", &plain, "--genesis", &other]).succeeds();
     wallet.run(&["account", "dev:alice", "--network", "plain"]).fails(3, "other-chain");
 }
+
+#[test]
+fn validators_decide_by_proposals_that_are_read_before_they_are_approved() {
+    let node = Node::dev();
+    let wallet = Wallet::at(&node);
+    let account = wallet.funded_key("newcomer", "10 X0T");
+    let show = || wallet.run(&["validators", "show"]).succeeds();
+    let before = show();
+    assert_eq!(before["current"].as_array().unwrap().len(), 1);
+    assert_eq!((&before["candidates"], &before["nextProposal"]), (&serde_json::json!([]), &0.into()));
+
+    // Only validators decide, and a newcomer without keys cannot be admitted.
+    let propose = |rest: &[&str], key: &str| wallet.yes(&[&["validators", "propose"], rest, &["--key", key]].concat());
+    let message = propose(&["admit", "newcomer"], "newcomer").fails(4, "dispatch");
+    assert!(message.contains("Validators.NotValidator"), "{message}");
+    let validator = "dev:validator-1";
+    // With all of the power, the one validator's approval carries it out; the event tells with what result.
+    let executed = |sent: serde_json::Value| {
+        let events = sent["events"].as_array().unwrap().clone();
+        events.into_iter().find(|event| event["event"] == "ProposalExecuted").unwrap()["fields"]["result"].clone()
+    };
+    let refused = executed(propose(&["admit", "newcomer"], validator).succeeds());
+    assert!(refused.get("Err").is_some(), "no network key: {refused}");
+    wallet.run(&["keys", "new", "net", "--role", "network"]).succeeds();
+    let proof = wallet.file("net.proof");
+    let genesis = node.text("genesis");
+    let prove =
+        ["did", "prove", "--proved-key", "net", "--controller", "newcomer", "--genesis", &genesis, "--out", &proof];
+    wallet.run(&prove).succeeds();
+    wallet.yes(&["did", "register", "--key", "newcomer"]).succeeds();
+    wallet.yes(&["did", "add-key", "--proof", &proof, "--key", "newcomer"]).succeeds();
+    let done = executed(propose(&["admit", "newcomer"], validator).succeeds());
+    assert!(done.get("Err").is_none(), "{done}");
+    assert_eq!(show()["candidates"], serde_json::json!([account]));
+    propose(&["dismiss", "newcomer"], validator).succeeds();
+    assert_eq!(show()["candidates"], serde_json::json!([]));
+    assert_eq!(show()["nextProposal"], 3);
+    // What is not open cannot be approved, and the last validator stays.
+    wallet.yes(&["validators", "approve", "0", "--key", validator]).fails(2, "not-found");
+    wallet.yes(&["validators", "withdraw", "0", "--key", validator]).fails(4, "dispatch");
+    wallet.yes(&["validators", "leave", "--key", validator]).fails(4, "dispatch");
+    let message = wallet.yes(&["validators", "refresh-key", "--key", validator]).fails(4, "dispatch");
+    assert!(message.contains("Validators.KeyUnchanged"), "{message}");
+}

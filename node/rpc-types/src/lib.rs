@@ -12,6 +12,7 @@
 //! * [`amount`] and [`bytes`]: numbers beyond 2^53 as decimal text, bytes as `0x` hex;
 //! * [`did`]: `did:x0` and `did:key` text, Multikey text, W3C DID documents;
 //! * [`market`]: listings, deals, meters and the solvency report;
+//! * [`validators`]: sets, candidates, proposals;
 //! * [`chain`]: certificates, measuring status, account history, admission statistics;
 //! * [`error`]: the error codes of the RPC and the data that comes with a refused transaction.
 //!
@@ -44,6 +45,7 @@ pub mod did;
 pub mod error;
 pub mod market;
 pub mod multibase;
+pub mod validators;
 
 pub use amount::{Amount, Number};
 pub use bytes::HexBytes;

@@ -128,7 +128,7 @@ fn timestamp(body: &[bytes::Bytes], outcomes: Option<&Outcomes>) -> u64 {
 }
 
 /// `Pallet.call`.
-fn call_name(call: &RuntimeCall) -> String {
+pub(crate) fn call_name(call: &RuntimeCall) -> String {
     let metadata = call.get_call_metadata();
     format!("{}.{}", metadata.pallet_name, metadata.function_name)
 }

@@ -58,6 +58,7 @@ mod per_block;
 mod rate;
 mod state;
 mod system;
+mod validators;
 
 pub use access::Origins;
 pub use error::RpcError;
@@ -86,6 +87,7 @@ pub fn methods(node: &Arc<Node>, unsafe_methods: bool) -> Result<Methods, RpcErr
     market::register(&mut module)?;
     measurement::register(&mut module)?;
     history::register(&mut module)?;
+    validators::register(&mut module)?;
     if unsafe_methods {
         admin::register(&mut module)?;
     }

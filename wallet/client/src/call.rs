@@ -245,6 +245,109 @@ pub fn revoke(subject: &AccountId) -> Call {
     Call::known("Did", "revoke", [("subject", account(subject))], subject)
 }
 
+/// Bytes that are encoded already.
+struct Encoded<'a>(&'a [u8]);
+
+impl Encode for Encoded<'_> {
+    fn encode_to<T: codec::Output + ?Sized>(&self, out: &mut T) {
+        out.write(self.0);
+    }
+}
+
+/// Approves a call that validators make together: opens the proposal when its number is the next one.
+#[must_use]
+pub fn approve(proposal: u32, inner: Call) -> Call {
+    match inner.expected.clone() {
+        Some(bytes) => approve_encoded(proposal, inner.into_value(), &bytes),
+        None => Call::new("Validators", "approve", [("number", number(proposal)), ("call", inner.into_value())]),
+    }
+}
+
+/// Approves an open proposal by the call that the chain keeps for it.
+#[must_use]
+pub fn approve_encoded(proposal: u32, inner: Value<()>, bytes: &[u8]) -> Call {
+    let arguments = [("number", number(proposal)), ("call", inner)];
+    Call::known("Validators", "approve", arguments, (proposal, Encoded(bytes)))
+}
+
+/// Takes an approval back.
+#[must_use]
+pub fn withdraw_approval(proposal: u32) -> Call {
+    Call::known("Validators", "withdraw_approval", [("number", number(proposal))], proposal)
+}
+
+/// Leaves the set of validators.
+#[must_use]
+pub fn leave() -> Call {
+    Call::known("Validators", "leave", [], ())
+}
+
+/// Votes with the consensus key that the identity names now.
+#[must_use]
+pub fn refresh_consensus_key() -> Call {
+    Call::known("Validators", "refresh_consensus_key", [], ())
+}
+
+/// A call about one validator or candidate.
+fn about(name: &str, controller: &AccountId) -> Call {
+    Call::known("Validators", name, [("controller", account(controller))], controller)
+}
+
+/// Admits a node to the validators' links.
+#[must_use]
+pub fn admit_candidate(controller: &AccountId) -> Call {
+    about("admit_candidate", controller)
+}
+
+/// Ends the admission of a candidate.
+#[must_use]
+pub fn dismiss_candidate(controller: &AccountId) -> Call {
+    about("dismiss_candidate", controller)
+}
+
+/// Removes a validator.
+#[must_use]
+pub fn remove_validator(controller: &AccountId) -> Call {
+    about("remove_validator", controller)
+}
+
+/// Lets a barred validator be added again.
+#[must_use]
+pub fn readmit(controller: &AccountId) -> Call {
+    about("readmit", controller)
+}
+
+/// A call about a validator's power.
+fn about_power(name: &str, controller: &AccountId, power: u64) -> Call {
+    let arguments = [("controller", account(controller)), ("power", number(power))];
+    Call::known("Validators", name, arguments, (controller, power))
+}
+
+/// Adds a validator.
+#[must_use]
+pub fn add_validator(controller: &AccountId, power: u64) -> Call {
+    about_power("add_validator", controller, power)
+}
+
+/// Gives a validator another power.
+#[must_use]
+pub fn set_power(controller: &AccountId, power: u64) -> Call {
+    about_power("set_power", controller, power)
+}
+
+/// Announces new rules.
+#[must_use]
+pub fn schedule_upgrade(spec_version: u32, height: u32) -> Call {
+    let arguments = [("spec_version", number(spec_version)), ("height", number(height))];
+    Call::known("Network", "schedule_upgrade", arguments, (spec_version, height))
+}
+
+/// Calls announced rules off.
+#[must_use]
+pub fn cancel_upgrade() -> Call {
+    Call::known("Network", "cancel_upgrade", [], ())
+}
+
 /// Offers a node for rent.
 #[must_use]
 pub fn list(terms: &ListingTerms) -> Call {

@@ -8,6 +8,7 @@ use x0_rpc_types::{
     chain::{History, HistoryCursor},
     did::{DidResolution, Identity, Multikey},
     market::{Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
+    validators::ValidatorsStatus,
 };
 use x0_types::{AccountId, Hash, KeyRole, Nonce};
 
@@ -144,6 +145,14 @@ impl Client {
         // A key that was replaced since stays known, and signs for nobody.
         let current = self.account_key(&owner.subject).await?;
         Ok(current.filter(|current| current == key).map(|_| owner.subject))
+    }
+
+    /// The validators, and what they decide together.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn validators(&self) -> Result<ValidatorsStatus, ClientError> {
+        self.call("validators_status", params![]).await
     }
 
     /// Listings that match, in the order of their numbers, all pages.

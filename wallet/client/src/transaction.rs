@@ -6,7 +6,7 @@
 //!                                             +-> offline --+
 //! ```
 
-use scale_value::Composite;
+use scale_value::{Composite, Value};
 use serde::{Deserialize, Serialize};
 use subxt::{
     ArcMetadata, OfflineClient,
@@ -155,6 +155,19 @@ impl ChainDescription {
             check_bytes(&encoded, expected, call.pallet(), call.name())?;
         }
         Ok(encoded)
+    }
+
+    /// A call's bytes as a value, for use inside another call.
+    ///
+    /// # Errors
+    /// [`ClientError::UnsafeCall`] for bytes that break a bound, [`ClientError::Decode`] for bytes that do not
+    /// read as a call.
+    pub fn call_value(&self, call: &[u8]) -> Result<Value<()>, ClientError> {
+        let call_type = self.metadata.outer_enums().call_enum_ty();
+        crate::guard::check_call(call, call_type, self.metadata.types())?;
+        scale_value::scale::decode_as_type(&mut &*call, call_type, self.metadata.types())
+            .map(Value::remove_context)
+            .map_err(|error| ClientError::Decode { what: "the call".into(), reason: error.to_string() })
     }
 
     /// The bytes that the account's key signs (their BLAKE2b-256 when they are longer than 256).
