@@ -4,7 +4,7 @@
 mod common;
 
 use common::{assert_same_chain, cluster, peer, stop_all};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use x0_consensus::Pacing;
 
 const PACING: Pacing = Pacing { busy_ms: 20, idle_ms: 300, on_demand: false };
@@ -65,8 +65,10 @@ async fn a_validator_that_was_away_catches_up() {
     nodes[0].until_final(&hashes).await;
     nodes[0].until_height(nodes[0].height() + 5).await;
     let missed = nodes[0].height();
+    let started = Instant::now();
     nodes[3].start().await;
     nodes[3].until_height(missed).await;
+    println!("the validator has caught up {:?} after its start", started.elapsed());
     nodes[3].until_final(&hashes).await;
     assert_same_chain(&nodes);
     nodes[3].check_certificates();
@@ -100,7 +102,11 @@ async fn a_network_in_two_halves_stands_still_and_goes_on_when_it_is_whole() {
         assert_eq!(node.up().engine.failed().now_or_never(), None, "standing still is no failure");
     }
     hub.mend_all();
-    let furthest = nodes.iter().map(common::Node::height).max().unwrap();
+    let (furthest, mended) = (nodes.iter().map(common::Node::height).max().unwrap(), Instant::now());
+    for node in &nodes {
+        node.until_height(furthest + 1).await;
+    }
+    println!("two halves: every validator has a new block {:?} after the mending", mended.elapsed());
     for node in &nodes {
         node.until_height(furthest + 5).await;
     }

@@ -97,6 +97,12 @@ impl Node {
     }
 
     pub async fn start(&mut self) {
+        let carrier = self.hub.join(peer(self.index));
+        self.start_on(async |_| carrier).await;
+    }
+
+    /// Starts on a carrier that is made once the hash of the first block is known.
+    pub async fn start_on<C: x0_network::Carrier>(&mut self, carrier: impl AsyncFnOnce([u8; 32]) -> C) {
         let database = open(&self.dir.path().join("chain")).await;
         let executor = Executor::new(database.clone(), &genesis(self.validators), Options::default()).unwrap();
         let mempool = Mempool::new(executor.clone(), Config { threads: Some(1), ..Config::default() }).unwrap();
@@ -110,7 +116,7 @@ impl Node {
             executor.clone(),
             mempool.clone(),
             database.clone(),
-            self.hub.join(peer(self.index)),
+            carrier(executor.genesis_hash().0).await,
         )
         .await
         .unwrap();
