@@ -59,9 +59,9 @@ pub fn join(args: &JoinArgs) -> Result<Value, Failure> {
         "proofs": proofs,
         "commands": commands,
         "then": [
-            "the validators admit the controller as a candidate: Validators.admit_candidate",
+            "the validators admit the controller as a candidate: x0 validators propose admit CONTROLLER",
             "the node follows the chain: x0-node --config ... and /ready says yes",
-            "the validators give it power: Validators.add_validator; it signs two heights later",
+            "the validators give it power: x0 validators propose add CONTROLLER POWER; it signs two heights later",
         ],
     }))
 }
@@ -99,7 +99,7 @@ fn prepare(args: &RotateArgs, site: &Site, role: KeyRole, next: &Path) -> Result
     setup::write_new(&path, &format!("{proof:#}\n"), MODE)?;
     let mut commands = vec![format!("x0 did rotate-key --proof {} --key CONTROLLER", path.display())];
     if role == KeyRole::Consensus {
-        commands.push("Validators.refresh_consensus_key, signed by the controller".to_owned());
+        commands.push("x0 validators refresh-key --key CONTROLLER".to_owned());
     }
     commands.push(format!("stop the node; x0-node rotate-key --role {} --activate --config ...; start it", args.role));
     Ok(json!({ "key": next, "proof": path, "commands": commands }))
