@@ -141,10 +141,24 @@ struct Peer {
 
 #[derive(Debug)]
 enum Phase {
-    Choosing { first_offer_ms: Option<u64> },
-    Following { target: Offer, from: Option<PeerKey>, changes_done: bool },
-    Fetching { target: Offer, manifest: Box<Manifest>, missing: BTreeSet<u32> },
-    Done { target: Offer },
+    Choosing {
+        first_offer_ms: Option<u64>,
+    },
+    Following {
+        target: Offer,
+        from: Option<PeerKey>,
+        changes_done: bool,
+    },
+    /// `ready` once the driver has said what is on the disk: nothing is asked for twice.
+    Fetching {
+        target: Offer,
+        manifest: Box<Manifest>,
+        missing: BTreeSet<u32>,
+        ready: bool,
+    },
+    Done {
+        target: Offer,
+    },
 }
 
 /// The state machine.
@@ -232,10 +246,11 @@ impl Fetcher {
 
     /// Chunks that are on the disk already, in answer to [`Action::Begin`].
     pub fn have(&mut self, chunks: impl IntoIterator<Item = u32>, now: Now) -> Vec<Action> {
-        if let Phase::Fetching { missing, .. } = &mut self.phase {
+        if let Phase::Fetching { missing, ready, .. } = &mut self.phase {
             for index in chunks {
                 missing.remove(&index);
             }
+            *ready = true;
         }
         self.tick(now)
     }
@@ -420,7 +435,7 @@ impl Fetcher {
             .map_err(PeerFault::Unproven)?;
         let missing = (0u32..).take(manifest.chunks.len()).collect();
         actions.push(Action::Begin(Box::new(manifest.clone())));
-        self.phase = Phase::Fetching { target, manifest: Box::new(manifest), missing };
+        self.phase = Phase::Fetching { target, manifest: Box::new(manifest), missing, ready: false };
         Ok(())
     }
 
@@ -431,7 +446,7 @@ impl Fetcher {
         bytes: Bytes,
         actions: &mut Vec<Action>,
     ) -> Result<(), PeerFault> {
-        let Phase::Fetching { target, manifest, missing } = &mut self.phase else { return Ok(()) };
+        let Phase::Fetching { target, manifest, missing, .. } = &mut self.phase else { return Ok(()) };
         if target.content != *content || !missing.contains(&index) {
             return Ok(());
         }
@@ -568,7 +583,7 @@ impl Fetcher {
     }
 
     fn proceed_fetching(&mut self, now: Now, actions: &mut Vec<Action>) {
-        let Phase::Fetching { target, missing, .. } = &self.phase else { return };
+        let Phase::Fetching { target, missing, ready: true, .. } = &self.phase else { return };
         let target = *target;
         if missing.is_empty() {
             self.phase = Phase::Done { target };
