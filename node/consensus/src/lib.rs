@@ -14,8 +14,12 @@
 //! ```
 //!
 //! # Correctness
-//! * The consensus key signs through the guard only, and the guard's record is on the disk before a signature leaves
-//!   the process: no history of crashes makes this node contradict itself.
+//! * The consensus key signs through its guard only (`x0-sign-guard`), and the guard's record is on the disk before a
+//!   signature leaves: no history of crashes makes this node contradict itself. The guard's memory also judges the engine's
+//!   log at the start ([`wal`]).
+//! * Whoever says two things at one place is heard at the network's edge ([`witness`]), and the proof is kept until it is on
+//!   chain ([`EngineHandle::evidence`]).
+//! * Whose turn it is to propose follows from committed headers ([`turns`]), so that an absent validator costs little.
 //! * A block is durable before any answer that depends on it, so that a restarted node gives the
 //!   same answers. The start height comes from the database, never from the engine's log.
 //! * A verdict concerns a header and the body that belongs to it; bytes that are not this are a fault of the peer
