@@ -112,6 +112,8 @@ impl Manager {
                 command = self.commands.recv() => match command {
                     Some(Command::Stop(done)) => {
                         self.save().await;
+                        // Its ports are free before whoever asked goes on, and may listen on them again.
+                        drop(self.swarm);
                         // Whoever asked may have given up waiting.
                         let _ = done.send(());
                         return;

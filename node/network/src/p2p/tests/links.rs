@@ -130,6 +130,35 @@ async fn a_newcomer_with_a_peer_store_needs_no_contact_and_a_damaged_store_stops
 }
 
 #[tokio::test]
+async fn a_node_that_listens_everywhere_is_found_where_others_see_it() {
+    let mut middle = Node::start(2, vec![]).await;
+    middle.admit(&[1, 3]);
+    let everywhere = P2pConfig::new("0.0.0.0:0".parse().unwrap(), vec![middle.address()]);
+    let mut first = Node::with(1, everywhere).await;
+    first.admit(&[2, 3]);
+    middle.until_linked(&[1]).await;
+    // Nobody has told the third where the first is, but the second has seen it.
+    let mut third = Node::with(3, P2pConfig { listen: vec![], ..P2pConfig::new(here(), vec![middle.address()]) }).await;
+    third.admit(&[1, 2]);
+    third.until_linked(&[1, 2]).await;
+    first.until_linked(&[2, 3]).await;
+    let link = third.carrier.peers().into_iter().find(|peer| peer.key == name(1)).unwrap();
+    assert_eq!((link.direction, link.address.port()), (Direction::Out, first.carrier.listening()[0].port()));
+}
+
+#[tokio::test]
+async fn a_port_is_free_again_when_stopping_is_done() {
+    let mut config = P2pConfig::new(here(), vec![]);
+    for _ in 0..5 {
+        let node = Node::with(1, config.clone()).await;
+        config.listen = node.carrier.listening();
+        node.carrier.stop().await;
+        let mut events = node.events;
+        assert!(timeout(PATIENCE, events.recv()).await.unwrap().is_none(), "the events end");
+    }
+}
+
+#[tokio::test]
 async fn two_nodes_that_dial_each_other_at_once_keep_one_link() {
     for _ in 0..3 {
         let (mut a, mut b) = (Node::start(1, vec![]).await, Node::start(2, vec![]).await);
