@@ -38,7 +38,7 @@ check: setup ## Tidy, lints, licences (what a change must pass besides the tests
 	cargo xtask tidy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo check --locked -p x0-crypto --no-default-features
+	cargo check --locked -p x0-crypto -p x0-light --no-default-features
 	scripts/deny
 
 bench: setup ## Measure speed and size in the release profile; writes docs/qa/
