@@ -24,7 +24,9 @@
 //!   purpose ([`Sabotage`]) and demand that it notices.
 //!
 //! # Limits
-//! Links lose and reorder more than TCP does. The database is atomic; damage to it is tested elsewhere. After
+//! Links lose and reorder more than TCP does, and nobody says own words again to a peer that comes back, which the node
+//! does. The database is atomic; damage to it, and the check of a damaged log before the engine opens it, are tested elsewhere
+//! (zeros at the end of a log are cut off here as there). After
 //! the healing at most two validators, with less than a third of the power, are wrong for ever: three
 //! proposers in a row that say nothing take three rounds by themselves.
 //!
@@ -50,6 +52,7 @@ mod network;
 mod node;
 mod oracle;
 mod plan;
+mod report;
 mod scheme;
 pub mod soak;
 pub mod study;
@@ -59,7 +62,8 @@ pub use disk::Tear;
 pub use network::wire_bytes;
 pub use oracle::Violation;
 pub use plan::{Bandwidth, Change, NetworkFaults, NodeFaults, Permanent, Plan, Ppm, Sabotage};
-pub use world::{Report, run};
+pub use report::Report;
+pub use world::run;
 
 /// The command that shows a seed's run again.
 #[must_use]

@@ -66,6 +66,7 @@ enum Broken {
     BlindVotes,
     ForgetfulChain,
     LostLogs,
+    SignBeforeLog,
 }
 
 impl From<Broken> for Sabotage {
@@ -78,6 +79,7 @@ impl From<Broken> for Sabotage {
             Broken::BlindVotes => Self::BlindVotes,
             Broken::ForgetfulChain => Self::ForgetfulChain,
             Broken::LostLogs => Self::LostLogs,
+            Broken::SignBeforeLog => Self::SignBeforeLog,
         }
     }
 }

@@ -114,7 +114,9 @@ pub enum Violation {
         waited_ms: u64,
     },
     /// A height needed too many rounds after the healing.
-    #[error("height {height} was decided in round {round} by node {node}, after the healing; {limit} was the last allowed")]
+    #[error(
+        "height {height} was decided in round {round} by node {node}, after the healing; {limit} was the last allowed"
+    )]
     Slow {
         /// The height.
         height: u64,
@@ -357,7 +359,8 @@ impl Oracle {
         let mut found = Vec::new();
         for (address, pairs) in evidence.votes.iter() {
             for (first, second) in pairs {
-                let words = [(of_vote(&first.message), &first.signature), (of_vote(&second.message), &second.signature)];
+                let words =
+                    [(of_vote(&first.message), &first.signature), (of_vote(&second.message), &second.signature)];
                 found.push((*address, proof(keys, address, words)));
             }
         }

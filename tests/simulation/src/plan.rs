@@ -38,6 +38,8 @@ pub enum Sabotage {
     ForgetfulChain,
     /// Correct validators lose their logs with every crash, and keep the guard's record.
     LostLogs,
+    /// Correct validators sign before their log is on the disk, and repeat any earlier word.
+    SignBeforeLog,
 }
 
 /// Faults of the network while it is bad. Times in microseconds.
@@ -201,6 +203,15 @@ impl Plan {
                 plan.twins = [0, 1].into();
             }
             Sabotage::ForgetfulChain => plan.nodes.crash_ms = 1_500,
+            Sabotage::SignBeforeLog => {
+                plan.powers = vec![3, 8];
+                plan.agenda.clear();
+                plan.twins.clear();
+                plan.permanent.clear();
+                plan.nodes.crash_ms = 800;
+                plan.nodes.tear = Tear::Cut;
+                plan.bad_heights = 40;
+            }
         }
         plan
     }

@@ -56,10 +56,7 @@ pub(crate) fn modelled_bytes(bandwidth: Option<&Bandwidth>, channel: Channel, fr
         Channel::Liveness => length / real,
         Channel::Parts => {
             let message: Result<StreamMessage<Part>, _> = ChainCodec.decode(frame.clone());
-            u64::from(matches!(
-                message,
-                Ok(StreamMessage { content: StreamContent::Data(Part::Opening(_)), .. })
-            ))
+            u64::from(matches!(message, Ok(StreamMessage { content: StreamContent::Data(Part::Opening(_)), .. })))
         }
         _ => 0,
     };
@@ -98,8 +95,7 @@ pub fn measure(
     body_bytes: usize,
     signature_bytes: u64,
 ) -> Result<Row, String> {
-    let latency_us =
-        if wide { WIDE_US.iter().map(|row| row.to_vec()).collect() } else { vec![vec![LOCAL_US]] };
+    let latency_us = if wide { WIDE_US.iter().map(|row| row.to_vec()).collect() } else { vec![vec![LOCAL_US]] };
     let plan = Plan {
         seed: 1,
         real_signatures: false,

@@ -3,17 +3,19 @@
 //! In the bad phase faults happen as the plan says, and only safety is checked. Then the network heals, but for
 //! faults of less than a third of the power that stay for ever, and every correct node must decide.
 
+mod faults;
+
 use crate::{
-    disk::Tear,
     event::{Env, Event, Out, Stop},
     network::Network,
-    node::{CORRUPT_LOG, Proc},
+    node::Proc,
     oracle::{Oracle, Violation},
-    plan::{Plan, Sabotage},
+    plan::Plan,
+    report::Report,
     scheme::Keys,
 };
 use bytes::Bytes;
-use rand::{Rng as _, SeedableRng as _, seq::IndexedRandom as _};
+use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use std::{
     cmp::Reverse,
@@ -27,65 +29,8 @@ use x0_network::Channel;
 const GOOD_MS_MAX: u64 = 600_000;
 /// Rounds within which a height is decided after the healing.
 const ROUNDS: u32 = 3;
-/// How long a crashed node is down, and until an operator has looked at one that halted, microseconds.
-const DOWN_US: std::ops::RangeInclusive<u64> = 50_000..=5_000_000;
-const OPERATOR_US: u64 = 8_000_000;
-/// How long cuts and partitions last and how far they are apart, microseconds.
-const CUT_US: std::ops::RangeInclusive<u64> = 200_000..=8_000_000;
-const CUT_PAUSE_US: std::ops::RangeInclusive<u64> = 100_000..=3_000_000;
-/// Effects after which a crash strikes at the latest.
-const CRASH_STEPS_MAX: u32 = 40;
 /// Bytes of the event log that are hashed at once.
 const LOG_BYTES: usize = 16 * 1024;
-
-/// What a run showed.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Broken promises, in the order in which they were found.
-    pub violations: Vec<Violation>,
-    /// Hash of all events in order.
-    pub hash: String,
-    /// Events.
-    pub events: u64,
-    /// Final blocks.
-    pub heights: u64,
-    /// Simulated time, milliseconds.
-    pub simulated_ms: u64,
-    /// Crashes.
-    pub crashes: u64,
-    /// Stops on a corrupt log that an operator ended by starting again.
-    pub refusals: u64,
-    /// Places at which twins contradicted themselves.
-    pub contradictions: usize,
-    /// Validators that correct nodes hold evidence against.
-    pub accused: usize,
-    /// Changes of the validator set that are final.
-    pub changes: usize,
-    /// Greatest round in which a height was decided.
-    pub round_max: u32,
-    /// Heights that needed more than three rounds after the healing, because of a lock that few knew of.
-    pub late: usize,
-    /// Largest certificate, bytes.
-    pub certificate_bytes: u64,
-    /// Bytes in and out of all nodes, when links have a speed.
-    pub bytes_in: u64,
-    /// Bytes out of the busiest node.
-    pub bytes_out_max: u64,
-    /// First moment at which a node started a height, microseconds, by height.
-    pub start_us: BTreeMap<u64, u64>,
-    /// First moment at which a height was final at more than two thirds of the nodes, microseconds, by height.
-    pub final_us: BTreeMap<u64, u64>,
-}
-
-impl Report {
-    /// Whether no promise was broken.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.violations.is_empty()
-    }
-}
 
 /// Runs a plan to its end. A panic of the code under test is a broken promise like others.
 #[must_use]
@@ -98,31 +43,6 @@ pub fn run(plan: Plan, trace: bool) -> Report {
             let text = cause.downcast_ref::<String>().cloned();
             let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             Report::broken(seed, Violation::Panic(text.unwrap_or_default()))
-        }
-    }
-}
-
-impl Report {
-    fn broken(seed: u64, violation: Violation) -> Self {
-        Self {
-            seed,
-            violations: vec![violation],
-            hash: String::new(),
-            events: 0,
-            heights: 0,
-            simulated_ms: 0,
-            crashes: 0,
-            refusals: 0,
-            contradictions: 0,
-            accused: 0,
-            changes: 0,
-            round_max: 0,
-            late: 0,
-            certificate_bytes: 0,
-            bytes_in: 0,
-            bytes_out_max: 0,
-            start_us: BTreeMap::new(),
-            final_us: BTreeMap::new(),
         }
     }
 }
@@ -450,7 +370,9 @@ impl World {
     fn dispatch(&mut self, node: usize, out: Out, cost_us: u64) {
         let epoch = self.procs[node].node.epoch;
         match out {
-            Out::Timer(timeout, generation, after) => self.push(after, Event::Timer { node, epoch, timeout, generation }),
+            Out::Timer(timeout, generation, after) => {
+                self.push(after, Event::Timer { node, epoch, timeout, generation })
+            }
             Out::Task(task, after) => self.push(after + cost_us, Event::Task { node, epoch, task }),
             Out::Broadcast(channel, bytes) => self.transmit(node, None, channel, &bytes, cost_us),
             Out::Send(identity, channel, bytes) => self.transmit(node, Some(identity), channel, &bytes, cost_us),
@@ -488,90 +410,6 @@ impl World {
                 self.push(after, frame());
             }
         }
-    }
-
-    fn crash(&mut self, node: usize) {
-        self.crashes += 1;
-        self.note(b'C', node, 0);
-        self.env.say(|| format!("node {node} crashes"));
-        let (tear, sabotage) = (self.env.plan.nodes.tear, self.env.plan.sabotage);
-        let proc = &mut self.procs[node];
-        proc.stop();
-        let disk = &mut proc.node.disk;
-        disk.wal.crash(tear, &mut self.env.rng);
-        if sabotage == Sabotage::NoGuard {
-            disk.guard = crate::guard::empty();
-        }
-        if sabotage == Sabotage::ForgetfulChain {
-            disk.chain.forget_last();
-        }
-        if proc.node.twin && self.env.rng.random_bool(0.3) {
-            // A copy with amnesia.
-            disk.wal.crash(Tear::Lost, &mut self.env.rng);
-            disk.undecided.clear();
-        }
-        let after = self.env.rng.random_range(DOWN_US);
-        self.push(after, Event::Start { node });
-    }
-
-    fn halt(&mut self, node: usize, reason: String) {
-        self.env.say(|| format!("node {node} halts: {reason}"));
-        self.note(b'H', node, 0);
-        let proc = &mut self.procs[node];
-        proc.stop();
-        if reason.starts_with(CORRUPT_LOG) && self.env.plan.nodes.tear == Tear::Zeros {
-            // The log was cut at the bad entry; an operator looks and starts the node again.
-            self.refusals += 1;
-            self.push(OPERATOR_US, Event::Start { node });
-        } else if !proc.node.twin {
-            self.env.oracle.report(Violation::Halted { node, reason });
-        }
-    }
-
-    fn engine_failed(&mut self, node: usize, reason: String) {
-        self.env.say(|| format!("the engine of node {node} fails: {reason}"));
-        self.note(b'E', node, 0);
-        let proc = &mut self.procs[node];
-        proc.stop();
-        if proc.node.twin {
-            // A copy whose log contradicts itself starts anew, without memory.
-            proc.node.disk.wal.crash(Tear::Lost, &mut self.env.rng);
-            self.push(OPERATOR_US, Event::Start { node });
-        } else {
-            self.env.oracle.report(Violation::Engine { node, reason });
-        }
-    }
-
-    fn draw_crash(&mut self) {
-        if self.env.healed {
-            return;
-        }
-        let node = self.env.rng.random_range(0..self.procs.len());
-        let steps = self.env.rng.random_range(0..CRASH_STEPS_MAX);
-        self.push(0, Event::Crash { node, steps });
-        let pause = self.env.rng.random_range(0..=2_000 * self.env.plan.nodes.crash_ms);
-        self.push(pause, Event::DrawCrash);
-    }
-
-    fn draw_cut(&mut self) {
-        if self.env.healed {
-            return;
-        }
-        let (cuts, partitions) = (self.env.plan.network.cuts, self.env.plan.network.partitions);
-        let lasts = self.env.rng.random_range(CUT_US);
-        let nodes: Vec<_> = (0..self.procs.len()).collect();
-        if partitions && (!cuts || self.env.rng.random_bool(0.4)) {
-            let parts = nodes.iter().map(|_| self.env.rng.random_bool(0.5)).collect();
-            self.env.say(|| format!("the network falls apart: {parts:?}"));
-            self.network.parts = Some(parts);
-            self.push(lasts, Event::Join);
-        } else if let (Some(from), Some(to)) = (nodes.choose(&mut self.env.rng), nodes.choose(&mut self.env.rng)) {
-            self.env.say(|| format!("node {to} does not hear node {from} any more"));
-            self.network.cut.insert((*from, *to));
-            self.push(lasts, Event::Mend { from: *from, to: *to });
-        }
-        let pause = self.env.rng.random_range(CUT_PAUSE_US);
-        self.push(if partitions { lasts + pause } else { pause }, Event::DrawCut);
     }
 
     fn report(self) -> Report {

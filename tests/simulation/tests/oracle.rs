@@ -51,6 +51,11 @@ fn a_validator_without_its_guard_is_caught() {
 }
 
 #[test]
+fn words_repeated_without_their_lock_fork_the_chain() {
+    found(Sabotage::SignBeforeLog, 400, |violation| matches!(violation, Violation::Fork { .. }));
+}
+
+#[test]
 fn half_a_quorum_is_caught() {
     found(Sabotage::HalfQuorum, 50, |violation| {
         matches!(violation, Violation::Certificate { .. } | Violation::Fork { .. } | Violation::Panic(_))

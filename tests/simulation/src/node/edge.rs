@@ -34,13 +34,7 @@ pub(super) fn peer_key(identity: usize) -> PeerKey {
 
 impl Proc {
     /// Takes a frame.
-    pub(crate) fn frame(
-        &mut self,
-        env: &mut Env,
-        from: usize,
-        channel: Channel,
-        mut bytes: Bytes,
-    ) -> Result<(), Stop> {
+    pub(crate) fn frame(&mut self, env: &mut Env, from: usize, channel: Channel, mut bytes: Bytes) -> Result<(), Stop> {
         // What does not decode, is not due or is not signed as it must be is dropped, as the node's edge does.
         match channel {
             Channel::Consensus => match ChainCodec.decode(bytes) {

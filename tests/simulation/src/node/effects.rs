@@ -4,19 +4,20 @@ use super::{Node, Phase, timer_key};
 use crate::{
     event::{Env, Out, Stop, Task},
     guard::record,
+    plan::Sabotage,
     scheme::{RunVerifier, at_once, of_proposal, of_vote},
 };
 use bytes::Bytes;
 use malachite_codec::Codec as _;
 use malachite_core_consensus::{ConsensusMsg, Effect, Input, LivenessMsg, Resumable as _, Resume, SignedConsensusMsg};
 use malachite_core_types::{
-    CertificateError, NilOrVal, Round, SignedMessage, SignedProposal, SignedVote, Timeout, ValueOrigin,
+    CertificateError, NilOrVal, Round, SignedMessage, SignedProposal, SignedVote, Timeout, ValueOrigin, VoteType,
 };
 use malachite_engine::wal::encode_entry;
 use malachite_signing::VerifierExt as _;
 use x0_consensus::{
     context::{BlockId, ChainContext, Proposal, Signature, Vote},
-    wire::{ChainCodec, CodecError, LogCodec},
+    wire::{ChainCodec, CodecError},
 };
 use x0_crypto::statement::Statement;
 use x0_network::Channel;
@@ -34,9 +35,7 @@ fn frame(bytes: Result<Bytes, CodecError>) -> Result<Bytes, Stop> {
 }
 
 /// A check that could not be done has proven nothing.
-fn settled(
-    result: Option<Result<(), CertificateError<ChainContext>>>,
-) -> Result<(), CertificateError<ChainContext>> {
+fn settled(result: Option<Result<(), CertificateError<ChainContext>>>) -> Result<(), CertificateError<ChainContext>> {
     result.unwrap_or_else(|| Err(CertificateError::VerificationError(None)))
 }
 
@@ -67,9 +66,7 @@ impl Node {
                 Ok(r.resume_with(()))
             }
             Effect::PublishLivenessMsg(message, r) => self.liveness(env, &message).map(|()| r.resume_with(())),
-            Effect::RepublishVote(vote, r) => {
-                self.liveness(env, &LivenessMsg::Vote(vote)).map(|()| r.resume_with(()))
-            }
+            Effect::RepublishVote(vote, r) => self.liveness(env, &LivenessMsg::Vote(vote)).map(|()| r.resume_with(())),
             Effect::RepublishRoundCertificate(certificate, r) => {
                 self.liveness(env, &LivenessMsg::SkipRoundCertificate(certificate)).map(|()| r.resume_with(()))
             }
@@ -111,8 +108,8 @@ impl Node {
                     ConsensusMsg::Vote(vote) => of_vote(vote),
                     ConsensusMsg::Proposal(proposal) => of_proposal(proposal),
                 };
-                let valid = statement
-                    .is_some_and(|statement| env.keys.verify(key.inner(), &statement, &message.signature));
+                let valid =
+                    statement.is_some_and(|statement| env.keys.verify(key.inner(), &statement, &message.signature));
                 Ok(r.resume_with(valid))
             }
             Effect::VerifyCommitCertificate(certificate, set, thresholds, r) => {
@@ -184,7 +181,7 @@ impl Node {
         }
         let Some(log) = self.volatile.wal.as_mut() else { return Ok(()) };
         let mut bytes = Vec::new();
-        encode_entry(entry, &LogCodec { own: self.address }, &mut bytes)
+        encode_entry(entry, &ChainCodec, &mut bytes)
             .and_then(|()| log.append(&bytes))
             .map_err(|error| Stop::Halt(format!("write-ahead log: {error}")))
     }
@@ -209,12 +206,17 @@ impl Node {
     }
 
     fn liveness(&mut self, env: &mut Env, message: &LivenessMsg<ChainContext>) -> Result<(), Stop> {
+        env.say(|| format!("node {} repeats {message:?}", self.id));
         env.out.push(Out::Broadcast(Channel::Liveness, frame(ChainCodec.encode(message))?));
         Ok(())
     }
 
     /// Signs by the guard's rules; the record is durable before the signature is used.
-    pub(super) fn sign(&mut self, env: &mut Env, statement: &Statement) -> Result<Result<Signature, Box<Signed>>, Stop> {
+    pub(super) fn sign(
+        &mut self,
+        env: &mut Env,
+        statement: &Statement,
+    ) -> Result<Result<Signature, Box<Signed>>, Stop> {
         let failed = |error: x0_crypto::CryptoError| Stop::Engine(error.to_string());
         if self.twin {
             return Ok(Ok(env.keys.sign(self.identity, statement).map_err(failed)?));
@@ -237,9 +239,17 @@ impl Node {
     }
 
     fn sign_vote(&mut self, env: &mut Env, vote: Vote) -> Result<SignedVote<ChainContext>, Stop> {
+        // What led to this vote is durable before the vote exists, so that replay derives it again.
+        let hasty = env.plan.sabotage == Sabotage::SignBeforeLog;
+        if !hasty {
+            self.flush(env)?;
+        }
         let statement = of_vote(&vote).ok_or_else(|| Stop::Halt("a vote without a round".into()))?;
         match self.sign(env, &statement)? {
             Ok(signature) => Ok(SignedMessage::new(vote, signature)),
+            Err(recorded) if vote.kind == VoteType::Precommit && recorded.block.is_some() && !hasty => {
+                Err(Stop::Halt(format!("cannot sign: refusing to repeat {recorded:?} without its lock")))
+            }
             // The node's signer says again what it said first.
             Err(recorded) => {
                 let value = recorded.block.map_or(NilOrVal::Nil, |block| NilOrVal::Val(BlockId(block)));
@@ -249,6 +259,7 @@ impl Node {
     }
 
     fn sign_proposal(&mut self, env: &mut Env, proposal: Proposal) -> Result<SignedProposal<ChainContext>, Stop> {
+        self.flush(env)?;
         let statement = of_proposal(&proposal).ok_or_else(|| Stop::Halt("a proposal without a round".into()))?;
         match self.sign(env, &statement)? {
             Ok(signature) => Ok(SignedMessage::new(proposal, signature)),

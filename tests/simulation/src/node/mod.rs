@@ -37,7 +37,7 @@ use x0_consensus::{
     pacing::{Decision, Pacer},
     parts::{Assembled, Assembler},
     turns,
-    wire::LogCodec,
+    wire::ChainCodec,
     witness::Witness,
 };
 use x0_limits::FUTURE_HEIGHTS_MAX;
@@ -167,7 +167,8 @@ impl Node {
     fn refresh_book(&mut self, env: &mut Env) -> Result<(), Stop> {
         let head = self.disk.chain.height();
         for height in head + 1..=head + FUTURE_HEIGHTS_MAX {
-            let mut set = env.set(self.disk.chain.set_index(height)).map_err(|error| Stop::Engine(error.to_string()))?;
+            let mut set =
+                env.set(self.disk.chain.set_index(height)).map_err(|error| Stop::Engine(error.to_string()))?;
             if height == head + 1 {
                 let voters = set.for_certificates();
                 let controllers: Vec<_> = voters.iter().map(|validator| validator.public.fingerprint()).collect();
@@ -193,7 +194,7 @@ impl Node {
     /// The log's entries when it is at this height; otherwise it begins anew.
     fn wal_started(&mut self, height: u64) -> Result<Vec<io::Result<Input<ChainContext>>>, Stop> {
         let failed = |error: io::Error| Stop::Engine(format!("write-ahead log: {error}"));
-        let (is_validator, codec) = (self.volatile.is_validator, LogCodec { own: self.address });
+        let is_validator = self.volatile.is_validator;
         let Some(log) = self.volatile.wal.as_mut() else { return Ok(Vec::new()) };
         if !is_validator || log.sequence() != height {
             log.reset(height).map_err(failed)?;
@@ -206,7 +207,7 @@ impl Node {
         let mut broken = false;
         for entry in log.iter().map_err(failed)? {
             broken = entry.is_err();
-            entries.push(entry.and_then(|bytes| decode_entry(&codec, Cursor::new(&bytes))));
+            entries.push(entry.and_then(|bytes| decode_entry(&ChainCodec, Cursor::new(&bytes))));
             if broken {
                 break;
             }
