@@ -28,7 +28,7 @@ enum What {
     },
     /// Runs a scenario and prints its figures as JSON.
     Run {
-        /// kills, power-cut, frozen, three-one, two-two, one-way, cities, full-disk, failing-disk, wiped, skewed
+        /// kills, power-cut, frozen, three-one, two-two, one-way, cities, full-disk, failing-disk, wiped, skewed, twin
         scenario: String,
         /// Seed of everything random.
         #[arg(long, default_value_t = 1)]
@@ -60,6 +60,7 @@ async fn main() -> Result<()> {
                 "failing-disk" => scenarios::disks::failing(seed).await?,
                 "wiped" => scenarios::disks::wiped(seed).await?,
                 "skewed" => scenarios::clocks::skewed(seed).await?,
+                "twin" => scenarios::equivocation::twin(seed).await?,
                 other => bail!("there is no scenario {other}; see --help"),
             };
             println!("{}", serde_json::to_string_pretty(&figures)?);

@@ -46,6 +46,11 @@ impl Network {
 
     /// Writes the configuration of so many validators, which do not run yet.
     pub async fn prepare(count: usize, seed: u64) -> Result<Self> {
+        Self::prepare_with(count, 0, seed).await
+    }
+
+    /// The same with further namespaces, for processes that the scenario starts itself.
+    pub async fn prepare_with(count: usize, further: usize, seed: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("x0-lab-").tempdir()?;
         let binary = binaries()?.join("x0-node");
         let output = Command::new(&binary)
@@ -62,9 +67,9 @@ impl Network {
             .output()
             .context("x0-node testnet")?;
         ensure!(output.status.success(), "x0-node testnet: {}", String::from_utf8_lossy(&output.stderr));
-        let fabric = Fabric::new(count, seed)?;
+        let fabric = Fabric::new(count + further, seed)?;
         let mut validators = Vec::new();
-        for (number, namespace) in fabric.namespaces.iter().enumerate() {
+        for (number, namespace) in fabric.namespaces.iter().take(count).enumerate() {
             let home = folder.path().join("net").join(format!("validator-{}", number + 1));
             validators.push(Validator::new(number, home, namespace.clone(), binary.clone()).await?);
         }

@@ -1,6 +1,6 @@
 //! The lab's scenarios with the counts of `make test`; `x0-lab run` and `make soak` run larger ones.
 
-use x0_lab::scenarios::{clocks, crashes, disks, partitions, wide_area};
+use x0_lab::scenarios::{clocks, crashes, disks, equivocation, partitions, wide_area};
 
 /// Fails with the scenario's account, prints its figures otherwise.
 #[allow(clippy::panic, reason = "a test reports by panicking")]
@@ -65,4 +65,9 @@ fn a_validator_without_its_chain_gets_it_back() {
 #[test]
 fn a_wrong_clock_does_not_move_the_chains_time() {
     run(clocks::skewed(11));
+}
+
+#[test]
+fn a_twin_of_a_validator_is_proved_guilty_and_nobody_else() {
+    run(equivocation::twin(12));
 }

@@ -3,6 +3,7 @@
 pub mod clocks;
 pub mod crashes;
 pub mod disks;
+pub mod equivocation;
 pub mod partitions;
 pub mod wide_area;
 
