@@ -49,6 +49,7 @@
 
 mod download;
 mod error;
+mod events;
 pub mod fetcher;
 pub mod maker;
 pub mod manifest;

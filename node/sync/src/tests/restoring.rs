@@ -96,7 +96,6 @@ type Reported = Arc<Mutex<Vec<(PeerKey, Offence)>>>;
 
 async fn restore(hub: &Hub, settings: RestoreSettings) -> (Result<Restored, RestoreError>, Reported) {
     let reported = Reported::default();
-    let carrier = Arc::new(Watched { inner: hub.join(key(100)), reported: reported.clone() });
     // A thread of an attempt that was dropped lets go of the directory in its own time.
     let outcome = loop {
         let carrier = Arc::new(Watched { inner: hub.join(key(100)), reported: reported.clone() });
@@ -107,7 +106,6 @@ async fn restore(hub: &Hub, settings: RestoreSettings) -> (Result<Restored, Rest
             outcome => break outcome,
         }
     };
-    drop(carrier);
     (outcome, reported)
 }
 
