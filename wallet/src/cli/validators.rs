@@ -11,14 +11,8 @@ pub enum Validators {
     Show,
     /// Open a proposal, or approve the open one with the same content. It is carried out when validators
     /// with more than two thirds of the power approve it.
-    Propose {
-        /// What to decide.
-        #[command(subcommand)]
-        action: Action,
-        /// How the transaction is made.
-        #[command(flatten)]
-        tx: TxOptions,
-    },
+    #[command(subcommand)]
+    Propose(Action),
     /// Approve an open proposal, after reading it.
     Approve {
         /// Its number.
@@ -56,11 +50,17 @@ pub enum Action {
     Admit {
         /// Its controller.
         account: String,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// End that.
     Dismiss {
         /// Its controller.
         account: String,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// Add a validator.
     Add {
@@ -68,11 +68,17 @@ pub enum Action {
         account: String,
         /// Its voting power.
         power: u64,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// Remove a validator.
     Remove {
         /// Its controller.
         account: String,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// Give a validator another power.
     Power {
@@ -80,11 +86,17 @@ pub enum Action {
         account: String,
         /// Its voting power.
         power: u64,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// Let a barred validator be added again.
     Readmit {
         /// Its controller.
         account: String,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// Announce new rules: every node needs a program that knows them before that height.
     Upgrade {
@@ -92,7 +104,14 @@ pub enum Action {
         spec_version: u32,
         /// The first block under them.
         height: u32,
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
     },
     /// Call an announced change of rules off.
-    CancelUpgrade,
+    CancelUpgrade {
+        /// How the transaction is made.
+        #[command(flatten)]
+        tx: TxOptions,
+    },
 }

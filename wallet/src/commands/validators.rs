@@ -23,7 +23,7 @@ pub async fn run(context: &Context, command: Validators) -> Result<()> {
             let (_, client) = context.connect().await?;
             context.answer(&client.validators().await?, words)
         }
-        Validators::Propose { action, tx } => propose(context, &action, &tx).await,
+        Validators::Propose(action) => propose(context, &action).await,
         Validators::Approve { number, tx } => {
             let (network, client) = context.connect().await?;
             let proposal = open(client.validators().await?, number)?;
@@ -48,8 +48,8 @@ async fn transact(context: &Context, network: &str, client: &Client, call: &Call
     send(Request { context, network, client, call, key: &key, options }).await
 }
 
-async fn propose(context: &Context, action: &Action, options: &TxOptions) -> Result<()> {
-    let inner = decision(context, action)?;
+async fn propose(context: &Context, action: &Action) -> Result<()> {
+    let (inner, options) = decision(context, action)?;
     let (network, client) = context.connect().await?;
     let description = client.description().await?;
     let bytes = description.encode_call(&inner)?;
@@ -65,17 +65,17 @@ async fn propose(context: &Context, action: &Action, options: &TxOptions) -> Res
     transact(context, &network, &client, &call::approve(number, inner), options).await
 }
 
-/// The call that a decision makes.
-fn decision(context: &Context, action: &Action) -> Result<Call> {
+/// The call that a decision makes, and how it is sent.
+fn decision<'a>(context: &Context, action: &'a Action) -> Result<(Call, &'a TxOptions)> {
     Ok(match action {
-        Action::Admit { account } => call::admit_candidate(&context.account(account)?),
-        Action::Dismiss { account } => call::dismiss_candidate(&context.account(account)?),
-        Action::Add { account, power } => call::add_validator(&context.account(account)?, *power),
-        Action::Remove { account } => call::remove_validator(&context.account(account)?),
-        Action::Power { account, power } => call::set_power(&context.account(account)?, *power),
-        Action::Readmit { account } => call::readmit(&context.account(account)?),
-        Action::Upgrade { spec_version, height } => call::schedule_upgrade(*spec_version, *height),
-        Action::CancelUpgrade => call::cancel_upgrade(),
+        Action::Admit { account, tx } => (call::admit_candidate(&context.account(account)?), tx),
+        Action::Dismiss { account, tx } => (call::dismiss_candidate(&context.account(account)?), tx),
+        Action::Add { account, power, tx } => (call::add_validator(&context.account(account)?, *power), tx),
+        Action::Remove { account, tx } => (call::remove_validator(&context.account(account)?), tx),
+        Action::Power { account, power, tx } => (call::set_power(&context.account(account)?, *power), tx),
+        Action::Readmit { account, tx } => (call::readmit(&context.account(account)?), tx),
+        Action::Upgrade { spec_version, height, tx } => (call::schedule_upgrade(*spec_version, *height), tx),
+        Action::CancelUpgrade { tx } => (call::cancel_upgrade(), tx),
     })
 }
 
