@@ -153,7 +153,12 @@ async fn network(binaries: &Path, senders: &[Sender], options: &Options) -> Resu
         Row {
             what: format!("finalised transfers, {validators} validators and the generator on these cores"),
             goal: ">= 1,400 /s (floor 1,000)".into(),
-            measured: format!("{:.0} /s ({} transfers, {} blocks)", full.finalised_per_second, senders.len(), full.blocks),
+            measured: format!(
+                "{:.0} /s ({} transfers, {} blocks)",
+                full.finalised_per_second,
+                senders.len(),
+                full.blocks
+            ),
             met: full.finalised_per_second >= 1_400.0,
         },
         Row {

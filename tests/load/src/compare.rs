@@ -36,7 +36,9 @@ pub fn classical(ours: &Path, theirs: &Path, transfers: usize, connections: usiz
     }
     let tax = 1.0 - post_quantum / classical;
     Ok(Row {
-        what: format!("loss of throughput by ML-DSA-65 against an Ed25519 build of the same node, {transfers} accounts"),
+        what: format!(
+            "loss of throughput by ML-DSA-65 against an Ed25519 build of the same node, {transfers} accounts"
+        ),
         goal: "< 35 %".into(),
         measured: format!(
             "{:.0} % ({post_quantum:.0} /s against {classical:.0} /s, best of {ROUNDS} alternating runs each)",
@@ -58,8 +60,5 @@ fn one(binaries: &Path, transfers: usize, connections: usize) -> Result<(f64, St
     ensure!(output.status.success(), "x0-load saturate: {}", String::from_utf8_lossy(&output.stderr));
     let figures: Value = serde_json::from_str(text.lines().last().context("a line of figures")?)?;
     ensure!(figures["refused"] == 0, "refusals: {figures}");
-    Ok((
-        figures["perSecond"].as_f64().context("perSecond")?,
-        figures["scheme"].as_str().context("scheme")?.to_owned(),
-    ))
+    Ok((figures["perSecond"].as_f64().context("perSecond")?, figures["scheme"].as_str().context("scheme")?.to_owned()))
 }

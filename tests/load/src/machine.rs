@@ -82,8 +82,7 @@ pub fn thread_times(pid: u32) -> Result<BTreeMap<String, Duration>> {
     for task in fs::read_dir(format!("/proc/{pid}/task")).context("threads of the process")? {
         let task = task?.path();
         // A thread may end between the two reads.
-        let (Ok(name), Ok(stat)) =
-            (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
+        let (Ok(name), Ok(stat)) = (fs::read_to_string(task.join("comm")), fs::read_to_string(task.join("schedstat")))
         else {
             continue;
         };

@@ -68,8 +68,7 @@ pub fn measure(senders: &[Sender]) -> Result<Phases> {
     let batch = transfers::sign_all(&senders[..count], |_| 0, executor.genesis_hash())?;
     let encoded: Vec<Vec<u8>> = batch.iter().map(Transfer::bytes).collect::<Result<_>>()?;
     let raw = RawVerify::new()?;
-    let decoded: Vec<_> =
-        encoded.iter().map(|bytes| x0_executor::decode_extrinsic(bytes)).collect::<Result<_, _>>()?;
+    let decoded: Vec<_> = encoded.iter().map(|bytes| x0_executor::decode_extrinsic(bytes)).collect::<Result<_, _>>()?;
     let signature = against_raw(&raw, &decoded, |slice| {
         executor.verify_signatures(slice).map(|held| held.into_iter().filter(|held| *held).count()).context("verify")
     })?;
@@ -102,11 +101,7 @@ fn row(what: &str, goal: f64, (rate, raw): (f64, f64)) -> Row {
 }
 
 /// Rate of `work` and of raw verification, in alternating slices.
-fn against_raw<T>(
-    raw: &RawVerify,
-    items: &[T],
-    mut work: impl FnMut(&[T]) -> Result<usize>,
-) -> Result<(f64, f64)> {
+fn against_raw<T>(raw: &RawVerify, items: &[T], mut work: impl FnMut(&[T]) -> Result<usize>) -> Result<(f64, f64)> {
     let (mut took, mut raw_took) = (Duration::ZERO, Duration::ZERO);
     for slice in items.chunks(SLICE) {
         let start = Instant::now();

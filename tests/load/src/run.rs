@@ -2,11 +2,7 @@
 
 use crate::{machine, observe::Observer, report::Latency, submit, transfers::Transfer};
 use anyhow::{Context, Result};
-use std::{
-    collections::BTreeMap,
-    fmt,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// How long a run waits for the last transfers to become final.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -75,7 +71,9 @@ pub async fn run(target: &Target, batch: &[Transfer], connections: usize, rate: 
     let last = finalised.values().max().copied().unwrap_or(start);
     let latencies =
         finalised.iter().filter_map(|(hash, at)| Some(at.duration_since(*submitted.sent_at.get(hash)?))).collect();
-    let used = |name: &String| after.get(name).copied().unwrap_or_default().saturating_sub(before.get(name).copied().unwrap_or_default());
+    let used = |name: &String| {
+        after.get(name).copied().unwrap_or_default().saturating_sub(before.get(name).copied().unwrap_or_default())
+    };
     let count = finalised.len().max(1) as f64;
     Ok(Run {
         finalised_per_second: finalised.len() as f64 / last.duration_since(start).as_secs_f64(),

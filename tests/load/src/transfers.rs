@@ -22,6 +22,11 @@ impl Sender {
         let key = AccountKey::from_seed(seed)?;
         Ok(Self { account: key.account(), key })
     }
+
+    /// A development account, funded by the development preset and by `testnet --development-accounts`.
+    pub fn development(name: &str) -> Result<Self> {
+        Self::from_seed(*x0_crypto::dev::seed(name, "account").as_bytes())
+    }
 }
 
 /// A signed transfer, ready to be sent.
@@ -54,9 +59,7 @@ impl Transfer {
 pub fn senders(count: usize) -> Result<Vec<Sender>> {
     (0..count)
         .into_par_iter()
-        .map(|index| {
-            Sender::from_seed(x0_crypto::blake2b_256(format!("x0/load/v1/{index}").as_bytes()))
-        })
+        .map(|index| Sender::from_seed(x0_crypto::blake2b_256(format!("x0/load/v1/{index}").as_bytes())))
         .collect()
 }
 
@@ -92,8 +95,7 @@ pub fn sign(from: &Sender, to: &AccountId, amount: u128, nonce: u32, genesis: Ha
     let payload = SignedPayload::from_raw(call, extension, implicit);
     let signature = payload.using_encoded(|bytes| from.key.sign(bytes))?;
     let (call, extension, _) = payload.deconstruct();
-    let extrinsic =
-        UncheckedExtrinsic::new_signed(call, MultiAddress::Id(from.account.clone()), signature, extension);
+    let extrinsic = UncheckedExtrinsic::new_signed(call, MultiAddress::Id(from.account.clone()), signature, extension);
     let bytes = extrinsic.encode();
     let hash = Hash::from(x0_crypto::blake2b_256(&bytes));
     Ok(Transfer { hash, request: format!("{}0x{}{}", REQUEST[0], hex::encode(&bytes), REQUEST[1]) })

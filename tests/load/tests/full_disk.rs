@@ -52,7 +52,8 @@ struct Disk {
 impl Disk {
     fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let script = format!("mount -t tmpfs -o size={DISK_BYTES} none '{}' && echo ready && cat", folder.path().display());
+        let script =
+            format!("mount -t tmpfs -o size={DISK_BYTES} none '{}' && echo ready && cat", folder.path().display());
         let keeper = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c", &script])
             .stdin(Stdio::piped())
