@@ -25,7 +25,7 @@ impl Sender {
 
     /// A development account, funded by the development preset and by `testnet --development-accounts`.
     pub fn development(name: &str) -> Result<Self> {
-        Self::from_seed(*x0_crypto::dev::seed(name, "account").as_bytes())
+        Self::from_seed(*x0_crypto::dev::seed(name, "account").expose())
     }
 }
 
