@@ -1,8 +1,7 @@
 //! Judging transactions before they enter the mempool.
 
 use crate::{
-    Executor,
-    dispatch,
+    Executor, dispatch,
     error::ExtrinsicError,
     extrinsic::{Signed, extrinsic_hash},
     state::{self, Overlay, Reader},

@@ -84,7 +84,10 @@ impl Executor {
         Ok(marks.iter().map(Option::is_some).collect())
     }
 
-    fn verify_all(&self, unknown: &mut [(&UncheckedExtrinsic, &mut Option<VerifiedMark>)]) -> Result<(), ExecutorError> {
+    fn verify_all(
+        &self,
+        unknown: &mut [(&UncheckedExtrinsic, &mut Option<VerifiedMark>)],
+    ) -> Result<(), ExecutorError> {
         unknown.par_chunks_mut(SIGNATURES_PER_TASK).try_for_each(|chunk| {
             let (head, state) = self.head_state(Reader::Query)?;
             let mut overlay = Overlay::default();

@@ -22,11 +22,6 @@ impl Sender {
         let key = AccountKey::from_seed(seed)?;
         Ok(Self { account: key.account(), key })
     }
-
-    /// A development account, funded by the development preset and by `testnet --development-accounts`.
-    pub fn development(name: &str) -> Result<Self> {
-        Self::from_seed(*x0_crypto::dev::seed(name, "account").expose())
-    }
 }
 
 /// A signed transfer, ready to be sent.
@@ -76,10 +71,12 @@ pub fn sign_all(senders: &[Sender], nonces: impl Fn(usize) -> u32 + Sync, genesi
 
 /// Signs one transfer with the key inline.
 pub fn sign(from: &Sender, to: &AccountId, amount: u128, nonce: u32, genesis: Hash) -> Result<Transfer> {
-    let call = RuntimeCall::Balances(pallet_balances::Call::transfer_keep_alive {
-        dest: MultiAddress::Id(to.clone()),
-        value: amount,
-    });
+    let dest = MultiAddress::Id(to.clone());
+    sign_call(from, pallet_balances::Call::transfer_keep_alive { dest, value: amount }.into(), nonce, genesis)
+}
+
+/// Signs any call with the key inline.
+pub fn sign_call(from: &Sender, call: RuntimeCall, nonce: u32, genesis: Hash) -> Result<Transfer> {
     let extension: TxExtension = (
         frame_system::CheckNonZeroSender::new(),
         frame_system::CheckSpecVersion::new(),

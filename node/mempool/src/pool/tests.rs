@@ -285,9 +285,12 @@ fn a_full_pool_names_the_price_of_entry() {
     pool.insert(queued(3, 0, 9), 0, &mut events).unwrap();
     assert_eq!(pool.entry_tip(10), Some(4), "the worst one went");
     // One that cannot go into the next block makes room for any that can.
-    pool.insert(queued(3, 2, 9), 0, &mut events).unwrap();
+    let mut pool = Pool::new(Limits { count: 2, bytes: 1_000, per_account: 6 });
+    pool.insert(queued(0, 0, 5), 0, &mut events).unwrap();
+    pool.insert(queued(1, 1, 9), 0, &mut events).unwrap();
     assert_eq!(pool.entry_tip(10), None);
     pool.insert(queued(2, 0, 0), 0, &mut events).unwrap();
+    assert_eq!(pool.entry_tip(10), Some(0));
 }
 
 /// A burst that is over leaves no tables behind.
