@@ -13,6 +13,8 @@ use x0_scenario::{promises::load, rpc::Rpc};
 
 /// Accounts that `x0-node testnet --development-accounts` endows; each sends through one validator.
 const SENDERS: [&str; 4] = ["alice", "bob", "charlie", "dave"];
+/// Usual pause between two transfers to one validator.
+const PAUSE: Duration = Duration::from_millis(4);
 /// Pause before a lost connection is opened again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -23,6 +25,11 @@ pub struct Traffic(Vec<JoinHandle<()>>);
 impl Traffic {
     /// Sends to each of these validators, and notes what they call final in the network's promises.
     pub fn start(network: &Network, validators: &[usize]) -> Result<Self> {
+        Self::start_with(network, validators, PAUSE)
+    }
+
+    /// The same with another pause between two transfers.
+    pub fn start_with(network: &Network, validators: &[usize], pause: Duration) -> Result<Self> {
         let mut tasks = Vec::new();
         for &number in validators {
             let sender = Sender::development(SENDERS[number % SENDERS.len()])?;
@@ -32,7 +39,7 @@ impl Traffic {
             tasks.push(tokio::spawn(async move {
                 loop {
                     // A validator that is down or cut off refuses; the stream goes on when it is back.
-                    drop(load(url.clone(), genesis.clone(), sender.clone(), Arc::clone(&promised)).await);
+                    drop(load(url.clone(), genesis.clone(), sender.clone(), pause, Arc::clone(&promised)).await);
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
             }));

@@ -33,8 +33,15 @@ pub struct Promised {
     pub signed: BTreeMap<(u64, u32, u8), [u8; 32]>,
 }
 
-/// Sends transfers until the node is gone; writes down each one that the node calls final.
-pub async fn load(url: String, genesis: String, sender: Sender, promised: Arc<Mutex<Promised>>) -> Result<()> {
+/// Sends transfers, with a pause after each, until the node is gone; writes down each one that the node
+/// calls final.
+pub async fn load(
+    url: String,
+    genesis: String,
+    sender: Sender,
+    pause: Duration,
+    promised: Arc<Mutex<Promised>>,
+) -> Result<()> {
     let client = WsClientBuilder::default().build(&url).await?;
     let genesis = hash(&genesis)?;
     let rpc = Rpc::connect(&url).await?;
@@ -47,7 +54,7 @@ pub async fn load(url: String, genesis: String, sender: Sender, promised: Arc<Mu
             .subscribe("author_submitAndWatchExtrinsic", rpc_params![transfer.hex()], "author_unwatchExtrinsic")
             .await?;
         tokio::spawn(watch(updates, transfer, Arc::clone(&promised)));
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

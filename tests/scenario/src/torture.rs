@@ -19,6 +19,8 @@ use std::{
 };
 use x0_load::transfers::Sender;
 
+/// Pause between two transfers.
+const PAUSE: Duration = Duration::from_millis(4);
 /// How long a restarted node may take to serve and to finalise again.
 const RECOVERY_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -47,7 +49,7 @@ pub async fn run(kills: u32, seed: u64) -> Result<Outcome> {
     let genesis = node.genesis.clone();
     let mut rejoin = Vec::new();
     for kill in 1..=kills {
-        let load = tokio::spawn(load(node.rpc.clone(), genesis.clone(), sender()?, Arc::clone(&promised)));
+        let load = tokio::spawn(load(node.rpc.clone(), genesis.clone(), sender()?, PAUSE, Arc::clone(&promised)));
         tokio::time::sleep(Duration::from_millis(random.random_range(20..1_500))).await;
         record_chain(&node.rpc, &promised).await?;
         // Between the last answer and the signal lies another random moment, often inside a block.
@@ -85,7 +87,7 @@ pub async fn run(kills: u32, seed: u64) -> Result<Outcome> {
 
 /// Sends transfers until the node is gone, for a scenario that only wants a busy chain.
 pub async fn load_until_gone(url: String, genesis: String) -> Result<()> {
-    load(url, genesis, sender()?, Arc::default()).await
+    load(url, genesis, sender()?, PAUSE, Arc::default()).await
 }
 
 /// The account that sends in this scenario: a development account, so that it is funded.
