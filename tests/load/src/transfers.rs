@@ -22,6 +22,11 @@ impl Sender {
         let key = AccountKey::from_seed(seed)?;
         Ok(Self { account: key.account(), key })
     }
+
+    /// A development account, funded by the development preset and by `testnet --development-accounts`.
+    pub fn development(name: &str) -> Result<Self> {
+        Self::from_seed(*x0_crypto::dev::seed(name, "account").expose())
+    }
 }
 
 /// A signed transfer, ready to be sent.
