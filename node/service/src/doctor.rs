@@ -162,13 +162,14 @@ fn key_files(config: &Config, base: &Path, findings: &mut Findings) {
     }
     let section = &config.file.keys;
     let files = [
-        ("consensus", section.consensus(base)),
-        ("network", section.network(base)),
-        ("reporter", section.reporter(base)),
+        ("consensus", section.consensus(base), section.consensus.is_some()),
+        ("network", section.network(base), section.network.is_some()),
+        ("reporter", section.reporter(base), section.reporter.is_some()),
     ];
-    for (role, path) in files {
+    for (role, path, named) in files {
         match keys::is_there(&path) {
             Ok(true) => key_file(role, &path, findings),
+            Ok(false) if named => findings.failure("keys", format!("keys.{role}: there is no {}", path.display())),
             Ok(false) if role == "consensus" => {
                 findings.warning(
                     "keys",

@@ -50,7 +50,7 @@ impl NodeKeys {
         })
     }
 
-    /// Opens the keystore files. Files that are not there leave their role empty; the network key
+    /// Opens the keystore files. Files that the settings do not name and that are not there leave their role empty; the network key
     /// is then a fresh one that lives as long as the process.
     ///
     /// # Errors
@@ -59,14 +59,18 @@ impl NodeKeys {
         let section = &config.file.keys;
         let source = Source { file: section.password_file.clone(), fd: config.password_fd };
         let wanted = [
-            (KeyRole::Consensus, section.consensus(base)),
-            (KeyRole::Network, section.network(base)),
-            (KeyRole::Reporter, section.reporter(base)),
+            (KeyRole::Consensus, section.consensus(base), section.consensus.is_some()),
+            (KeyRole::Network, section.network(base), section.network.is_some()),
+            (KeyRole::Reporter, section.reporter(base), section.reporter.is_some()),
         ];
         let mut present: Vec<(KeyRole, PathBuf)> = Vec::new();
-        for (role, path) in wanted {
+        for (role, path, named) in wanted {
             if is_there(&path)? {
                 present.push((role, path));
+            } else if named {
+                // A validator that loses a file must not turn into a node that only follows.
+                let reason = format!("keys.{}: there is no {}", role_name(role), path.display());
+                return Err(Failure::configuration(reason));
             }
         }
         let mut opened = Vec::new();

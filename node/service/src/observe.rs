@@ -141,12 +141,14 @@ impl Status for Observer {
         let Some(engine) = self.engine_status() else { return report };
         report.detail("round", engine.round);
         report.detail("validator", engine.validator);
-        if !self.links.is_solo() && peers.is_empty() {
-            report.against("there are no peers");
+        // The only validator of a network wants nobody.
+        let missing = self.links.missing();
+        if peers.is_empty() && missing > 0 {
+            report.against(format!("there are no peers, and {missing} are wanted"));
         }
         let best = peers.iter().map(|peer| peer.tip).max().unwrap_or(0);
         report.detail("bestPeerHeight", best);
-        report.detail("peersMissing", self.links.missing());
+        report.detail("peersMissing", missing);
         let behind = best.saturating_sub(engine.tip.height);
         if behind > limits::READY_LAG_BLOCKS_MAX {
             report.against(format!("the node is {behind} blocks behind its best peer"));

@@ -70,14 +70,14 @@ fn script(steps: &[Step]) -> String {
     text
 }
 
-#[test]
-fn the_manual_is_followed_line_by_line() {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manual_is_followed_line_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     // What the pages presuppose: the network's definition, and a validator that has run.
     let mut network = Network::make(1);
     network.start_one(0, &[]);
-    until(network.node(0), "/ready", 200);
+    reach(network.node(0), 2).await;
     assert_eq!(network.take(0).terminate().code(), Some(0));
     std::fs::rename(network.directory(0), root.join("validator")).unwrap();
     std::fs::copy(root.join("validator/chain.json"), root.join("chain.json")).unwrap();

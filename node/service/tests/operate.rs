@@ -194,6 +194,20 @@ fn damaged_and_foreign_backups_are_refused_before_anything_changes() {
     assert_eq!(node.ready["genesis"], json!(genesis));
 }
 
+/// A node that is alone cannot get lost blocks back. It says so before it calls itself ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_chain_is_noticed_before_anybody_relies_on_the_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::dev(folder.path(), &[]);
+    reach(&node, 3).await;
+    assert_eq!(node.terminate().code(), Some(0));
+    std::fs::remove_dir_all(folder.path().join("chain")).unwrap();
+    let refused = run(&["--dev", "--base-path", folder.path().to_str().unwrap(), "--rpc-port", "0"]);
+    assert_eq!(refused.status.code(), Some(20), "{}", last_line(&refused));
+    assert!(refused.stdout.is_empty(), "no READY line");
+    assert!(last_line(&refused).contains("blocks that were decided are lost"), "{}", last_line(&refused));
+}
+
 fn find(folder: &Path, kind: &str) -> Option<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -96,10 +96,14 @@ fn ports(config: &Config, findings: &mut Findings) {
 /// What the files of a stopped node say.
 fn stopped(config: &Config, spec: &ChainSpec, base: &Path, database: Database, findings: &mut Findings) {
     let Some(head) = database.head() else { return findings.good("data", "the database is empty") };
+    if head.number == 0 {
+        findings.good("data", "the chain is at its first block");
+    }
     let age = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH + Duration::from_millis(head.timestamp_ms))
         .map(|age| age.as_secs());
     match age {
+        Ok(_) if head.number == 0 => {}
         Ok(age) => findings.good("data", format!("the chain ends at height {}, {age} s ago", head.number)),
         Err(_) => findings.failure(
             "clock",

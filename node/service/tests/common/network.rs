@@ -86,7 +86,9 @@ pub async fn height(node: &Node) -> u32 {
 
 /// Waits until a node's head is at least this high.
 pub async fn reach(node: &Node, wanted: u32) -> u32 {
-    let mut headers = heads(&node.client().await).await;
+    // A subscription ends with its client.
+    let client = node.client().await;
+    let mut headers = heads(&client).await;
     loop {
         let reached = number(&next(&mut headers).await);
         if reached >= wanted {
