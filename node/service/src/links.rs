@@ -152,12 +152,6 @@ impl Links {
         }
     }
 
-    /// Whether the node is alone on purpose.
-    #[must_use]
-    pub const fn is_solo(&self) -> bool {
-        matches!(self, Self::Solo(_))
-    }
-
     /// What consensus sends and receives over.
     #[must_use]
     pub fn consensus(&self) -> Arc<dyn Carrier> {
