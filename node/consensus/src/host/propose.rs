@@ -24,6 +24,9 @@ use std::{
 };
 use x0_sign_guard::GuardError;
 
+/// What part of the propose timeout a proposer spends on execution at most.
+const PARTS_OF_TIMEOUT: u32 = 8;
+
 /// Tells the streams of one node apart when it sends a block again.
 static STREAMS: AtomicU32 = AtomicU32::new(0);
 
@@ -100,8 +103,9 @@ async fn build(
 ) -> Result<Option<(BlockId, Bytes)>, ChainError> {
     let own = shared.signer.address();
     let Some(controller) = shared.book.controller(height.0, &own) else { return Ok(None) };
-    // The others need time to receive and execute what this builds within the same timeout.
-    let budget = Duration::from_millis(shared.config.build_ms).min(timeout / 3);
+    // Within the same timeout the others receive what this builds, verify signatures that they have not seen, and
+    // execute it, which takes them several times as long; a block that comes late is work for nothing.
+    let budget = Duration::from_millis(shared.config.build_ms).min(timeout / PARTS_OF_TIMEOUT);
     let Some(built) = shared.chain.build(height.0, controller, budget).await? else { return Ok(None) };
     let block = BlockId(built.hash);
     let envelope = Envelope { opening: None, encoded: built.encoded.clone() };
