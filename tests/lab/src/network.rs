@@ -167,20 +167,26 @@ impl Network {
             .with_context(|| format!("validator {}", number + 1))
     }
 
-    /// Takes down what the validators call final, and insists that they agree with one another, now and
-    /// with everything that any of them said before.
+    /// The same as [`Network::note_agreement`], and every running validator still says everything that it said
+    /// before: each block, each certificate, each transaction in its block.
     pub async fn check_agreement(&self) -> Result<u32> {
-        let mut by_height: BTreeMap<u32, (usize, String)> = BTreeMap::new();
-        let mut lowest = u32::MAX;
-        for number in 0..self.validators.len() {
-            if !self.validators[number].runs() {
-                continue;
-            }
-            let url = self.validators[number].rpc_url();
-            record_chain(&url, &self.promised[number]).await.with_context(|| format!("validator {}", number + 1))?;
+        let lowest = self.note_agreement().await?;
+        for number in (0..self.validators.len()).filter(|number| self.validators[*number].runs()) {
             check(&self.rpc(number).await?, &self.promised[number])
                 .await
                 .with_context(|| format!("validator {} goes back on its word", number + 1))?;
+        }
+        Ok(lowest)
+    }
+
+    /// Takes down what the validators call final and what they signed, and insists that they agree with one
+    /// another. Returns the height up to which all are known.
+    pub async fn note_agreement(&self) -> Result<u32> {
+        let mut by_height: BTreeMap<u32, (usize, String)> = BTreeMap::new();
+        let mut lowest = u32::MAX;
+        for number in (0..self.validators.len()).filter(|number| self.validators[*number].runs()) {
+            let url = self.validators[number].rpc_url();
+            record_chain(&url, &self.promised[number]).await.with_context(|| format!("validator {}", number + 1))?;
             self.collect_signatures(number)?;
         }
         for (number, promised) in self.promised.iter().enumerate() {

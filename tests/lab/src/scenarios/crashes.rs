@@ -19,7 +19,7 @@ pub async fn kills(count: u32, seed: u64) -> Result<Figures> {
     let mut rejoin = Vec::new();
     for kill in 1..=count {
         tokio::time::sleep(Duration::from_millis(random.random_range(100..1_000))).await;
-        network.check_agreement().await.with_context(|| format!("before kill {kill} (seed {seed})"))?;
+        network.note_agreement().await.with_context(|| format!("before kill {kill} (seed {seed})"))?;
         let victim = random.random_range(0..4);
         network.kill(victim).await?;
         let others: Vec<usize> = (0..4).filter(|number| *number != victim).collect();
