@@ -17,11 +17,7 @@
 
 /// Reads, writes what was read, and reads that again: both readings must agree.
 #[allow(clippy::panic, reason = "a panic is how a fuzz target reports")]
-pub fn round_trip<T: PartialEq, E>(
-    bytes: &[u8],
-    read: impl Fn(&[u8]) -> Result<T, E>,
-    write: impl Fn(&T) -> Vec<u8>,
-) {
+pub fn round_trip<T: PartialEq, E>(bytes: &[u8], read: impl Fn(&[u8]) -> Result<T, E>, write: impl Fn(&T) -> Vec<u8>) {
     if let Ok(value) = read(bytes) {
         let written = write(&value);
         assert!(read(&written).is_ok_and(|again| again == value), "what was read reads back otherwise");

@@ -681,10 +681,11 @@ const _: () =
     assert!(RPC_RESPONSE_BYTES_MAX as usize > 2 * BLOCK_BYTES_MAX + 3 * BLOCK_EXTRINSICS_MAX, "hex doubles the bytes");
 const _: () = assert!(RPC_CONNECTIONS_PER_ADDRESS_MAX < RPC_CONNECTIONS_MAX);
 const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX < LINK_QUEUE_BYTES_MAX && LINK_QUEUE_BYTES_MAX <= FORK_BYTES_MAX);
-const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX > SNAPSHOT_CHUNKS_MAX * 32 + VALIDATORS_MAX as usize * 3_456 + 64 * 1024);
+const _: () =
+    assert!(SNAPSHOT_RESPONSE_BYTES_MAX > SNAPSHOT_CHUNKS_MAX * 32 + VALIDATORS_MAX as usize * 3_456 + 64 * 1024);
 const _: () = assert!(SNAPSHOT_RESPONSE_BYTES_MAX > SET_CHANGES_PAGE_BYTES + VALIDATORS_MAX as usize * (3_456 + 2_048));
 const _: () = assert!(SNAPSHOT_INTERVAL_BLOCKS * 2 < STATES_KEPT, "the state of a snapshot's height is still there");
-const _: () = assert!(HISTORY_BLOCKS_MIN > SNAPSHOT_INTERVAL_BLOCKS * (SNAPSHOTS_KEPT as u32 + 1));
+const _: () = assert!(HISTORY_BLOCKS_MIN as usize > SNAPSHOT_INTERVAL_BLOCKS as usize * (SNAPSHOTS_KEPT + 1));
 const _: () = assert!(LINK_SILENCE_MS_MAX > 4 * LINK_PING_MS && LINK_SURPLUS_MS < LINK_SILENCE_MS_MAX);
 const _: () = assert!(LINK_RECONNECT_MS_MIN < LINK_RECONNECT_MS_MAX && LINK_BAN_MS < LINK_BAN_MS_MAX);
 const _: () = assert!(

@@ -106,13 +106,14 @@ impl Link {
             return Verdict::Drop;
         }
         let mut leaves = now_us;
-        if rule.bytes_per_s > 0 {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        // An unlimited link has a rate of zero, and no time on the wire.
+        if let Some(wire_us) = bytes.saturating_mul(1_000_000).checked_div(rule.bytes_per_s) {
             let start = self.free_us.max(now_us);
             if start - now_us > QUEUE_SECONDS * 1_000_000 {
                 return Verdict::Drop;
             }
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            self.free_us = start.saturating_add(bytes.saturating_mul(1_000_000) / rule.bytes_per_s);
+            self.free_us = start.saturating_add(wire_us);
             leaves = self.free_us;
         }
         let at_us = self.arrival(leaves);
