@@ -29,15 +29,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("node/telemetry", &[PRIMITIVES]),
     (
         "node/consensus",
-        &[
-            PRIMITIVES,
-            "runtime",
-            "node/sign-guard",
-            "node/network",
-            "node/mempool",
-            "node/executor",
-            "node/storage",
-        ],
+        &[PRIMITIVES, "runtime", "node/sign-guard", "node/network", "node/mempool", "node/executor", "node/storage"],
     ),
     ("node/rpc-types", &[PRIMITIVES]),
     (

@@ -21,7 +21,9 @@ impl Database {
         })?;
         // The database first: a directory with a format file is a whole one.
         let failed = |error| self.0.write_error("make a checkpoint", error);
-        Checkpoint::new(&self.0.db).and_then(|checkpoint| checkpoint.create_checkpoint(directory.join("db"))).map_err(failed)?;
+        Checkpoint::new(&self.0.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(directory.join("db")))
+            .map_err(failed)?;
         format::create(directory, &directory.join(format::FORMAT_FILE))
     }
 }
