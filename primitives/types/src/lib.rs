@@ -5,9 +5,11 @@
 //! * [`account`]: account ids, balances, block numbers, the token's units;
 //! * [`deal`]: rates, capacities, offers, deal states and outcomes, and their arithmetic;
 //! * [`evidence`]: proofs that a validator contradicted itself;
+//! * [`governance`]: owners, as other modules ask for them;
 //! * [`key`]: ML-DSA-65 public keys and signatures as they stand on chain, key roles, proofs;
 //! * [`market`]: slots, verdicts, observations, probe messages and the traits through which the
-//!   market pallets talk to one another.
+//!   market pallets talk to one another;
+//! * [`trust`]: a node's score, as other modules ask for it.
 //!
 //! # Correctness
 //! Every encoding here is SCALE and is part of the chain's format: a change is a new runtime version.
@@ -15,9 +17,11 @@
 pub mod account;
 pub mod deal;
 pub mod evidence;
+pub mod governance;
 pub mod key;
 pub mod market;
 pub mod probe;
+pub mod trust;
 
 pub use account::{AccountId, Balance, BlockNumber, Hash, Moment, Nonce};
 pub use key::{KeyProof, KeyRole, MlDsa65PublicKey, MlDsa65Signature};

@@ -172,6 +172,17 @@ pub trait MarketHooks<AccountId> {
     fn next_slot_with_work(after: Slot) -> Option<Slot>;
 }
 
+/// Who else hears of verdicts: the trust module.
+pub trait VerdictListener<AccountId> {
+    /// A verdict on a node that is not UP, or the UP that ends a run of such verdicts, in the order of slots.
+    fn verdict(slot: Slot, node: &AccountId, verdict: Verdict);
+}
+
+/// Nobody listens.
+impl<AccountId> VerdictListener<AccountId> for () {
+    fn verdict(_: Slot, _: &AccountId, _: Verdict) {}
+}
+
 /// The queue that wakes deals.
 pub trait DealQueue {
     /// Wakes the deal at the first block whose current slot is at least `slot`. Replaces an

@@ -1,0 +1,1 @@
+//! Quadratic votes of owners: tracks, delegation, sealed votes and the enactment queue.

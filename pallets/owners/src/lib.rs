@@ -1,0 +1,1 @@
+//! Who owns nodes: attested owner records, one voter each.

@@ -1,0 +1,1 @@
+//! Attestations, behaviour and the score that they give a node.

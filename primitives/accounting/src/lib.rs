@@ -1,0 +1,1 @@
+//! All arithmetic over money, trust shares and votes.
