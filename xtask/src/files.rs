@@ -44,10 +44,8 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
             findings.push(format!("{document} is missing"));
         }
     }
-    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output().context("git ls-files")?;
-    let listing = String::from_utf8(output.stdout).context("file names are UTF-8")?;
     let (mut sources, mut long) = (0usize, Vec::new());
-    for name in listing.split('\0').filter(|name| !name.is_empty()) {
+    for name in &tracked(root)? {
         let Ok(text) = fs::read_to_string(root.join(name)) else { continue };
         if name != "Cargo.lock" {
             for (needle, reason) in forbidden() {
@@ -65,7 +63,7 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
         if lines > LINES_MAX {
             findings.push(format!("{name} has {lines} lines; the limit is {LINES_MAX}"));
         } else if lines > LINES_WANTED {
-            long.push(name.to_owned());
+            long.push(name.clone());
         }
         if (name.ends_with("/lib.rs") || name.ends_with("/main.rs")) && !text.trim_start().starts_with("//!") {
             findings.push(format!("{name} does not open with the crate's documentation"));
@@ -79,6 +77,13 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
         ));
     }
     Ok(findings)
+}
+
+/// Names of the tracked files, relative to the root.
+pub fn tracked(root: &Path) -> Result<Vec<String>> {
+    let output = Command::new("git").args(["ls-files", "-z"]).current_dir(root).output().context("git ls-files")?;
+    let listing = String::from_utf8(output.stdout).context("file names are UTF-8")?;
+    Ok(listing.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
 /// Relative links of a Markdown document that lead nowhere.

@@ -1,4 +1,5 @@
-//! Repository chores: `tidy` (arrows, sizes, docs), `bpf` (rebuild the committed BPF object) and `fuzz`.
+//! Repository chores: `tidy` (arrows, sizes, docs), `bpf` (rebuild the committed BPF object), `fuzz` and
+//! `rows` (the table of promised features).
 //!
 //! `cargo xtask tidy` is part of `make check` and of the test suite.
 
@@ -7,6 +8,7 @@ mod bpf;
 mod features;
 mod files;
 mod fuzz;
+mod rows;
 
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
@@ -29,6 +31,8 @@ enum Chore {
         #[arg(long)]
         update: bool,
     },
+    /// Write docs/features.md: each promised row, where it lives and which tests prove it.
+    Rows,
     /// Fuzz everything that reads bytes from outside.
     Fuzz {
         /// Seconds for each target.
@@ -45,6 +49,7 @@ fn main() -> Result<()> {
     match Arguments::parse().chore {
         Chore::Tidy => tidy(&root),
         Chore::Bpf { update } => bpf::build(&root, update),
+        Chore::Rows => rows::write(&root),
         Chore::Fuzz { seconds, only } => fuzz::run(&root, seconds, only.as_deref()),
     }
 }
@@ -54,6 +59,7 @@ fn tidy(root: &Path) -> Result<()> {
     let mut findings = arrows::check(root)?;
     findings.extend(features::check(root)?);
     findings.extend(files::check(root)?);
+    findings.extend(rows::check(root)?);
     if findings.is_empty() {
         println!("tidy: arrows, sizes and docs are in order");
         return Ok(());
