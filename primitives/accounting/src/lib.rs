@@ -1,1 +1,3 @@
 //! All arithmetic over money, trust shares and votes.
+
+pub mod price;

@@ -460,6 +460,48 @@ pub const CONFIRM_DEADLINE_SLOTS: u64 = 100;
 pub const DEAL_TERM_SLOTS_MIN: u64 = 10;
 /// Longest term of a deal, slots (about 720 hours of 6 s slots).
 pub const DEAL_TERM_SLOTS_MAX: u64 = 432_000;
+/// Most attributes of a listing or a request.
+pub const ATTRIBUTES_MAX: u32 = 16;
+/// Longest key of an attribute, bytes.
+pub const ATTRIBUTE_KEY_BYTES_MAX: u32 = 32;
+/// Longest text of an attribute, bytes.
+pub const ATTRIBUTE_TEXT_BYTES_MAX: u32 = 64;
+/// Most service checks of one manifest.
+pub const SERVICE_CHECKS_MAX: u32 = 4;
+/// Longest path of an HTTP check, bytes.
+pub const CHECK_PATH_BYTES_MAX: u32 = 128;
+/// Most steps of a listing's congestion curve.
+pub const CONGESTION_STEPS_MAX: u32 = 8;
+/// Smallest factor on a price, parts per million (a tenth).
+pub const PRICE_FACTOR_PPM_MIN: u32 = 100_000;
+/// Largest factor on a price, parts per million (ten times).
+pub const PRICE_FACTOR_PPM_MAX: u32 = 10_000_000;
+/// Most bids that stand for one request.
+pub const BIDS_PER_REQUEST_MAX: u32 = 20;
+/// Shortest time for bids, slots.
+pub const BID_WINDOW_SLOTS_MIN: u64 = 2;
+/// Longest time for bids, slots (about a day of 6 s slots): so long a bid can bind a provider.
+pub const BID_WINDOW_SLOTS_MAX: u64 = 14_400;
+/// Held from a provider for each bid, base units, unless governance says otherwise.
+pub const BID_DEPOSIT: u128 = 10_000_000_000;
+/// Smallest deposit for a bid that governance may set, base units.
+pub const BID_DEPOSIT_MIN: u128 = 1;
+/// Largest deposit for a bid that governance may set, base units.
+pub const BID_DEPOSIT_MAX: u128 = 1_000_000_000_000_000;
+/// The usual window of availability, slots (a day of 6 s slots).
+pub const SLA_WINDOW_SLOTS: u64 = 14_400;
+/// Shortest window of availability, slots.
+pub const SLA_WINDOW_SLOTS_MIN: u64 = 10;
+/// The usual promise of availability, parts per million.
+pub const SLA_AVAILABILITY_PPM: u32 = 999_000;
+/// Shortest notice of a provider that ends a deal early, slots (an hour of 6 s slots).
+pub const NOTICE_SLOTS_MIN: u64 = 600;
+/// Longest notice of a provider, slots (720 hours of 6 s slots).
+pub const NOTICE_SLOTS_MAX: u64 = 432_000;
+/// Most slots that a renter who cancels still pays for (a day of 6 s slots).
+pub const CANCEL_NOTICE_SLOTS_MAX: u64 = 14_400;
+/// Most accounts on one account's blocklist.
+pub const BLOCKED_MAX: u32 = 64;
 
 // ---- identities
 

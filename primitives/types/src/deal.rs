@@ -9,12 +9,24 @@
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
-use sp_runtime::{BoundedVec, Rounding, helpers_128bit::multiply_by_rational_with_rounding, traits::ConstU32};
+use sp_runtime::{Rounding, helpers_128bit::multiply_by_rational_with_rounding};
 
 use crate::{
     account::Balance,
-    market::{DealId, ListingId, Slot},
+    market::{DealId, Slot},
 };
+
+mod attributes;
+mod listing;
+mod manifest;
+mod request;
+pub mod sla;
+
+pub use attributes::{Attribute, AttributeKey, AttributeValue, Attributes};
+pub use listing::{CongestionCurve, CongestionStep, Listing, ListingRef, ListingState, Offer, Quote, Region};
+pub use manifest::{CheckPath, Manifest, ManifestChange, ServiceCheck, ServiceChecks};
+pub use request::{Bid, BidDeposit, Bids, PriceTerms, Reputation, Request, Wanted};
+pub use sla::{SlaPolicy, SlaTerms};
 
 /// One million: parts per million are the unit of every share in the market.
 pub const PPM: u32 = 1_000_000;
@@ -189,48 +201,6 @@ impl Capacity {
             sessions: self.sessions.checked_sub(other.sessions)?,
         })
     }
-}
-
-/// A region's name: printable ASCII.
-pub type Region = BoundedVec<u8, ConstU32<{ x0_limits::REGION_BYTES_MAX }>>;
-
-/// Whom the provider's node serves in a deal.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct Manifest<AccountId> {
-    /// Identity of the renter's mesh.
-    pub mesh: sp_core::H256,
-    /// Subjects of the agents that the node admits as peers while the deal runs.
-    pub agents: BoundedVec<AccountId, ConstU32<{ x0_limits::MANIFEST_AGENTS_MAX }>>,
-}
-
-impl<AccountId: Encode> Manifest<AccountId> {
-    /// BLAKE2b-256 of the SCALE encoding: what both sides of a deal agree on.
-    #[must_use]
-    pub fn hash(&self) -> sp_core::H256 {
-        sp_core::H256(sp_io::hashing::blake2_256(&self.encode()))
-    }
-}
-
-/// Where a listing stands. A closed listing is not stored.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    Encode,
-    Decode,
-    DecodeWithMemTracking,
-    MaxEncodedLen,
-    TypeInfo,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-pub enum ListingState {
-    /// Takes new deals.
-    Open,
-    /// Retired; goes away with its last deal.
-    Draining,
 }
 
 /// Where a deal stands.
@@ -423,57 +393,6 @@ pub struct Outcome {
     pub compensation: Balance,
     /// The part of the bond that went back to the provider.
     pub bond_back: Balance,
-}
-
-/// What a listing offers and asks.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct Offer {
-    /// The price of the whole capacity for each good slot.
-    pub price: Rate,
-    /// What the node can serve in all.
-    pub capacity: Capacity,
-    /// Where the node stands.
-    pub region: Region,
-    /// Shortest term, slots.
-    pub term_min_slots: u64,
-    /// Longest term, slots.
-    pub term_max_slots: u64,
-    /// The bond for a deal over the whole capacity; a deal over a part posts its share, ceiled.
-    pub bond: Balance,
-}
-
-/// A listing as it stands in state.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct Listing<AccountId> {
-    /// Who offers.
-    pub provider: AccountId,
-    /// Subject of the node's agent.
-    pub node: AccountId,
-    /// Grows by one with each update; a renter names the version it read.
-    pub version: u32,
-    /// What is offered.
-    pub offer: Offer,
-    /// Whether it takes new deals.
-    pub state: ListingState,
-    /// Capacity of the confirmed deals that have not ended.
-    pub reserved: Capacity,
-    /// Deals that wait for the provider's confirmation.
-    pub funded_deals: u32,
-    /// Confirmed deals that have not ended.
-    pub confirmed_deals: u32,
-    /// Storage deposit held from the provider.
-    pub storage_deposit: Balance,
-    /// When it was listed.
-    pub since_slot: Slot,
-}
-
-/// Number of a listing and its version: what a renter agreed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
-pub struct ListingRef {
-    /// The listing.
-    pub listing: ListingId,
-    /// Its version.
-    pub version: u32,
 }
 
 #[cfg(test)]
