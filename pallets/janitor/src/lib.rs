@@ -6,6 +6,7 @@
 //!  wake_at_slot(deal, s) --> Timed (slot, deal) --+        |              |
 //!                              ^                           | fails        +-- Terminal: entry gone
 //!                              +--- NotBefore(slot) -------+-- retried in the next block, reported
+//!                              |                           +-- NextBlock: goes on in the next block
 //!                              +--- after the last attempt: reported as stuck, retried later
 //! ```
 //!
@@ -217,9 +218,11 @@ impl<T: Config> Pallet<T> {
         let attempts = Entries::<T>::get(deal).map_or(0, |entry| entry.attempts);
         let worked = frame_support::storage::with_storage_layer::<(), DispatchError, _>(|| {
             Self::take_out(deal);
-            if let DealProgress::NotBefore(slot) = T::Worker::work(deal)? {
+            match T::Worker::work(deal)? {
                 // Strictly forward: an entry never comes up again in the slot it was looked at.
-                Self::put_at_slot(deal, slot.max(current.saturating_add(1)), 0);
+                DealProgress::NotBefore(slot) => Self::put_at_slot(deal, slot.max(current.saturating_add(1)), 0),
+                DealProgress::NextBlock => Self::put_next_block(deal, 0),
+                DealProgress::Terminal => {}
             }
             Ok(())
         });

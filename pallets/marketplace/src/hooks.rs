@@ -6,7 +6,7 @@ use x0_types::{
     market::{DealId, DealProgress, DealQueue as _, DealWorker, MarketHooks, Meter as _, Slot, SlotWork, Verdict},
 };
 
-use crate::{Config, Deal, Deals, DealsOfNode, Ends, Event, Pallet, Starts, Suspicions};
+use crate::{Config, Deal, Deals, DealsOfNode, Ends, Event, Pallet, Requests, Starts, Suspicions};
 
 impl<T: Config> MarketHooks<T::AccountId> for Pallet<T> {
     fn verdict(slot: Slot, node: &T::AccountId, verdict: Verdict, down_reporters: &[u8], validators: u32) {
@@ -161,19 +161,29 @@ impl<T: Config> Pallet<T> {
 
 impl<T: Config> DealWorker for Pallet<T> {
     fn work(id: DealId) -> Result<DealProgress, DispatchError> {
-        let Some(deal) = Deals::<T>::get(id) else { return Ok(DealProgress::Terminal) };
+        let Some(deal) = Deals::<T>::get(id) else {
+            return match Requests::<T>::get(id) {
+                Some(request) => Self::expire_request(id, request),
+                None => Ok(DealProgress::Terminal),
+            };
+        };
         match deal.state {
             DealState::Funded if T::Meter::current_slot() <= deal.confirm_by_slot => {
                 return Ok(DealProgress::NotBefore(deal.confirm_by_slot.saturating_add(1)));
             }
             DealState::Funded => Self::end_now(id, deal, CloseReason::NotConfirmed)?,
-            DealState::Active | DealState::Suspect if !Self::is_exhausted(id, &deal) => {
+            DealState::Active | DealState::Suspect | DealState::Reclaiming if !Self::is_exhausted(id, &deal) => {
                 let good_slots = Self::good_slots(id, &deal);
                 return Ok(DealProgress::NotBefore(Self::watch_slot(&deal, good_slots)));
             }
-            DealState::Active | DealState::Suspect => Self::end_now(id, deal, CloseReason::DepositExhausted)?,
+            DealState::Active | DealState::Suspect | DealState::Reclaiming => Self::end_now(id, deal, CloseReason::DepositExhausted)?,
             DealState::Frozen => Self::conclude(id, deal)?,
-            DealState::Completed
+            DealState::Requested
+            | DealState::Bidding
+            | DealState::Disputed
+            | DealState::Reclaimed
+            | DealState::Resolved
+            | DealState::Completed
             | DealState::Cancelled
             | DealState::Exhausted
             | DealState::Failed

@@ -13,7 +13,7 @@ use x0_types::{
 
 use crate::{
     ClosedDeals, ClosedRange, Config, Deal, Deals, DealsOfNode, Ends, FundedOf, HoldReason, ListingCount, ListingOf,
-    Listings, Manifests, Pallet, Starts, Suspicions,
+    Listings, ManifestChanges, Manifests, Pallet, Starts, Suspicions,
 };
 
 /// What the deals of one listing add up to.
@@ -46,7 +46,12 @@ where
         let mut live = BTreeSet::new();
         let (mut starts, mut ends, mut closed) = (0, 0, 0u64);
         for (id, deal) in Deals::<T>::iter() {
-            check!(Manifests::<T>::get(id).is_some_and(|m| m.hash() == deal.manifest_hash), "deal {id}: manifest");
+            // A manifest that was changed in mid-deal is checked against the change.
+            check!(
+                ManifestChanges::<T>::contains_key(id)
+                    || Manifests::<T>::get(id).is_some_and(|m| m.hash() == deal.manifest_hash),
+                "deal {id}: manifest"
+            );
             if deal.state.is_terminal() {
                 closed += 1;
                 Self::check_terminal(id, &deal)?;
@@ -69,6 +74,7 @@ where
         check!(Starts::<T>::iter_keys().count() == starts, "start queue: {starts} deals wait to start");
         check!(Ends::<T>::iter_keys().count() == ends, "end queue: {ends} deals run");
         let ledgers: BTreeSet<DealId> = Ledgers::<T>::iter_keys().collect();
+        live.extend(Self::check_offers()?);
         check!(ledgers == live, "I3: ledgers {ledgers:?}, live deals {live:?}");
         let (first, next) = ClosedRange::<T>::get();
         let remembered = u64::try_from(ClosedDeals::<T>::iter().count()).unwrap_or(u64::MAX);
@@ -198,7 +204,7 @@ where
             sum.confirmed
         );
         check!(
-            listing.state == ListingState::Open || sum.funded + sum.confirmed > 0,
+            listing.state != ListingState::Draining || sum.funded + sum.confirmed + listing.pledged_deals > 0,
             "listing {id} is drained and still stored"
         );
         check!(T::Meter::counters(&listing.node).is_some(), "listing {id}: node not measured");

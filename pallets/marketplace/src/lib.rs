@@ -55,19 +55,24 @@
 
 pub use pallet::*;
 
+mod acceptance;
+mod auction;
 mod hooks;
 mod invariants;
+mod invariants_bids;
 mod life;
 mod listings;
 #[cfg(test)]
 mod mock;
+mod price;
+mod reputation;
 #[cfg(test)]
 mod tests;
 mod types;
 pub mod weights;
 
 pub use life::MeterReading;
-pub use types::{Deal, Failure, Failures, Frozen, REPORTERS_BYTES_MAX, Reporters, Run, SlotCounts, Suspicion};
+pub use types::{Blocked, Deal, Failure, Failures, Frozen, REPORTERS_BYTES_MAX, Reporters, Run, SlotCounts, Suspicion};
 pub use weights::WeightInfo;
 
 #[frame_support::pallet]
@@ -78,13 +83,20 @@ pub use weights::WeightInfo;
     reason = "the macro generates undocumented items, and conversions that hold by construction"
 )]
 pub mod pallet {
-    use super::{Deal, Failures, Suspicion, WeightInfo};
+    use super::{
+        Blocked, Deal, Failures, Suspicion, WeightInfo, acceptance::Rental, auction::Asked,
+    };
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
     use x0_types::{
         Balance,
-        deal::{Capacity, CloseReason, DealState, DealTerms, Listing, Manifest, Offer, Outcome, Rate, Region},
+        deal::{
+            BidDeposit, Capacity, CloseReason, DealState, DealTerms, Listing, Manifest, ManifestChange, Offer, Outcome,
+            PriceTerms, Rate, Reputation, Request, Wanted,
+        },
+        governance::OwnerRegistry,
         market::{DealId, DealQueue, Identities, ListingId, Meter, Slot},
+        trust::TrustSource,
     };
 
     /// Layout of this module's storage in the first rules; migrations move the version on chain.
@@ -107,6 +119,10 @@ pub mod pallet {
         type Queue: DealQueue;
         /// Controllers and keys of nodes.
         type Identities: Identities<Self::AccountId>;
+        /// Which accounts belong to one owner.
+        type Owners: OwnerRegistry<Self::AccountId>;
+        /// What is known about nodes.
+        type Trust: TrustSource<Self::AccountId>;
         /// Who may change the parameters of future deals.
         type ParametersOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// Length of a slot, milliseconds.
@@ -121,6 +137,9 @@ pub mod pallet {
         /// Smallest bond of a listing, base units.
         #[pallet::constant]
         type BondMin: Get<Balance>;
+        /// Held for each entry of a blocklist, base units.
+        #[pallet::constant]
+        type BlockDeposit: Get<Balance>;
         /// Ended deals whose records stay in state.
         #[pallet::constant]
         type ClosedDealsKept: Get<u64>;
@@ -133,6 +152,10 @@ pub mod pallet {
     pub enum HoldReason {
         /// The storage deposit of a listing.
         Listing,
+        /// The deposit of a bid that is open, or accepted and not confirmed yet.
+        Bid,
+        /// The storage deposits of a blocklist.
+        Blocklist,
     }
 
     /// Number of the next listing.
@@ -205,6 +228,38 @@ pub mod pallet {
     #[pallet::storage]
     pub type ClosedRange<T: Config> = StorageValue<_, (u64, u64), ValueQuery>;
 
+    /// Requests that wait for bids or for the renter's choice. A request has the number of the deal that it
+    /// becomes.
+    #[pallet::storage]
+    pub type Requests<T: Config> = StorageMap<_, Twox64Concat, DealId, Request<T::AccountId>>;
+
+    /// Deposits of accepted bids whose deals are not confirmed yet.
+    #[pallet::storage]
+    pub type AcceptedBids<T: Config> = StorageMap<_, Twox64Concat, DealId, BidDeposit<T::AccountId>>;
+
+    /// Deals in [`Deals`] whose renters changed their agents.
+    #[pallet::storage]
+    pub type ManifestChanges<T: Config> = StorageMap<_, Twox64Concat, DealId, ManifestChange>;
+
+    /// Factor on list prices, and the deposit for bids.
+    #[pallet::storage]
+    pub type Prices<T: Config> = StorageValue<_, PriceTerms, ValueQuery>;
+
+    /// With whom an account makes no deals.
+    #[pallet::storage]
+    pub type Blocklists<T: Config> = StorageMap<
+        _,
+        Blake2_128Concat,
+        T::AccountId,
+        BoundedVec<Blocked<T::AccountId>, ConstU32<{ x0_limits::BLOCKED_MAX }>>,
+        ValueQuery,
+    >;
+
+    /// What became of the confirmed deals of an account, on either side. An entry costs its account the
+    /// fees of a deal and stays, like the failures on the slash ladder.
+    #[pallet::storage]
+    pub type Reputations<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Reputation, ValueQuery>;
+
     /// What happened in the market.
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -244,6 +299,39 @@ pub mod pallet {
         DealClosed { deal: DealId, state: DealState, reason: CloseReason, outcome: Outcome },
         /// The parameters of future deals changed.
         ParametersSet { terms: DealTerms },
+        /// A listing takes no deals while the trust of its node is suspended.
+        ListingPaused { listing: ListingId },
+        /// The node has recovered; its listing takes deals again.
+        ListingResumed { listing: ListingId },
+        /// A new deal can have so much of a listing now.
+        FreeCapacityChanged { listing: ListingId, free: Capacity },
+        /// A renter asks for bids; its deposit is held.
+        DealRequested {
+            deal: DealId,
+            renter: T::AccountId,
+            deposit: Balance,
+            rate_max: Rate,
+            manifest_hash: sp_core::H256,
+            bids_until_slot: Slot,
+        },
+        /// A provider bids. A lower bid of the same listing replaces its earlier one.
+        BidPlaced { deal: DealId, bid: u32, provider: T::AccountId, listing: ListingId, rate: Rate, notice_slots: Slot },
+        /// A bid lost or its request is over: its deposit is back.
+        BidReturned { deal: DealId, bid: u32, provider: T::AccountId, amount: Balance },
+        /// The renter took a bid; its provider has to confirm.
+        BidAccepted { deal: DealId, bid: u32, provider: T::AccountId },
+        /// The provider of an accepted bid did not confirm: the renter has its deposit.
+        BidForfeited { deal: DealId, provider: T::AccountId, renter: T::AccountId, amount: Balance },
+        /// A request is over without a deal and its deposit is back.
+        RequestClosed { deal: DealId, renter: T::AccountId, reason: CloseReason, deposit: Balance },
+        /// The renter of a running deal changed its agents.
+        ManifestChanged { deal: DealId, version: u32, before: sp_core::H256, now: sp_core::H256 },
+        /// An account makes no deals with another one.
+        AccountBlocked { who: T::AccountId, account: T::AccountId },
+        /// An account makes deals with another one again.
+        AccountUnblocked { who: T::AccountId, account: T::AccountId },
+        /// The factor on list prices or the deposit for bids changed.
+        PricesSet { old: PriceTerms, new: PriceTerms },
     }
 
     /// Why a call failed.
@@ -303,6 +391,46 @@ pub mod pallet {
         InvalidParameters,
         /// A number does not fit; the state is not consistent.
         Overflow,
+        /// An attribute's key or value has other characters than it may, or keys do not rise.
+        InvalidAttributes,
+        /// A promised term lies outside its bounds.
+        InvalidSla,
+        /// The steps of the congestion curve do not rise, or a factor lies outside its bounds.
+        InvalidCongestion,
+        /// A service check names no port or no path.
+        InvalidManifest,
+        /// The trust of the listing's node is suspended.
+        ListingPaused,
+        /// The price is above the most that the renter pays.
+        PriceAboveMax,
+        /// The deal is about another manifest than the one named.
+        OtherManifest,
+        /// Nothing would change.
+        NothingChanged,
+        /// One of the two has blocked the other.
+        Blocked,
+        /// The blocklist is full.
+        TooManyBlocked,
+        /// The deposit for the blocklist's entry is not covered.
+        BlockDepositNotCovered,
+        /// No such request, or it is a deal by now.
+        UnknownRequest,
+        /// The request has no such bid.
+        UnknownBid,
+        /// The time for bids is shorter or longer than it may be.
+        InvalidBidWindow,
+        /// The time for bids has passed.
+        BiddingOver,
+        /// The listing does not offer what the request asks for.
+        NotWanted,
+        /// The listing's own bid stands already and is not above this one.
+        BidNotLower,
+        /// The request has all the bids it can have, and none is above this one.
+        TooManyBids,
+        /// The deposit for the bid is not covered.
+        BidDepositNotCovered,
+        /// The value to be replaced is not the one named.
+        ParametersMismatch,
     }
 
     #[pallet::hooks]
@@ -318,37 +446,16 @@ pub mod pallet {
         /// Offers a node. The storage deposit is held and the node is measured from now on.
         #[pallet::call_index(0)]
         #[pallet::weight(<T as Config>::WeightInfo::list())]
-        #[allow(clippy::too_many_arguments, reason = "the call's shape is what wallets show before signing")]
-        pub fn list(
-            origin: OriginFor<T>,
-            node: T::AccountId,
-            price: Rate,
-            capacity: Capacity,
-            region: Region,
-            term_min_slots: u64,
-            term_max_slots: u64,
-            bond: Balance,
-        ) -> DispatchResult {
+        pub fn list(origin: OriginFor<T>, node: T::AccountId, offer: Offer) -> DispatchResult {
             let provider = ensure_signed(origin)?;
-            Self::do_list(provider, node, Offer { price, capacity, region, term_min_slots, term_max_slots, bond })
+            Self::do_list(provider, node, offer)
         }
 
         /// Changes an offer. Running deals keep what they were made with.
         #[pallet::call_index(1)]
         #[pallet::weight(<T as Config>::WeightInfo::update_listing())]
-        #[allow(clippy::too_many_arguments, reason = "the call's shape is what wallets show before signing")]
-        pub fn update_listing(
-            origin: OriginFor<T>,
-            listing: ListingId,
-            price: Rate,
-            capacity: Capacity,
-            region: Region,
-            term_min_slots: u64,
-            term_max_slots: u64,
-            bond: Balance,
-        ) -> DispatchResult {
+        pub fn update_listing(origin: OriginFor<T>, listing: ListingId, offer: Offer) -> DispatchResult {
             let provider = ensure_signed(origin)?;
-            let offer = Offer { price, capacity, region, term_min_slots, term_max_slots, bond };
             Self::do_update(&provider, listing, offer)
         }
 
@@ -360,10 +467,12 @@ pub mod pallet {
             Self::do_retire(&provider, listing)
         }
 
-        /// Rents capacity at the listing's price and pays the deposit in. The provider confirms
-        /// within [`x0_limits::CONFIRM_DEADLINE_SLOTS`], or the deposit comes back.
+        /// Rents capacity at the listing's price, if that is at most `rate_max` for a good slot of the whole
+        /// capacity asked for, and pays the deposit in. The provider confirms within
+        /// [`x0_limits::CONFIRM_DEADLINE_SLOTS`], or the deposit comes back.
         #[pallet::call_index(3)]
         #[pallet::weight(<T as Config>::WeightInfo::rent())]
+        #[allow(clippy::too_many_arguments, reason = "the call's shape is what wallets show before signing")]
         pub fn rent(
             origin: OriginFor<T>,
             listing: ListingId,
@@ -371,18 +480,20 @@ pub mod pallet {
             capacity: Capacity,
             term_slots: u64,
             deposit: Balance,
+            rate_max: Rate,
             manifest: Manifest<T::AccountId>,
         ) -> DispatchResult {
             let renter = ensure_signed(origin)?;
-            Self::do_rent(renter, listing, version, capacity, term_slots, deposit, manifest)
+            let rental = Rental { listing, version, capacity, term_slots, deposit, rate_max, manifest };
+            Self::do_rent(renter, rental)
         }
 
-        /// Accepts a funded deal and posts its bond.
+        /// Accepts a funded deal with the manifest that has this hash, and posts its bond.
         #[pallet::call_index(4)]
         #[pallet::weight(<T as Config>::WeightInfo::confirm())]
-        pub fn confirm(origin: OriginFor<T>, deal: DealId) -> DispatchResult {
+        pub fn confirm(origin: OriginFor<T>, deal: DealId, manifest_hash: sp_core::H256) -> DispatchResult {
             let provider = ensure_signed(origin)?;
-            Self::do_confirm(&provider, deal)
+            Self::do_confirm(&provider, deal, manifest_hash)
         }
 
         /// Pays the provider for the good slots up to the last closed slot. Anybody may ask.
@@ -409,6 +520,117 @@ pub mod pallet {
             ensure!(terms.is_valid(), Error::<T>::InvalidParameters);
             Parameters::<T>::put(terms);
             Self::deposit_event(Event::ParametersSet { terms });
+            Ok(())
+        }
+
+        /// Asks for bids of at most `rate_max` for a good slot of the capacity. The deposit is held until a
+        /// bid is accepted and its deal has ended, or until the time for bids is over.
+        #[pallet::call_index(8)]
+        #[pallet::weight(<T as Config>::WeightInfo::request())]
+        #[allow(clippy::too_many_arguments, reason = "the call's shape is what wallets show before signing")]
+        pub fn request(
+            origin: OriginFor<T>,
+            capacity: Capacity,
+            term_slots: u64,
+            rate_max: Rate,
+            deposit: Balance,
+            wanted: Wanted,
+            bid_slots: Slot,
+            manifest: Manifest<T::AccountId>,
+        ) -> DispatchResult {
+            let renter = ensure_signed(origin)?;
+            let asked = Asked { capacity, term_slots, rate_max, deposit, wanted, bid_slots, manifest };
+            Self::do_request(renter, asked)
+        }
+
+        /// Bids for a request with a listing. The bid binds: a deposit is held and the capacity kept until it
+        /// loses or its deal is confirmed. A further bid of the listing must be lower.
+        #[pallet::call_index(9)]
+        #[pallet::weight(<T as Config>::WeightInfo::bid())]
+        pub fn bid(
+            origin: OriginFor<T>,
+            request: DealId,
+            listing: ListingId,
+            rate: Rate,
+            notice_slots: Slot,
+        ) -> DispatchResult {
+            let provider = ensure_signed(origin)?;
+            Self::do_bid(provider, request, listing, rate, notice_slots)
+        }
+
+        /// Takes a bid by its number. All others are returned, and the provider has
+        /// [`x0_limits::CONFIRM_DEADLINE_SLOTS`] to confirm, or the renter gets its bid deposit.
+        #[pallet::call_index(10)]
+        #[pallet::weight(<T as Config>::WeightInfo::accept())]
+        pub fn accept(origin: OriginFor<T>, request: DealId, bid: u32) -> DispatchResult {
+            let renter = ensure_signed(origin)?;
+            Self::do_accept(&renter, request, bid)
+        }
+
+        /// Takes a request back before a bid is accepted. Everything returns at once.
+        #[pallet::call_index(11)]
+        #[pallet::weight(<T as Config>::WeightInfo::withdraw_request())]
+        pub fn withdraw_request(origin: OriginFor<T>, request: DealId) -> DispatchResult {
+            let renter = ensure_signed(origin)?;
+            Self::do_withdraw(&renter, request)
+        }
+
+        /// Refuses a funded deal: the renter's deposit returns at once, with the bid deposit if the deal
+        /// came from a bid.
+        #[pallet::call_index(12)]
+        #[pallet::weight(<T as Config>::WeightInfo::cancel())]
+        pub fn decline(origin: OriginFor<T>, deal: DealId) -> DispatchResult {
+            let provider = ensure_signed(origin)?;
+            Self::do_decline(&provider, deal)
+        }
+
+        /// Changes the agents that the node admits for a running deal.
+        #[pallet::call_index(13)]
+        #[pallet::weight(<T as Config>::WeightInfo::set_agents())]
+        pub fn set_agents(
+            origin: OriginFor<T>,
+            deal: DealId,
+            agents: BoundedVec<T::AccountId, ConstU32<{ x0_limits::MANIFEST_AGENTS_MAX }>>,
+        ) -> DispatchResult {
+            let renter = ensure_signed(origin)?;
+            Self::do_set_agents(&renter, deal, agents)
+        }
+
+        /// Pauses or opens a listing as the trust of its node says now. Anybody may ask; calls that make
+        /// deals look at the node's trust by themselves.
+        #[pallet::call_index(14)]
+        #[pallet::weight(<T as Config>::WeightInfo::refresh_listing())]
+        pub fn refresh_listing(origin: OriginFor<T>, listing: ListingId) -> DispatchResult {
+            ensure_signed(origin)?;
+            Self::do_refresh(listing)
+        }
+
+        /// Makes no more deals with an account. A deposit is held for the entry.
+        #[pallet::call_index(15)]
+        #[pallet::weight(<T as Config>::WeightInfo::block())]
+        pub fn block(origin: OriginFor<T>, account: T::AccountId) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_block(who, account)
+        }
+
+        /// Makes deals with an account again.
+        #[pallet::call_index(16)]
+        #[pallet::weight(<T as Config>::WeightInfo::block())]
+        pub fn unblock(origin: OriginFor<T>, account: T::AccountId) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_unblock(who, account)
+        }
+
+        /// Sets the factor on list prices and the deposit for bids. Deals and standing bids keep theirs.
+        #[pallet::call_index(17)]
+        #[pallet::weight(<T as Config>::WeightInfo::set_parameters())]
+        pub fn set_price_terms(origin: OriginFor<T>, expected: PriceTerms, new: PriceTerms) -> DispatchResult {
+            T::ParametersOrigin::ensure_origin(origin)?;
+            let old = Prices::<T>::get();
+            ensure!(old == expected, Error::<T>::ParametersMismatch);
+            ensure!(new.is_valid(), Error::<T>::InvalidParameters);
+            Prices::<T>::put(new);
+            Self::deposit_event(Event::PricesSet { old, new });
             Ok(())
         }
     }

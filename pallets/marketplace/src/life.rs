@@ -1,17 +1,17 @@
-//! The life of a deal: rent, confirm, settle, cancel, freeze, conclude.
+//! The life of a deal from its confirmation on: settle, cancel, freeze, conclude.
 
 use frame_support::{ensure, traits::Get as _};
 use pallet_x0_escrow::{Ledgers, Slash};
 use sp_runtime::{DispatchError, DispatchResult, SaturatedConversion as _};
 use x0_types::{
     Balance,
-    deal::{Capacity, CloseReason, DealState, Listing, ListingRef, ListingState, Manifest, mul_div_ceil, queue_key},
-    market::{DealId, DealQueue as _, Identities as _, ListingId, Meter as _, Slot},
+    deal::{CloseReason, DealState, queue_key},
+    market::{DealId, DealQueue as _, Meter as _, Slot},
 };
 
 use crate::{
     ClosedDeals, ClosedRange, Config, Deal, Deals, DealsOfNode, Ends, Error, Event, Failure, FailuresOf, Frozen,
-    FundedOf, Listings, Manifests, NextDeal, Pallet, Parameters, Run, SlotCounts, Starts, Suspicion, Suspicions,
+    FundedOf, Listings, ManifestChanges, Manifests, Pallet, SlotCounts, Starts, Suspicion, Suspicions,
 };
 
 type Escrow<T> = pallet_x0_escrow::Pallet<T>;
@@ -44,107 +44,6 @@ pub struct MeterReading {
 }
 
 impl<T: Config> Pallet<T> {
-    pub(crate) fn do_rent(
-        renter: T::AccountId,
-        id: ListingId,
-        version: u32,
-        capacity: Capacity,
-        term_slots: u64,
-        deposit: Balance,
-        manifest: Manifest<T::AccountId>,
-    ) -> DispatchResult {
-        let mut listing = Listings::<T>::get(id).ok_or(Error::<T>::UnknownListing)?;
-        ensure!(listing.state == ListingState::Open, Error::<T>::ListingRetired);
-        ensure!(listing.version == version, Error::<T>::VersionChanged);
-        Self::ensure_arms_length(&renter, &listing)?;
-        Self::ensure_live(&listing.node, &listing.provider)?;
-        Self::ensure_free(&listing, &capacity)?;
-        let offer = &listing.offer;
-        ensure!((offer.term_min_slots..=offer.term_max_slots).contains(&term_slots), Error::<T>::TermOutsideListing);
-        let (part, whole) = (capacity.bandwidth_kbps, offer.capacity.bandwidth_kbps);
-        let rate = offer.price.scaled(part, whole).ok_or(Error::<T>::PriceTooHigh)?;
-        let least = rate.amount_ceil(offer.term_min_slots).ok_or(Error::<T>::PriceTooHigh)?;
-        ensure!(deposit >= least.max(T::DealDepositMin::get()), Error::<T>::DepositTooSmall);
-        // Ceiled, in favour of the renter whom the bond protects.
-        let bond = mul_div_ceil(offer.bond, part.into(), whole.into()).ok_or(Error::<T>::Overflow)?;
-
-        let deal = NextDeal::<T>::get();
-        NextDeal::<T>::put(deal.checked_add(1).ok_or(Error::<T>::Overflow)?);
-        Escrow::<T>::open(deal, &renter, &listing.provider, deposit, rate)?;
-        let funded_slot = T::Meter::current_slot();
-        let confirm_by_slot = funded_slot.saturating_add(x0_limits::CONFIRM_DEADLINE_SLOTS);
-        let manifest_hash = manifest.hash();
-        let (provider, node) = (listing.provider.clone(), listing.node.clone());
-        Manifests::<T>::insert(deal, manifest);
-        FundedOf::<T>::insert(id, deal, ());
-        T::Queue::wake_at_slot(deal, confirm_by_slot.saturating_add(1));
-        Deals::<T>::insert(
-            deal,
-            Deal {
-                source: ListingRef { listing: id, version },
-                renter: renter.clone(),
-                provider: provider.clone(),
-                node: node.clone(),
-                capacity,
-                rate,
-                term_slots,
-                deposit,
-                bond,
-                manifest_hash,
-                funded_slot,
-                confirm_by_slot,
-                state: DealState::Funded,
-                run: None,
-                frozen: None,
-                outcome: None,
-            },
-        );
-        listing.funded_deals = listing.funded_deals.checked_add(1).ok_or(Error::<T>::Overflow)?;
-        Listings::<T>::insert(id, listing);
-        Self::deposit_event(Event::DealFunded {
-            deal,
-            listing: id,
-            renter,
-            provider,
-            node,
-            deposit,
-            manifest_hash,
-            confirm_by_slot,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn do_confirm(provider: &T::AccountId, id: DealId) -> DispatchResult {
-        let mut deal = Deals::<T>::get(id).ok_or(Error::<T>::UnknownDeal)?;
-        ensure!(deal.provider == *provider, Error::<T>::NotProvider);
-        ensure!(deal.state == DealState::Funded, Error::<T>::NotFunded);
-        let current = T::Meter::current_slot();
-        ensure!(current <= deal.confirm_by_slot, Error::<T>::ConfirmTooLate);
-        let mut listing = Listings::<T>::get(deal.source.listing).ok_or(Error::<T>::UnknownListing)?;
-        ensure!(listing.state == ListingState::Open, Error::<T>::ListingRetired);
-        Self::ensure_live(&deal.node, provider)?;
-        Self::ensure_free(&listing, &deal.capacity)?;
-
-        let terms = Parameters::<T>::get();
-        Escrow::<T>::post_bond(id, deal.bond, terms.fee_ppm)?;
-        let end_slot = current.checked_add(deal.term_slots).ok_or(Error::<T>::Overflow)?;
-        deal.run = Some(Run { confirmed_slot: current, end_slot, terms, start: None });
-        deal.state = DealState::Active;
-        Starts::<T>::insert(queue_key(current, id), ());
-        Ends::<T>::insert(queue_key(end_slot, id), ());
-        DealsOfNode::<T>::try_mutate(&deal.node, |deals| deals.try_push(id)).map_err(|_| Error::<T>::TooManyDeals)?;
-        FundedOf::<T>::remove(deal.source.listing, id);
-        listing.funded_deals = listing.funded_deals.checked_sub(1).ok_or(Error::<T>::Overflow)?;
-        listing.confirmed_deals = listing.confirmed_deals.checked_add(1).ok_or(Error::<T>::Overflow)?;
-        listing.reserved = listing.reserved.checked_add(&deal.capacity).ok_or(Error::<T>::Overflow)?;
-        Listings::<T>::insert(deal.source.listing, listing);
-        T::Queue::wake_at_slot(id, Self::watch_slot(&deal, 0));
-        let bond = deal.bond;
-        Deals::<T>::insert(id, deal);
-        Self::deposit_event(Event::DealConfirmed { deal: id, confirmed_slot: current, end_slot, bond });
-        Ok(())
-    }
-
     pub(crate) fn do_settle(id: DealId) -> DispatchResult {
         let deal = Deals::<T>::get(id).ok_or(Error::<T>::UnknownDeal)?;
         ensure!(deal.state.is_running(), Error::<T>::NotRunning);
@@ -248,8 +147,8 @@ impl<T: Config> Pallet<T> {
     fn give_back(id: DealId, deal: &Deal<T::AccountId>) -> DispatchResult {
         let mut listing = Listings::<T>::get(deal.source.listing).ok_or(Error::<T>::UnknownListing)?;
         if deal.run.is_some() {
-            listing.confirmed_deals = listing.confirmed_deals.checked_sub(1).ok_or(Error::<T>::Overflow)?;
-            listing.reserved = listing.reserved.checked_sub(&deal.capacity).ok_or(Error::<T>::Overflow)?;
+            Self::unreserve(deal.source.listing, &mut listing, &deal.capacity)?;
+            Self::count_end(deal);
             DealsOfNode::<T>::mutate_exists(&deal.node, |deals| {
                 *deals = deals.take().filter(|deals| deals.len() > 1 || !deals.contains(&id)).map(|mut deals| {
                     deals.retain(|other| *other != id);
@@ -259,6 +158,7 @@ impl<T: Config> Pallet<T> {
         } else {
             listing.funded_deals = listing.funded_deals.checked_sub(1).ok_or(Error::<T>::Overflow)?;
             FundedOf::<T>::remove(deal.source.listing, id);
+            Self::forfeit_bid(id, deal, &mut listing)?;
         }
         Self::store_or_close(deal.source.listing, listing)
     }
@@ -272,6 +172,7 @@ impl<T: Config> Pallet<T> {
             if let Some(oldest) = ClosedDeals::<T>::take(first) {
                 Deals::<T>::remove(oldest);
                 Manifests::<T>::remove(oldest);
+                ManifestChanges::<T>::remove(oldest);
             }
             first = first.saturating_add(1);
         }
@@ -296,28 +197,6 @@ impl<T: Config> Pallet<T> {
             drop(failures.try_push(Failure { node: node.clone(), slot, step }));
             step
         })
-    }
-
-    /// A renter is neither the provider nor its node, nor controlled by it or in control of it.
-    fn ensure_arms_length(renter: &T::AccountId, listing: &Listing<T::AccountId>) -> DispatchResult {
-        let provider = &listing.provider;
-        ensure!(
-            renter != provider
-                && renter != &listing.node
-                && T::Identities::controller(renter).as_ref() != Some(provider)
-                && T::Identities::controller(provider).as_ref() != Some(renter),
-            Error::<T>::SelfDealing
-        );
-        Ok(())
-    }
-
-    /// The listing can serve this capacity and one more deal now.
-    fn ensure_free(listing: &Listing<T::AccountId>, capacity: &Capacity) -> DispatchResult {
-        ensure!(capacity.is_positive(), Error::<T>::InvalidCapacity);
-        let reserved = listing.reserved.checked_add(capacity).ok_or(Error::<T>::CapacityNotFree)?;
-        ensure!(reserved.fits(&listing.offer.capacity), Error::<T>::CapacityNotFree);
-        ensure!(listing.confirmed_deals < x0_limits::DEALS_PER_NODE_MAX, Error::<T>::TooManyDeals);
-        Ok(())
     }
 
     /// What a deal's meter shows: for RPC and tests.

@@ -1,4 +1,4 @@
-//! The life of a listing: Open, Draining, gone.
+//! The life of a listing: Open or Paused, Draining, gone.
 
 use frame_support::{
     ensure,
@@ -13,6 +13,7 @@ use x0_types::{
     KeyRole,
     deal::{Capacity, Listing, ListingState, Offer},
     market::{Identities as _, ListingId, Meter as _},
+    trust::{SuspensionListener, TrustSource as _},
 };
 
 use crate::{Config, Error, Event, HoldReason, ListingCount, ListingOf, Listings, NextListing, Pallet};
@@ -47,6 +48,8 @@ impl<T: Config> Pallet<T> {
                 offer,
                 state: ListingState::Open,
                 reserved: Capacity::default(),
+                pledged: Capacity::default(),
+                pledged_deals: 0,
                 funded_deals: 0,
                 confirmed_deals: 0,
                 storage_deposit,
@@ -60,8 +63,9 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn do_update(provider: &T::AccountId, id: ListingId, offer: Offer) -> DispatchResult {
         Self::ensure_valid(&offer)?;
         let mut listing = Self::listing_of(provider, id)?;
-        ensure!(listing.state == ListingState::Open, Error::<T>::ListingRetired);
-        ensure!(listing.reserved.fits(&offer.capacity), Error::<T>::CapacityInUse);
+        ensure!(listing.state != ListingState::Draining, Error::<T>::ListingRetired);
+        let taken = listing.taken().ok_or(Error::<T>::Overflow)?;
+        ensure!(taken.fits(&offer.capacity), Error::<T>::CapacityInUse);
         listing.offer = offer;
         listing.version = listing.version.checked_add(1).ok_or(Error::<T>::Overflow)?;
         let version = listing.version;
@@ -72,7 +76,7 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_retire(provider: &T::AccountId, id: ListingId) -> DispatchResult {
         let mut listing = Self::listing_of(provider, id)?;
-        ensure!(listing.state == ListingState::Open, Error::<T>::ListingRetired);
+        ensure!(listing.state != ListingState::Draining, Error::<T>::ListingRetired);
         listing.state = ListingState::Draining;
         Self::deposit_event(Event::ListingRetired { listing: id });
         Self::store_or_close(id, listing)
@@ -80,8 +84,8 @@ impl<T: Config> Pallet<T> {
 
     /// Stores a listing, or closes it when it is retired and has no deal left.
     pub(crate) fn store_or_close(id: ListingId, listing: Listing<T::AccountId>) -> DispatchResult {
-        let drained = listing.funded_deals == 0 && listing.confirmed_deals == 0;
-        if listing.state == ListingState::Open || !drained {
+        let drained = listing.funded_deals == 0 && listing.confirmed_deals == 0 && listing.pledged_deals == 0;
+        if listing.state != ListingState::Draining || !drained {
             Listings::<T>::insert(id, listing);
             return Ok(());
         }
@@ -112,7 +116,7 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    fn listing_of(provider: &T::AccountId, id: ListingId) -> Result<Listing<T::AccountId>, Error<T>> {
+    pub(crate) fn listing_of(provider: &T::AccountId, id: ListingId) -> Result<Listing<T::AccountId>, Error<T>> {
         let listing = Listings::<T>::get(id).ok_or(Error::<T>::UnknownListing)?;
         ensure!(listing.provider == *provider, Error::<T>::NotProvider);
         Ok(listing)
@@ -133,6 +137,84 @@ impl<T: Config> Pallet<T> {
         );
         ensure!(offer.price.amount_ceil(offer.term_min_slots).is_some(), Error::<T>::PriceTooHigh);
         ensure!(offer.bond >= T::BondMin::get(), Error::<T>::BondTooSmall);
+        ensure!(offer.attributes.is_valid(), Error::<T>::InvalidAttributes);
+        ensure!(offer.sla.is_valid(), Error::<T>::InvalidSla);
+        ensure!(x0_accounting::price::is_curve(&offer.congestion), Error::<T>::InvalidCongestion);
         Ok(())
+    }
+
+    /// Brings a listing's state in line with what the trust module says of its node now.
+    pub(crate) fn do_refresh(id: ListingId) -> DispatchResult {
+        let mut listing = Listings::<T>::get(id).ok_or(Error::<T>::UnknownListing)?;
+        if Self::follow_trust(id, &mut listing) {
+            Listings::<T>::insert(id, listing);
+        }
+        Ok(())
+    }
+
+    /// Pauses the listing of a suspended node, and opens it when the node has recovered. Whether anything
+    /// changed; the caller stores it.
+    pub(crate) fn follow_trust(id: ListingId, listing: &mut Listing<T::AccountId>) -> bool {
+        let suspended = T::Trust::reading(&listing.node).suspended;
+        match (listing.state, suspended) {
+            (ListingState::Open, true) => {
+                listing.state = ListingState::Paused;
+                Self::deposit_event(Event::ListingPaused { listing: id });
+            }
+            (ListingState::Paused, false) => {
+                listing.state = ListingState::Open;
+                Self::deposit_event(Event::ListingResumed { listing: id });
+            }
+            (ListingState::Open | ListingState::Paused | ListingState::Draining, _) => return false,
+        }
+        true
+    }
+
+    /// A deal is confirmed: its capacity is taken.
+    pub(crate) fn reserve(id: ListingId, listing: &mut Listing<T::AccountId>, part: &Capacity) -> DispatchResult {
+        listing.confirmed_deals = listing.confirmed_deals.checked_add(1).ok_or(Error::<T>::Overflow)?;
+        listing.reserved = listing.reserved.checked_add(part).ok_or(Error::<T>::Overflow)?;
+        Self::tell_free(id, listing);
+        Ok(())
+    }
+
+    /// A confirmed deal is over: its capacity is free.
+    pub(crate) fn unreserve(id: ListingId, listing: &mut Listing<T::AccountId>, part: &Capacity) -> DispatchResult {
+        listing.confirmed_deals = listing.confirmed_deals.checked_sub(1).ok_or(Error::<T>::Overflow)?;
+        listing.reserved = listing.reserved.checked_sub(part).ok_or(Error::<T>::Overflow)?;
+        Self::tell_free(id, listing);
+        Ok(())
+    }
+
+    /// A bid stands: its capacity is kept for it.
+    pub(crate) fn pledge(id: ListingId, listing: &mut Listing<T::AccountId>, part: &Capacity) -> DispatchResult {
+        listing.pledged_deals = listing.pledged_deals.checked_add(1).ok_or(Error::<T>::Overflow)?;
+        listing.pledged = listing.pledged.checked_add(part).ok_or(Error::<T>::Overflow)?;
+        Self::tell_free(id, listing);
+        Ok(())
+    }
+
+    /// A bid stands no more: nothing is kept for it.
+    pub(crate) fn unpledge(id: ListingId, listing: &mut Listing<T::AccountId>, part: &Capacity) -> DispatchResult {
+        listing.pledged_deals = listing.pledged_deals.checked_sub(1).ok_or(Error::<T>::Overflow)?;
+        listing.pledged = listing.pledged.checked_sub(part).ok_or(Error::<T>::Overflow)?;
+        Self::tell_free(id, listing);
+        Ok(())
+    }
+
+    /// For those who keep an index of the listings: state changes are events of their own.
+    fn tell_free(id: ListingId, listing: &Listing<T::AccountId>) {
+        Self::deposit_event(Event::FreeCapacityChanged { listing: id, free: listing.free() });
+    }
+}
+
+impl<T: Config> SuspensionListener<T::AccountId> for Pallet<T> {
+    fn suspension_changed(node: &T::AccountId) {
+        // A node without a listing is none of the market's business.
+        if let Some(id) = ListingOf::<T>::get(node)
+            && let Err(error) = Self::do_refresh(id)
+        {
+            tracing::error!(target: "x0::market", id, ?error, "a listed node has no listing");
+        }
     }
 }

@@ -14,8 +14,10 @@ use sp_core::{ConstU64, ConstU128, H256};
 use sp_runtime::{BoundedVec, BuildStorage, DispatchError, DispatchResult};
 use x0_types::{
     Balance, KeyRole, MlDsa65PublicKey,
-    deal::{Capacity, DealState, Manifest, Rate},
+    deal::{Capacity, DealState, Manifest, Offer, Rate, Region, SlaTerms},
+    governance::{OwnerId, OwnerRegistry},
     market::{Counters, DealId, Identities, ListingId, MarketHooks, Meter, NodeIndex, Slot, Verdict},
+    trust::{TrustReading, TrustSource},
 };
 
 pub type Block = frame_system::mocking::MockBlockU32<Test>;
@@ -44,6 +46,9 @@ pub const RICH: Balance = 1_000_000_000_000;
 pub const EXISTENTIAL: Balance = 100;
 pub const LISTING_DEPOSIT: Balance = 5_000;
 pub const BOND: Balance = 100_000;
+pub const BLOCK_DEPOSIT: Balance = 700;
+/// What every bid of these tests holds, unless they set it otherwise.
+pub const BID_DEPOSIT: Balance = 3_000;
 pub const PRICE: Rate = Rate { num: 7, den: 1 };
 pub const CAPACITY: Capacity = Capacity { bandwidth_kbps: 1_000, sessions: 10 };
 pub const SMALL: Capacity = Capacity { bandwidth_kbps: 100, sessions: 1 };
@@ -90,11 +95,14 @@ impl crate::Config for Test {
     type Meter = Script;
     type Queue = Janitor;
     type Identities = Script;
+    type Owners = Script;
+    type Trust = Script;
     type ParametersOrigin = EnsureRoot<u64>;
     type SlotMs = ConstU64<{ x0_limits::SLOT_MS }>;
     type ListingDeposit = ConstU128<LISTING_DEPOSIT>;
     type DealDepositMin = ConstU128<50>;
     type BondMin = ConstU128<10>;
+    type BlockDeposit = ConstU128<BLOCK_DEPOSIT>;
     type ClosedDealsKept = ClosedDealsKept;
     type WeightInfo = ();
 }
@@ -123,6 +131,10 @@ pub struct World {
     pub plan: BTreeMap<(Slot, u64), Seen>,
     pub void_slots: BTreeSet<Slot>,
     pub revoked: BTreeSet<u64>,
+    pub suspended: BTreeSet<u64>,
+    /// Score of a node; the others have none.
+    pub scores: BTreeMap<u64, u32>,
+    pub owners: BTreeMap<u64, OwnerId>,
     /// The slot whose `slot_closed` is not done.
     working: Option<Slot>,
     suspects: BTreeSet<u64>,
@@ -174,6 +186,22 @@ impl Identities<u64> for Script {
     fn key(subject: &u64, role: KeyRole) -> Option<MlDsa65PublicKey> {
         (role == KeyRole::Agent && Self::controller(subject).is_some())
             .then(|| MlDsa65PublicKey(Box::new([0; x0_types::key::PUBLIC_KEY_BYTES])))
+    }
+}
+
+impl TrustSource<u64> for Script {
+    fn reading(node: &u64) -> TrustReading {
+        world(|w| TrustReading {
+            suspended: w.suspended.contains(node),
+            score_ppm: w.scores.get(node).copied().unwrap_or(0),
+            ..TrustReading::default()
+        })
+    }
+}
+
+impl OwnerRegistry<u64> for Script {
+    fn owner_of(account: &u64) -> Option<OwnerId> {
+        world(|w| w.owners.get(account).copied())
     }
 }
 
@@ -275,6 +303,9 @@ pub fn check() {
     assert_eq!(held(pallet_x0_escrow::HoldReason::DealBond.into()), pallet_x0_escrow::BondTotal::<Test>::get());
     let listings: Balance = crate::Listings::<Test>::iter_values().map(|listing| listing.storage_deposit).sum();
     assert_eq!(held(crate::HoldReason::Listing.into()), listings);
+    let open: Balance = crate::Requests::<Test>::iter_values().flat_map(|r| r.bids).map(|bid| bid.deposit).sum();
+    let accepted: Balance = crate::AcceptedBids::<Test>::iter_values().map(|bid| bid.amount).sum();
+    assert_eq!(held(crate::HoldReason::Bid.into()), open + accepted, "I18");
 }
 
 /// Runs a test on a new chain in slot 10.
@@ -290,6 +321,7 @@ pub fn with_chain(test: impl FnOnce()) {
     let mut chain: sp_io::TestExternalities = genesis.build_storage().unwrap().into();
     chain.execute_with(|| {
         System::set_block_number(1);
+        crate::Prices::<Test>::mutate(|prices| prices.bid_deposit = BID_DEPOSIT);
         test();
         check();
     });
@@ -302,19 +334,37 @@ pub fn signed(who: u64) -> RuntimeOrigin {
 /// Lists a node with the constants above.
 pub fn list_node(node: u64) -> Result<ListingId, DispatchError> {
     let listing = crate::NextListing::<Test>::get();
-    Market::list(signed(node / 100), node, PRICE, CAPACITY, region("eu"), 10, 1_000, BOND)?;
+    Market::list(signed(node / 100), node, offer(PRICE, CAPACITY, region("eu"), 10, 1_000, BOND))?;
     Ok(listing)
 }
 
-pub fn region(name: &str) -> x0_types::deal::Region {
+/// An offer that promises nothing special, at one price.
+pub fn offer(price: Rate, capacity: Capacity, region: Region, min: u64, max: u64, bond: Balance) -> Offer {
+    Offer {
+        price,
+        capacity,
+        region,
+        term_min_slots: min,
+        term_max_slots: max,
+        bond,
+        attributes: Default::default(),
+        sla: SlaTerms::default(),
+        congestion: Default::default(),
+    }
+}
+
+pub fn region(name: &str) -> Region {
     BoundedVec::try_from(name.as_bytes().to_vec()).unwrap()
 }
 
 pub fn manifest() -> Manifest<u64> {
-    Manifest { mesh: H256::repeat_byte(7), agents: BoundedVec::try_from(vec![900, 901]).unwrap() }
+    Manifest { mesh: H256::repeat_byte(7), agents: BoundedVec::try_from(vec![900, 901]).unwrap(), checks: Default::default() }
 }
 
-/// Rents at the listing's present version.
+/// A price that nobody minds.
+pub const ANY_PRICE: Rate = Rate { num: u128::MAX, den: 1 };
+
+/// Rents at the listing's present version and price.
 pub fn rent(
     renter: u64,
     listing: ListingId,
@@ -324,12 +374,13 @@ pub fn rent(
 ) -> Result<DealId, DispatchError> {
     let deal = crate::NextDeal::<Test>::get();
     let version = crate::Listings::<Test>::get(listing).map_or(0, |listing| listing.version);
-    Market::rent(signed(renter), listing, version, capacity, term, deposit, manifest())?;
+    Market::rent(signed(renter), listing, version, capacity, term, deposit, ANY_PRICE, manifest())?;
     Ok(deal)
 }
 
 pub fn confirm(deal: DealId) -> DispatchResult {
-    Market::confirm(signed(deal_of(deal).provider), deal)
+    let record = deal_of(deal);
+    Market::confirm(signed(record.provider), deal, record.manifest_hash)
 }
 
 /// A deal over the node's whole capacity, confirmed in this slot.

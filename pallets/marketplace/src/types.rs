@@ -6,7 +6,7 @@ use sp_core::{ConstU32, H256};
 use sp_runtime::BoundedVec;
 use x0_types::{
     Balance,
-    deal::{Capacity, CloseReason, DealState, DealTerms, ListingRef, Outcome, Rate},
+    deal::{Capacity, CloseReason, DealState, DealTerms, ListingRef, Outcome, Rate, SlaTerms},
     market::{Counters, Slot},
 };
 
@@ -98,8 +98,10 @@ pub struct Deal<AccountId> {
     pub deposit: Balance,
     /// What the provider posts on confirmation.
     pub bond: Balance,
-    /// BLAKE2b-256 of the manifest.
+    /// BLAKE2b-256 of the manifest that both sides accepted.
     pub manifest_hash: H256,
+    /// What the provider promised when the deal was accepted.
+    pub sla: SlaTerms,
     /// The slot in which the deposit was held.
     pub funded_slot: Slot,
     /// The last slot in which the provider can confirm.
@@ -172,3 +174,12 @@ pub struct Failure<AccountId> {
 /// The last failures of a provider: as many as the ladder has steps, since a further failure takes
 /// the last step anyway.
 pub type Failures<AccountId> = BoundedVec<Failure<AccountId>, ConstU32<3>>;
+
+/// An entry of an account's blocklist.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Blocked<AccountId> {
+    /// With whom the account makes no deals.
+    pub account: AccountId,
+    /// Held for the entry.
+    pub deposit: Balance,
+}

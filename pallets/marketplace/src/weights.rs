@@ -26,6 +26,20 @@ pub trait WeightInfo {
     fn cancel() -> Weight;
     /// [`crate::Pallet::set_parameters`].
     fn set_parameters() -> Weight;
+    /// [`crate::Pallet::request`].
+    fn request() -> Weight;
+    /// [`crate::Pallet::bid`], with the bid that it replaces returned.
+    fn bid() -> Weight;
+    /// [`crate::Pallet::accept`], with the most other bids.
+    fn accept() -> Weight;
+    /// [`crate::Pallet::withdraw_request`], with the most bids.
+    fn withdraw_request() -> Weight;
+    /// [`crate::Pallet::set_agents`].
+    fn set_agents() -> Weight;
+    /// [`crate::Pallet::refresh_listing`].
+    fn refresh_listing() -> Weight;
+    /// [`crate::Pallet::block`] and [`crate::Pallet::unblock`], with a full list.
+    fn block() -> Weight;
     /// One deal that starts or ends in the closing of a slot.
     fn slot_unit() -> Weight;
     /// One verdict on a node with its full number of deals.
@@ -60,6 +74,27 @@ impl<T> WeightInfo for MeasuredWeight<T> {
     fn set_parameters() -> Weight {
         Weight::from_parts(7_000_000, 0)
     }
+    fn request() -> Weight {
+        Weight::from_parts(150_000_000, 0)
+    }
+    fn bid() -> Weight {
+        Weight::from_parts(210_000_000, 0)
+    }
+    fn accept() -> Weight {
+        Weight::from_parts(1_400_000_000, 0)
+    }
+    fn withdraw_request() -> Weight {
+        Weight::from_parts(1_420_000_000, 0)
+    }
+    fn set_agents() -> Weight {
+        Weight::from_parts(60_000_000, 0)
+    }
+    fn refresh_listing() -> Weight {
+        Weight::from_parts(40_000_000, 0)
+    }
+    fn block() -> Weight {
+        Weight::from_parts(75_000_000, 0)
+    }
     fn slot_unit() -> Weight {
         Weight::from_parts(103_000_000, 0)
     }
@@ -91,6 +126,27 @@ impl WeightInfo for () {
         Weight::from_parts(1, 0)
     }
     fn set_parameters() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn request() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn bid() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn accept() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn withdraw_request() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn set_agents() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn refresh_listing() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn block() -> Weight {
         Weight::from_parts(1, 0)
     }
     fn slot_unit() -> Weight {

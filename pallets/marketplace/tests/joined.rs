@@ -18,7 +18,7 @@ use sp_core::{ConstU32, ConstU64, ConstU128, H256};
 use sp_runtime::{BoundedVec, BuildStorage, traits::IdentityLookup};
 use x0_types::{
     AccountId, Balance, KeyRole, MlDsa65PublicKey,
-    deal::{Capacity, CloseReason, DealState, Manifest, Outcome, Rate},
+    deal::{Capacity, CloseReason, DealState, Manifest, Offer, Outcome, Rate, SlaTerms},
     market::{DealId, Identities, Observation, Slot, ValidatorSet, pack_observations},
 };
 
@@ -89,11 +89,14 @@ impl pallet_x0_marketplace::Config for Test {
     type Meter = Measurement;
     type Queue = Janitor;
     type Identities = Script;
+    type Owners = ();
+    type Trust = ();
     type ParametersOrigin = EnsureRoot<AccountId>;
     type SlotMs = ConstU64<SLOT_MS>;
     type ListingDeposit = ConstU128<5_000>;
     type DealDepositMin = ConstU128<50>;
     type BondMin = ConstU128<10>;
+    type BlockDeposit = ConstU128<700>;
     type ClosedDealsKept = ConstU64<1_000>;
     type WeightInfo = ();
 }
@@ -211,7 +214,18 @@ fn with_chain(test: impl FnOnce()) {
             let region = BoundedVec::try_from(b"eu".to_vec()).unwrap();
             let (price, capacity) = (Rate { num: 7, den: 1 }, Capacity { bandwidth_kbps: 1_000, sessions: 1_000 });
             let provider = signed(provider_of(n));
-            assert_ok!(Marketplace::list(provider, node(n), price, capacity, region, 10, 1_000, BOND));
+            let offer = Offer {
+                price,
+                capacity,
+                region,
+                term_min_slots: 10,
+                term_max_slots: 1_000,
+                bond: BOND,
+                attributes: Default::default(),
+                sla: SlaTerms::default(),
+                congestion: Default::default(),
+            };
+            assert_ok!(Marketplace::list(provider, node(n), offer));
         }
         test();
         check();
@@ -220,11 +234,12 @@ fn with_chain(test: impl FnOnce()) {
 
 fn rent_and_confirm(n: usize, kbps: u32, term: u64, deposit: Balance) -> DealId {
     let deal = pallet_x0_marketplace::NextDeal::<Test>::get();
-    let manifest = Manifest { mesh: H256::repeat_byte(7), agents: BoundedVec::try_from(vec![account(90)]).unwrap() };
+    let manifest = Manifest { mesh: H256::repeat_byte(7), agents: BoundedVec::try_from(vec![account(90)]).unwrap(), checks: Default::default() };
+    let (hash, price) = (manifest.hash(), Rate { num: 7, den: 1 });
     let capacity = Capacity { bandwidth_kbps: kbps, sessions: 1 };
-    assert_ok!(Marketplace::rent(signed(renter()), n as u64, 0, capacity, term, deposit, manifest));
+    assert_ok!(Marketplace::rent(signed(renter()), n as u64, 0, capacity, term, deposit, price, manifest));
     assert!(Manifests::<Test>::contains_key(deal));
-    assert_ok!(Marketplace::confirm(signed(provider_of(n)), deal));
+    assert_ok!(Marketplace::confirm(signed(provider_of(n)), deal, hash));
     deal
 }
 

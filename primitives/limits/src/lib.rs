@@ -478,6 +478,9 @@ pub const PRICE_FACTOR_PPM_MIN: u32 = 100_000;
 pub const PRICE_FACTOR_PPM_MAX: u32 = 10_000_000;
 /// Most bids that stand for one request.
 pub const BIDS_PER_REQUEST_MAX: u32 = 20;
+/// Bids of an expired request that the janitor returns at once; the rest follows in the next blocks, so
+/// that no entry costs more than a deal's pay-out.
+pub const BIDS_RETURNED_PER_WAKE: u32 = 3;
 /// Shortest time for bids, slots.
 pub const BID_WINDOW_SLOTS_MIN: u64 = 2;
 /// Longest time for bids, slots (about a day of 6 s slots): so long a bid can bind a provider.

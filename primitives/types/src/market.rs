@@ -203,6 +203,8 @@ pub enum DealProgress {
     Terminal,
     /// The deal is not due: wake it at this slot.
     NotBefore(Slot),
+    /// Part of the work is done: wake it in the next block.
+    NextBlock,
 }
 
 /// Works off deals that wake.

@@ -79,3 +79,15 @@ impl<AccountId> TrustSource<AccountId> for () {
         TrustReading::default()
     }
 }
+
+/// Who hears of nodes whose [`TrustReading::suspended`] changed: the market, which pauses their listings and
+/// opens them again.
+pub trait SuspensionListener<AccountId> {
+    /// The reading of this node says something else than before.
+    fn suspension_changed(node: &AccountId);
+}
+
+/// Nobody listens.
+impl<AccountId> SuspensionListener<AccountId> for () {
+    fn suspension_changed(_: &AccountId) {}
+}

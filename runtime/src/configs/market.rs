@@ -17,6 +17,8 @@ pub const LISTING_DEPOSIT: Balance = 100 * MILLI;
 pub const DEAL_DEPOSIT_MIN: Balance = 10 * MILLI;
 /// Smallest bond of a listing, base units.
 pub const BOND_MIN: Balance = 100 * MILLI;
+/// Held for each entry of a blocklist, base units.
+pub const BLOCK_DEPOSIT: Balance = 10 * MILLI;
 parameter_types! {
     /// Names the treasury's account.
     pub const TreasuryId: PalletId = super::money::TREASURY_ID;
@@ -51,11 +53,14 @@ impl pallet_x0_marketplace::Config for Runtime {
     type Meter = Measurement;
     type Queue = Janitor;
     type Identities = Did;
+    type Owners = ();
+    type Trust = ();
     type ParametersOrigin = frame_system::EnsureRoot<AccountId>;
     type SlotMs = SlotMs;
     type ListingDeposit = ConstU128<LISTING_DEPOSIT>;
     type DealDepositMin = ConstU128<DEAL_DEPOSIT_MIN>;
     type BondMin = ConstU128<BOND_MIN>;
+    type BlockDeposit = ConstU128<BLOCK_DEPOSIT>;
     type ClosedDealsKept = ConstU64<{ x0_limits::CLOSED_DEALS_KEPT }>;
     type WeightInfo = pallet_x0_marketplace::weights::MeasuredWeight<Runtime>;
 }

@@ -32,9 +32,9 @@ fn request_funds_a_deal() {
         // Nothing but the provider's confirmation or the deadline moves it.
         assert_noop!(Market::settle(signed(RENTER), deal), Fails::NotRunning);
         assert_noop!(Market::cancel(signed(RENTER), deal), Fails::NotRunning);
-        assert_noop!(Market::confirm(signed(RENTER), deal), Fails::NotProvider);
-        assert_noop!(Market::confirm(signed(PROVIDER), 9), Fails::UnknownDeal);
-        assert_noop!(Market::confirm(RuntimeOrigin::none(), deal), BadOrigin);
+        assert_noop!(Market::confirm(signed(RENTER), deal, manifest().hash()), Fails::NotProvider);
+        assert_noop!(Market::confirm(signed(PROVIDER), 9, manifest().hash()), Fails::UnknownDeal);
+        assert_noop!(Market::confirm(RuntimeOrigin::none(), deal, manifest().hash()), BadOrigin);
     });
 }
 
@@ -277,7 +277,7 @@ fn a_deal_keeps_the_parameters_of_its_confirmation() {
         assert_ok!(set(early));
         assert_ok!(confirm(deal));
         let late =
-            DealTerms { fee_ppm: 900_000, compensation_ppm: 0, slash_ladder_ppm: [1_000_000; 3], fail_run_slots: 1 };
+            DealTerms { fee_ppm: 200_000, compensation_ppm: 0, slash_ladder_ppm: [1_000_000; 3], fail_run_slots: 1, ..early };
         assert_ok!(set(late));
         close_up_to(60);
         plan(NODE, [61], Seen::Down(ALL));

@@ -30,7 +30,7 @@ fn a_node_has_one_listing_and_belongs_to_its_provider() {
     with_chain(|| {
         list_node(NODE).unwrap();
         assert_noop!(list_node(NODE), Fails::NodeListed);
-        let list = |who: u64, node| Market::list(signed(who), node, PRICE, CAPACITY, region("eu"), 10, 20, BOND);
+        let list = |who: u64, node| Market::list(signed(who), node, offer(PRICE, CAPACITY, region("eu"), 10, 20, BOND));
         assert_noop!(list(PROVIDER_2, NODE_2), Fails::NodeNotLive);
         assert_noop!(list(PROVIDER, PROVIDER), Fails::NodeNotLive);
         world(|w| w.revoked.insert(NODE_2));
@@ -44,7 +44,7 @@ fn a_node_has_one_listing_and_belongs_to_its_provider() {
 fn offers_that_make_no_sense_are_refused() {
     with_chain(|| {
         let list = |price, capacity, name: &str, min, max, bond| {
-            Market::list(signed(PROVIDER), NODE, price, capacity, region(name), min, max, bond)
+            Market::list(signed(PROVIDER), NODE, offer(price, capacity, region(name), min, max, bond))
         };
         let none = Capacity::default();
         assert_noop!(list(Rate { num: 0, den: 1 }, CAPACITY, "eu", 10, 20, BOND), Fails::InvalidPrice);
@@ -79,12 +79,12 @@ fn an_update_changes_new_deals_only() {
         let deal = rent(RENTER, listing, SMALL, 50, 10_000).unwrap();
         let dear = Rate { num: 70, den: 1 };
         let update = |capacity| {
-            Market::update_listing(signed(PROVIDER), listing, dear, capacity, region("us"), 10, 20, 2 * BOND)
+            Market::update_listing(signed(PROVIDER), listing, offer(dear, capacity, region("us"), 10, 20, 2 * BOND))
         };
         assert_ok!(update(CAPACITY));
         assert_eq!(Listings::<Test>::get(listing).unwrap().version, 1);
         // A renter who read the old terms is not bound to the new ones.
-        assert_noop!(Market::rent(signed(RENTER), listing, 0, SMALL, 15, 10_000, manifest()), Fails::VersionChanged);
+        assert_noop!(Market::rent(signed(RENTER), listing, 0, SMALL, 15, 10_000, ANY_PRICE, manifest()), Fails::VersionChanged);
         // The deal made before keeps price, term and bond, though it is confirmed after.
         assert_ok!(confirm(deal));
         let kept = deal_of(deal);
@@ -177,7 +177,7 @@ fn capacity_is_never_sold_twice() {
 fn a_node_has_a_bounded_number_of_deals() {
     with_chain(|| {
         let wide = Capacity { bandwidth_kbps: 1_000, sessions: 1_000 };
-        assert_ok!(Market::list(signed(PROVIDER), NODE, PRICE, wide, region("eu"), 10, 1_000, BOND));
+        assert_ok!(Market::list(signed(PROVIDER), NODE, offer(PRICE, wide, region("eu"), 10, 1_000, BOND)));
         let one = Capacity { bandwidth_kbps: 1, sessions: 1 };
         let deals: Vec<_> = (0..=DEALS_PER_NODE_MAX).map(|_| rent(RENTER, 0, one, 50, 10_000).unwrap()).collect();
         let (last, rest) = deals.split_last().unwrap();

@@ -19,7 +19,7 @@ fn many(count: u64) -> Vec<DealId> {
                 (PROVIDER_2, OTHER_NODE + number / 32)
             };
             if number % 32 == 0 {
-                assert_ok!(Market::list(signed(provider), node, PRICE, wide, region("eu"), 10, 1_000, BOND));
+                assert_ok!(Market::list(signed(provider), node, offer(PRICE, wide, region("eu"), 10, 1_000, BOND)));
             }
             let deal =
                 rent(RENTER + number % 2, number / 32, part, 20 + number % 7, 1_000 + u128::from(number)).unwrap();

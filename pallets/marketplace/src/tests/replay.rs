@@ -211,7 +211,7 @@ fn run(ops: &[Op], script: &Script, price: Rate, pace: Pace) -> (End, Vec<Accept
         script.load();
         let wide = Capacity { bandwidth_kbps: 1_000, sessions: 1_000 };
         for node in NODES {
-            Market::list(signed(node / 100), node, price, wide, region("eu"), 10, 1_000, BOND).unwrap();
+            Market::list(signed(node / 100), node, offer(price, wide, region("eu"), 10, 1_000, BOND)).unwrap();
         }
         let mut deals: Vec<Accepted> = Vec::new();
         for op in ops {

@@ -140,7 +140,7 @@ pub struct PriceTerms {
 
 impl Default for PriceTerms {
     fn default() -> Self {
-        Self { factor_ppm: x0_accounting::price::UNIT_PPM, bid_deposit: x0_limits::BID_DEPOSIT }
+        Self { factor_ppm: super::PPM, bid_deposit: x0_limits::BID_DEPOSIT }
     }
 }
 
