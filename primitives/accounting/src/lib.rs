@@ -10,6 +10,7 @@
 //!     +-- window    service windows, disputes, maintenance credits, renewal, common outages
 //!     +-- vote      quadratic cost, what credits afford
 //!     +-- curve     thresholds that fall with time
+//!           +-- gates     approval by votes and support by heads, and when they are met
 //! ```
 //!
 //! The pallets store and move; they compute nothing that is not here. The crate knows neither FRAME
@@ -51,6 +52,7 @@
 
 mod bond;
 mod curve;
+mod gates;
 mod payout;
 pub mod price;
 mod rate;
@@ -60,6 +62,7 @@ mod window;
 
 pub use bond::{bond_for_trust, largest_remainder, part_of_bond};
 pub use curve::{Curve, at_least_share, more_than_share};
+pub use gates::{BallotCount, Gates};
 pub use payout::{Accrued, BondSplit, Outcome, Slash, accrued, ladder_share, ladder_step, outcome, split_bond};
 pub use rate::Rate;
 pub use vote::{capped_votes, revision_cost, vote_cost, votes_afforded};
