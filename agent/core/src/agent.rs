@@ -215,6 +215,8 @@ impl Agent {
             ProbeRequest::Admissions => {
                 Ok(Answer::Reply(ProbeResponse::Admissions(self.admissions(now.monotonic_ms).to_vec())))
             }
+            ProbeRequest::Ping { nonce } => Ok(Answer::Reply(ProbeResponse::Pong { nonce })),
+            ProbeRequest::Transfer { .. } | ProbeRequest::Usage { .. } => Err(Refusal::NotARequest),
             ProbeRequest::Alive { slot, nonce } => {
                 let credible = self.clock.credible(now.unix_ms);
                 if !credible.contains(&slot) {

@@ -140,7 +140,7 @@ impl Prober {
         let signed = match response {
             ProbeResponse::Receipt(signed) => signed,
             ProbeResponse::Refused(reason) => return Err(ProbeFailure::Refused(printable(&reason))),
-            ProbeResponse::Admissions(_) => return Err(ProbeFailure::WrongAnswer),
+            _ => return Err(ProbeFailure::WrongAnswer),
         };
         self.judge(key, &target.node, slot, &nonce, signed).await
     }

@@ -244,6 +244,10 @@ impl<T: Config> x0_types::market::Identities<AccountId> for Pallet<T> {
         Keys::<T>::get(subject, role).map(|entry| entry.public)
     }
 
+    fn key_since(subject: &AccountId, role: KeyRole) -> Option<BlockNumber> {
+        Keys::<T>::get(subject, role).map(|entry| entry.since)
+    }
+
     fn has_key(subject: &AccountId, role: KeyRole) -> bool {
         Keys::<T>::contains_key(subject, role)
     }

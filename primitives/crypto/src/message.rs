@@ -14,8 +14,12 @@ pub const PROPOSAL_PART_DOMAIN: &[u8] = b"x0/proposal-part/v1";
 pub const RECEIPT_DOMAIN: &[u8] = b"x0/receipt/v1";
 /// Domain of proofs of possession of a key.
 pub const POSSESSION_DOMAIN: &[u8] = b"x0/possession/v1";
+/// Domain of what an agent says about its own binary.
+pub const ATTESTATION_DOMAIN: &[u8] = b"x0/attestation/v1";
 /// Domain of approvals of playbooks.
 pub const PLAYBOOK_DOMAIN: &[u8] = b"x0/playbook/v1";
+/// Domain of usage receipts, which both agents of a deal sign.
+pub const USAGE_DOMAIN: &[u8] = b"x0/usage/v1";
 
 /// A message with its purpose. Only the named constructors build one, so no caller can sign or
 /// verify bytes that belong to no purpose.
@@ -59,7 +63,9 @@ impl<'a> Message<'a> {
         proposal_part: PROPOSAL_PART_DOMAIN, "a part of a proposed block";
         receipt: RECEIPT_DOMAIN, "an agent's receipt";
         possession: POSSESSION_DOMAIN, "a proof of possession";
+        attestation: ATTESTATION_DOMAIN, "an attestation of an agent's binary";
         playbook: PLAYBOOK_DOMAIN, "an approval of a playbook";
+        usage: USAGE_DOMAIN, "a usage receipt";
     }
 
     /// The three parts, in the order in which they are signed.
@@ -98,7 +104,9 @@ macro_rules! for_each_bound_purpose {
             sign_proposal_part, verify_proposal_part, proposal_part, "a part of a proposed block";
             sign_receipt, verify_receipt, receipt, "an agent's receipt";
             sign_possession, verify_possession, possession, "a proof of possession";
+            sign_attestation, verify_attestation, attestation, "an attestation of an agent's binary";
             sign_playbook, verify_playbook, playbook, "an approval of a playbook";
+            sign_usage, verify_usage, usage, "a usage receipt";
         }
     };
 }
@@ -119,7 +127,7 @@ pub(crate) use for_each_transaction_purpose;
 mod tests {
     use super::*;
 
-    const DOMAINS: [&[u8]; 8] = [
+    const DOMAINS: [&[u8]; 9] = [
         TRANSACTION_DOMAIN,
         TRANSACTION_REGISTERED_DOMAIN,
         VOTE_DOMAIN,
@@ -127,7 +135,9 @@ mod tests {
         PROPOSAL_PART_DOMAIN,
         RECEIPT_DOMAIN,
         POSSESSION_DOMAIN,
+        ATTESTATION_DOMAIN,
         PLAYBOOK_DOMAIN,
+        USAGE_DOMAIN,
     ];
 
     #[test]

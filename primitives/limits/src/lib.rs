@@ -349,8 +349,87 @@ pub const ACCOUNT_HISTORY_PAGE_MAX: usize = 1_000;
 pub const SLOT_MS: u64 = 6_000;
 /// Length of a measuring slot on development chains, milliseconds.
 pub const SLOT_MS_DEV: u64 = 1_000;
-/// Slots after the end of a slot in which its reports are still accepted.
+/// Slots after the end of a slot in which validators still commit to their reports on it.
 pub const REPORT_GRACE_SLOTS: u64 = 1;
+/// Slots after the commitments, at least, in which the reports behind them are shown.
+pub const REVEAL_SLOTS: u64 = 1;
+/// How far a block's own time may lie behind a slot whose commitments are still open only because too few
+/// validators have made blocks since, slots.
+pub const REPORT_STRETCH_SLOTS: u64 = 64;
+/// Slots of which the chain remembers the first block; more than any open window spans on a chain that runs.
+pub const SLOT_STARTS_KEPT: u32 = 96;
+/// Closed slots whose reports stay on chain, so that their receipts can be asked for.
+pub const CHALLENGE_SLOTS: u64 = 16;
+/// Slots in which a validator shows the receipt that it is asked for, usually.
+pub const ANSWER_SLOTS: u64 = 16;
+/// Longest time for an answer that governance may set, slots.
+pub const ANSWER_SLOTS_MAX: u64 = 14_400;
+/// Receipts that are asked for at once, over all validators.
+pub const CHALLENGES_OPEN_MAX: u32 = 64;
+/// The same, of one validator: so much work a crowd can make for it.
+pub const CHALLENGES_OF_VALIDATOR_MAX: usize = 8;
+/// Receipts that one validator asks for at once, since it leaves no deposit.
+pub const CHALLENGES_BY_VALIDATOR_MAX: usize = 4;
+/// What somebody else than a validator leaves for each receipt that it asks for, usually, base units.
+pub const CHALLENGE_DEPOSIT: u128 = 1_000_000_000_000;
+/// Smallest such deposit, base units: it must be worth more than the answer costs.
+pub const CHALLENGE_DEPOSIT_MIN: u128 = 10_000_000_000;
+/// Largest such deposit that governance may set, base units.
+pub const CHALLENGE_DEPOSIT_MAX: u128 = 1_000_000_000_000_000;
+/// Neighbours in the proof that a receipt stands under a root: one for each doubling of the nodes.
+pub const RECEIPT_PROOF_HASHES_MAX: u32 = 12;
+/// Nodes whose owners are looked up for one unit of slot work: those on which validators are at odds.
+pub const OWNERS_PER_SLOT_WORK_UNIT: u32 = 8;
+/// Slots of one window in which validators try round trip and throughput of a deal, usually.
+pub const TRIAL_WINDOW_SLOTS: u64 = 30;
+/// Shortest such window, slots.
+pub const TRIAL_WINDOW_SLOTS_MIN: u64 = 6;
+/// Longest such window that governance may set, slots (a day of 6 s slots).
+pub const TRIAL_WINDOW_SLOTS_MAX: u64 = 14_400;
+/// Trials of one deal that a validator makes in a window; it complains when most of them fail.
+pub const TRIALS_PER_WINDOW: u32 = 3;
+/// Deals about which one validator may be the first to complain in a window: it cannot fill the state alone.
+pub const COMPLAINTS_OPENED_MAX: u32 = 16;
+/// Windows whose complaints are open at once: the last closed one and the one before.
+pub const TRIAL_WINDOWS_OPEN: u64 = 2;
+/// Deals of one window whose complaints are removed in one block.
+pub const COMPLAINTS_CLEANED_PER_BLOCK: u32 = 32;
+/// Round trips that one trial measures; the shortest counts.
+pub const TRIAL_PINGS: u32 = 3;
+/// Bytes that one trial of throughput moves, at least.
+pub const TRIAL_BYTES_MIN: u32 = 32 * 1024;
+/// Bytes that one trial of throughput moves, at most. Promises beyond what this shows are judged by this.
+pub const TRIAL_BYTES_MAX: u32 = 1024 * 1024;
+/// How long the bytes of a trial last at the promised throughput, milliseconds.
+pub const TRIAL_TRANSFER_MS: u64 = 200;
+/// How long one trial may take, milliseconds.
+pub const TRIAL_TIMEOUT_MS: u64 = 3_000;
+/// Bytes of one piece of a trial's data.
+pub const TRIAL_PIECE_BYTES: u32 = 16 * 1024;
+/// Bytes that an agent sends to one address for trials in a burst.
+pub const TRIAL_ADDRESS_BURST_BYTES: u32 = 16 * 1024 * 1024;
+/// Bytes per second that an agent sends to one address for trials over a longer time.
+pub const TRIAL_ADDRESS_BYTES_PER_SECOND: u32 = 2 * 1024 * 1024;
+/// Slots after the confirmation of a deal in which its service checks do not count: the agent opens them then.
+pub const SERVICE_CHECK_GRACE_SLOTS: u64 = 3;
+/// Service checks of one node that a validator tries in one slot; with more, a private draw decides.
+pub const SERVICE_CHECKS_PER_SLOT: usize = 8;
+/// How long one service check may take, milliseconds.
+pub const SERVICE_CHECK_TIMEOUT_MS: u64 = 400;
+/// Largest answer to an HTTP check, headers included, bytes.
+pub const SERVICE_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Largest request that an agent's service reads, bytes.
+pub const SERVICE_REQUEST_BYTES_MAX: usize = 4 * 1024;
+/// Services that one agent offers.
+pub const AGENT_SERVICES_MAX: usize = 128;
+/// Connections to the services of one agent at once.
+pub const SERVICE_CONNECTIONS_MAX: usize = 256;
+/// The same of one address.
+pub const SERVICE_CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// How long a client of a service may take for its request and for its answer, milliseconds.
+pub const SERVICE_IDLE_TIMEOUT_MS: u64 = 5_000;
+/// Slots whose reports a validator still has to show, at most.
+pub const REVEALS_WAITING_MAX: usize = 128;
 /// Consecutive DOWN slots after which a deal fails.
 pub const FAIL_RUN_SLOTS: u32 = 3;
 /// Most nodes that are measured.
@@ -801,6 +880,10 @@ const _: () = assert!(EXTRINSIC_BYTES_MAX * 2 < RPC_REQUEST_BYTES_MAX as usize, 
 const _: () = assert!(MEMPOOL_BYTES_MAX > 2 * BLOCK_BYTES_MAX);
 const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX);
 const _: () = assert!(PROBE_TIMEOUT_MS * 2 + PROBE_MARGIN_MS < SLOT_MS_DEV);
+const _: () = assert!(1 << RECEIPT_PROOF_HASHES_MAX >= MEASURED_NODES_MAX, "every receipt can be proved");
+const _: () = assert!(CHALLENGE_SLOTS + ANSWER_SLOTS < RECEIPTS_SLOTS_KEPT as u64, "receipts outlive the time to ask");
+const _: () = assert!(REPORT_STRETCH_SLOTS < SLOT_STARTS_KEPT as u64 && CHALLENGE_SLOTS + 4 < SLOT_STARTS_KEPT as u64);
+const _: () = assert!(TRIAL_PIECE_BYTES as usize + 64 < PROBE_FRAME_BYTES_MAX);
 const _: () = assert!(REPORT_ERA_BLOCKS.is_power_of_two() && REPORT_ERA_BLOCKS >= 4);
 const _: () = assert!(PROBE_HANDSHAKES_IN_FLIGHT_PER_ADDRESS_MAX < PROBE_HANDSHAKES_IN_FLIGHT_MAX);
 const _: () = assert!(PROBE_CONNECTIONS_PER_ADDRESS_MAX < PROBE_CONNECTIONS_MAX);

@@ -9,6 +9,7 @@
 //! * [`key`]: ML-DSA-65 public keys and signatures as they stand on chain, key roles, proofs;
 //! * [`market`]: slots, verdicts, observations, probe messages and the traits through which the
 //!   market pallets talk to one another;
+//! * [`merkle`], [`receipt`]: how receipts stand under the root of a report, and what reports hide;
 //! * [`trust`]: a node's score, as other modules ask for it.
 //!
 //! # Correctness
@@ -20,7 +21,9 @@ pub mod evidence;
 pub mod governance;
 pub mod key;
 pub mod market;
+pub mod merkle;
 pub mod probe;
+pub mod receipt;
 pub mod trust;
 
 pub use account::{AccountId, Balance, BlockNumber, Hash, Moment, Nonce};

@@ -172,6 +172,82 @@ pub trait MarketHooks<AccountId> {
     fn next_slot_with_work(after: Slot) -> Option<Slot>;
 }
 
+/// What a deal promises of round trip and throughput, and between whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlaPromise<AccountId> {
+    /// The node that serves.
+    pub node: AccountId,
+    /// Who provides it: validators of the same owner have no say.
+    pub provider: AccountId,
+    /// Who rents it: validators of the same owner have no say.
+    pub renter: AccountId,
+    /// Longest round trip, milliseconds; 0 promises nothing.
+    pub round_trip_ms_max: u32,
+    /// Least throughput, kilobits per second; 0 promises nothing.
+    pub throughput_kbps_min: u32,
+    /// The first slot that the deal bills.
+    pub first_slot: Slot,
+}
+
+/// Which promises were broken.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct SlaBreach {
+    /// Round trips were longer than promised.
+    pub round_trip: bool,
+    /// The throughput was lower than promised.
+    pub throughput: bool,
+}
+
+impl SlaBreach {
+    /// Whether any promise was broken.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.round_trip || self.throughput
+    }
+
+    /// What both say.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { round_trip: self.round_trip && other.round_trip, throughput: self.throughput && other.throughput }
+    }
+}
+
+/// Who knows what deals promise of round trip and throughput, and hears when validators together found a
+/// promise broken: the market.
+///
+/// A window is `window_slots` slots; `first` is its first one. At most one call for each deal, window and kind
+/// of breach.
+pub trait SlaObserver<AccountId> {
+    /// The promise of a running deal whose slots are billed; `None` for deals that promise nothing of these or do
+    /// not run.
+    fn promise(deal: DealId) -> Option<SlaPromise<AccountId>>;
+    /// Validators found that the deal's promise was broken in the window of slots from `first` to `last`: more than
+    /// two thirds of the power that may judge, or more than a third together with the provider's own signature.
+    fn broken(deal: DealId, first: Slot, last: Slot, breach: SlaBreach);
+}
+
+/// No deal promises anything.
+impl<AccountId> SlaObserver<AccountId> for () {
+    fn promise(_: DealId) -> Option<SlaPromise<AccountId>> {
+        None
+    }
+    fn broken(_: DealId, _: Slot, _: Slot, _: SlaBreach) {}
+}
+
 /// Who else hears of verdicts: the trust module.
 pub trait VerdictListener<AccountId> {
     /// A verdict on a node that is not UP, or the UP that ends a run of such verdicts, in the order of slots.
@@ -226,6 +302,11 @@ pub trait Identities<AccountId> {
     fn controller(subject: &AccountId) -> Option<AccountId>;
     /// The valid key of a subject in a role.
     fn key(subject: &AccountId, role: crate::KeyRole) -> Option<crate::MlDsa65PublicKey>;
+    /// Height from which the subject's present key in a role is valid; `None` without such a key.
+    fn key_since(subject: &AccountId, role: crate::KeyRole) -> Option<crate::BlockNumber> {
+        let _ = (subject, role);
+        None
+    }
     /// Whether the subject is live and has a valid key in the role.
     fn has_key(subject: &AccountId, role: crate::KeyRole) -> bool {
         Self::key(subject, role).is_some()

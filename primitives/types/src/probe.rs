@@ -1,16 +1,23 @@
-//! Messages between a validator's probing worker and a mesh agent.
+//! Messages between a mesh agent and whoever connects to it: a renter's agent, somebody who thinks of renting, or
+//! a validator's probing worker, which looks like the second.
 //!
 //! A frame is a 4-byte big-endian length and that many bytes of SCALE, at most
 //! [`x0_limits::PROBE_FRAME_BYTES_MAX`], inside TLS 1.3 with mutual raw ML-DSA-65 keys.
 
 #![allow(clippy::cast_possible_truncation, reason = "the derive of Encode casts the index of a variant to a byte")]
 
-use crate::{AccountId, Hash, MlDsa65Signature, Moment, market::Slot};
-use codec::{Decode, DecodeAll, Encode};
+use crate::{
+    AccountId, Hash, MlDsa65Signature, Moment,
+    market::Slot,
+    receipt::{SignedUsage, Usage},
+};
+use codec::{Decode, DecodeAll, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
 use x0_limits::PROBE_FRAME_BYTES_MAX;
 
-/// ALPN protocol name of the probe channel; the genesis hash in hex follows it after a slash.
-pub const PROBE_ALPN: &str = "x0-probe/1";
+/// ALPN protocol name of an agent's links, the same for peers and probes; the genesis hash in hex follows it after a
+/// slash.
+pub const PROBE_ALPN: &str = "x0-link/1";
 
 /// The whole ALPN protocol name of the probe channel of the chain with this genesis hash.
 #[must_use]
@@ -18,7 +25,7 @@ pub fn probe_alpn(genesis: &[u8; 32]) -> Vec<u8> {
     format!("{PROBE_ALPN}/{}", hex::encode(genesis)).into_bytes()
 }
 
-/// What a validator asks an agent.
+/// What anybody may ask an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum ProbeRequest {
     /// Are you there? Answered by a [`Receipt`] over the nonce.
@@ -30,6 +37,26 @@ pub enum ProbeRequest {
     },
     /// Which agents may relay through you now? Answered by [`ProbeResponse::Admissions`].
     Admissions,
+    /// Answered at once by [`ProbeResponse::Pong`]: measures the round trip.
+    Ping {
+        /// Comes back unchanged.
+        nonce: u64,
+    },
+    /// Send so many bytes, in [`ProbeResponse::Piece`]s: measures the throughput.
+    Transfer {
+        /// Bytes, at most [`x0_limits::TRIAL_BYTES_MAX`].
+        bytes: u32,
+        /// The bytes are made from this, so that nothing on the way can have them in store.
+        seed: [u8; 32],
+    },
+    /// Sign this too, which your peer, a renter's agent, saw of its last transfer. Answered by
+    /// [`ProbeResponse::Usage`].
+    Usage {
+        /// What the peer saw.
+        usage: Usage,
+        /// The peer's signature over it.
+        by_renter: MlDsa65Signature,
+    },
 }
 
 /// What an agent answers.
@@ -41,6 +68,25 @@ pub enum ProbeResponse {
     Admissions(Vec<Admission>),
     /// The agent refuses, and says why in a few words.
     Refused(Vec<u8>),
+    /// The answer to [`ProbeRequest::Ping`].
+    Pong {
+        /// The request's.
+        nonce: u64,
+    },
+    /// A piece of the answer to [`ProbeRequest::Transfer`]; the pieces follow one another.
+    Piece(Vec<u8>),
+    /// The answer to [`ProbeRequest::Usage`]: the agent agrees.
+    Usage(SignedUsage),
+}
+
+/// The bytes of a transfer, by the piece: BLAKE2b-256 over seed and number of each 32 bytes would cost more than
+/// sending them, so each piece repeats a block of 1,024 bytes that depends on seed and piece.
+#[must_use]
+pub fn transfer_piece(seed: &[u8; 32], number: u32, bytes: usize) -> Vec<u8> {
+    let block: Vec<u8> = (0u32..32)
+        .flat_map(|part| sp_io::hashing::blake2_256(&(seed, number, part).encode()))
+        .collect();
+    block.iter().copied().cycle().take(bytes).collect()
 }
 
 /// What an agent admits on account of one deal.
@@ -55,7 +101,7 @@ pub struct Admission {
 }
 
 /// What an agent signs (domain `x0/receipt/v1`, with the genesis hash) to show that it is there.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct Receipt {
     /// The agent.
     pub node: AccountId,
@@ -72,7 +118,7 @@ pub struct Receipt {
 }
 
 /// A receipt and the agent's signature over it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct SignedReceipt {
     /// What is signed.
     pub receipt: Receipt,
@@ -262,7 +308,8 @@ mod tests {
         /// A request survives the wire, and one byte more or less does not pass as the same request.
         #[test]
         fn frames_round_trip(slot: u64, nonce: [u8; 32], extra: u8) {
-            for request in [ProbeRequest::Alive { slot, nonce }, ProbeRequest::Admissions] {
+            let transfer = ProbeRequest::Transfer { bytes: 7, seed: nonce };
+            for request in [ProbeRequest::Alive { slot, nonce }, ProbeRequest::Admissions, ProbeRequest::Ping { nonce: slot }, transfer] {
                 let frame = encode_frame(&request).unwrap();
                 prop_assert_eq!(decode_frame::<ProbeRequest>(&frame[4..]), Ok(request));
                 let mut longer = frame[4..].to_vec();

@@ -25,7 +25,7 @@ use x0_storage::{Database, FatalHandler, OpenOptions};
 use x0_types::{
     AccountId, Balance, MlDsa65PublicKey, MlDsa65Signature,
     account::UNIT,
-    deal::{Capacity, Rate},
+    deal::{Capacity, Offer, Rate},
     market::{Meter as _, Observation, Slot, observation_at},
 };
 
@@ -102,12 +102,13 @@ impl Node {
     async fn list(&self) {
         let call = pallet_x0_marketplace::Call::list {
             node: self.node.clone(),
-            price: Rate { num: UNIT, den: 100 },
-            capacity: Capacity { bandwidth_kbps: 1_000, sessions: 10 },
-            region: b"eu".to_vec().try_into().unwrap(),
-            term_min_slots: 10,
-            term_max_slots: 1_000,
-            bond: UNIT,
+            offer: Offer::plain(
+                Rate { num: UNIT, den: 100 },
+                Capacity { bandwidth_kbps: 1_000, sessions: 10 },
+                b"eu".to_vec().try_into().unwrap(),
+                10..=1_000,
+                UNIT,
+            ),
         };
         self.mempool.submit(self.sign("bob", call.into())).await.unwrap();
         self.block();
