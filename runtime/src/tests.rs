@@ -4,6 +4,7 @@
 mod chain;
 mod decisions;
 mod nonces;
+mod proxies;
 mod upgrades;
 
 use crate::{Balance, Runtime, RuntimeCall, SignedPayload, UncheckedExtrinsic, configs::system};

@@ -17,7 +17,7 @@ use x0_crypto::SigningKey;
 use x0_types::{
     AccountId, Hash,
     account::UNIT,
-    deal::{Capacity, Rate},
+    deal::{Capacity, Manifest, Rate, SlaTerms},
 };
 
 /// A development account.
@@ -108,6 +108,7 @@ fn an_agent_admits_a_renters_agents_from_confirmation_to_end() {
             term_min_slots: 10,
             term_max_slots: 1_000,
             bond: 20 * UNIT,
+            sla: SlaTerms::default(),
         }),
         &provider,
     );
@@ -122,14 +123,17 @@ fn an_agent_admits_a_renters_agents_from_confirmation_to_end() {
         capacity,
         term_slots: 500,
         deposit: 200 * UNIT,
+        rate_max: Rate { num: UNIT, den: 3 },
         mesh: Hash::repeat_byte(5),
         agents: vec![guest.clone()],
     };
     let deal = number(&chain.send(&call::rent(&terms), &renter), "DealFunded", "deal");
+    let manifest = Manifest { mesh: terms.mesh, agents: vec![guest.clone()].try_into().unwrap(), checks: Default::default() };
+    let manifest_hash = manifest.hash();
     let confirmed = {
         let before = files.status().unwrap();
         assert!(!admits(&before, &guest), "nobody is admitted before the confirmation");
-        chain.send(&call::confirm(deal), &provider).block_number
+        chain.send(&call::confirm(deal, manifest_hash), &provider).block_number
     };
     let status = until("the guest is admitted", || files.status().filter(|status| admits(status, &guest)));
     assert!(status["chain"]["viewHeight"].as_u64().unwrap() >= confirmed);

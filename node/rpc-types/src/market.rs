@@ -31,6 +31,8 @@ pub enum ListingState {
     Open,
     /// Retired: running deals go on, new ones are refused; it goes away with its last deal.
     Draining,
+    /// The trust of the node is suspended: new deals are refused until it recovers.
+    Paused,
 }
 
 /// One listing: an element of `market_listings`, the answer of `market_listing`.

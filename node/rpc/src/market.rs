@@ -178,11 +178,8 @@ const fn capacity(capacity: Capacity) -> shape::Capacity {
 }
 
 fn listing_shape(id: ListingId, listing: Listing<AccountId>) -> shape::Listing {
+    let free = listing.free();
     let offer = listing.offer;
-    let free = Capacity {
-        bandwidth_kbps: offer.capacity.bandwidth_kbps.saturating_sub(listing.reserved.bandwidth_kbps),
-        sessions: offer.capacity.sessions.saturating_sub(listing.reserved.sessions),
-    };
     shape::Listing {
         id: Number(id),
         endpoint: endpoint(&listing.node),
@@ -192,6 +189,7 @@ fn listing_shape(id: ListingId, listing: Listing<AccountId>) -> shape::Listing {
         state: match listing.state {
             ListingState::Open => shape::ListingState::Open,
             ListingState::Draining => shape::ListingState::Draining,
+            ListingState::Paused => shape::ListingState::Paused,
         },
         price: rate(offer.price),
         capacity: capacity(offer.capacity),
@@ -205,7 +203,7 @@ fn listing_shape(id: ListingId, listing: Listing<AccountId>) -> shape::Listing {
 
 fn deal_shape(id: DealId, deal: Deal<AccountId>) -> shape::Deal {
     let manifest = pallet::Manifests::<Runtime>::get(id)
-        .map(|Manifest { mesh, agents }| shape::Manifest { mesh, agents: agents.into_inner() });
+        .map(|Manifest { mesh, agents, checks: _ }| shape::Manifest { mesh, agents: agents.into_inner() });
     shape::Deal {
         id: Number(id),
         listing: Number(deal.source.listing),

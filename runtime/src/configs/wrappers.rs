@@ -44,6 +44,9 @@ pub enum ProxyType {
     NonTransfer,
     /// Listings and deals only.
     Market,
+    /// Confirming deals by their manifests and asking for what was earned, nothing else: for a machine that
+    /// takes deals for a provider while its keys lie elsewhere.
+    Confirm,
 }
 
 impl InstanceFilter<RuntimeCall> for ProxyType {
@@ -52,11 +55,16 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
             Self::Any => true,
             Self::NonTransfer => non_transfer(call),
             Self::Market => market(call),
+            Self::Confirm => confirm(call),
         }
     }
 
     fn is_superset(&self, other: &Self) -> bool {
-        self == other || matches!((self, other), (Self::Any, _) | (Self::NonTransfer, Self::Market))
+        self == other
+            || matches!(
+                (self, other),
+                (Self::Any, _) | (Self::NonTransfer, Self::Market | Self::Confirm) | (Self::Market, Self::Confirm)
+            )
     }
 }
 
@@ -68,6 +76,16 @@ fn non_transfer(call: &RuntimeCall) -> bool {
 /// Batches are let through, because each call inside passes this filter again.
 fn market(call: &RuntimeCall) -> bool {
     matches!(call, RuntimeCall::Utility(_) | RuntimeCall::Marketplace(_))
+}
+
+/// No batches: a machine that confirms one deal at a time can be limited and watched.
+const fn confirm(call: &RuntimeCall) -> bool {
+    matches!(
+        call,
+        RuntimeCall::Marketplace(
+            pallet_x0_marketplace::Call::confirm { .. } | pallet_x0_marketplace::Call::settle { .. }
+        )
+    )
 }
 
 impl pallet_proxy::Config for Runtime {

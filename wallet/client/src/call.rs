@@ -7,7 +7,7 @@ use subxt::transactions::DynamicPayload;
 use x0_crypto::PublicKey;
 use x0_types::{
     AccountId, Balance, Hash, KeyProof, KeyRole,
-    deal::{Capacity, Rate},
+    deal::{Attributes, Capacity, CongestionCurve, Rate, ServiceChecks, SlaTerms},
     market::{DealId, ListingId},
 };
 
@@ -94,6 +94,8 @@ pub struct ListingTerms {
     pub term_max_slots: u64,
     /// Bond for a deal over the whole capacity, base units.
     pub bond: Balance,
+    /// What is promised.
+    pub sla: SlaTerms,
 }
 
 /// What a renter asks for: the arguments of `Marketplace.rent`.
@@ -109,6 +111,8 @@ pub struct RentTerms {
     pub term_slots: u64,
     /// Deposit, base units.
     pub deposit: Balance,
+    /// The highest price of a good slot for that capacity.
+    pub rate_max: Rate,
     /// The renter's mesh.
     pub mesh: Hash,
     /// The renter's agents.
@@ -348,6 +352,19 @@ pub fn cancel_upgrade() -> Call {
     Call::known("Network", "cancel_upgrade", [], ())
 }
 
+fn sla(terms: &SlaTerms) -> Value<()> {
+    Value::named_composite([
+        ("policy", Value::unnamed_variant(format!("{:?}", terms.policy), [])),
+        ("window_slots", number(terms.window_slots)),
+        ("availability_ppm_min", number(terms.availability_ppm_min)),
+        ("round_trip_ms_max", number(terms.round_trip_ms_max)),
+        ("throughput_kbps_min", number(terms.throughput_kbps_min)),
+        ("notice_slots", number(terms.notice_slots)),
+        ("cancel_notice_slots", number(terms.cancel_notice_slots)),
+        ("renewal", Value::bool(terms.renewal)),
+    ])
+}
+
 /// Offers a node for rent.
 #[must_use]
 pub fn list(terms: &ListingTerms) -> Call {
@@ -356,21 +373,26 @@ pub fn list(terms: &ListingTerms) -> Call {
         "list",
         [
             ("node", account(&terms.node)),
-            ("price", rate(terms.price)),
-            ("capacity", capacity(terms.capacity)),
-            ("region", bytes(&terms.region)),
-            ("term_min_slots", number(terms.term_min_slots)),
-            ("term_max_slots", number(terms.term_max_slots)),
-            ("bond", number(terms.bond)),
+            (
+                "offer",
+                Value::named_composite([
+                    ("price", rate(terms.price)),
+                    ("capacity", capacity(terms.capacity)),
+                    ("region", bytes(&terms.region)),
+                    ("term_min_slots", number(terms.term_min_slots)),
+                    ("term_max_slots", number(terms.term_max_slots)),
+                    ("bond", number(terms.bond)),
+                    ("attributes", Value::unnamed_composite([Value::unnamed_composite([])])),
+                    ("sla", sla(&terms.sla)),
+                    ("congestion", Value::unnamed_composite([])),
+                ]),
+            ),
         ],
+        // The fields of an offer in their order, with neither attributes nor congestion steps.
         (
-            &terms.node,
-            terms.price,
-            terms.capacity,
-            terms.region.as_bytes(),
-            terms.term_min_slots,
-            terms.term_max_slots,
-            terms.bond,
+            (&terms.node, terms.price, terms.capacity, terms.region.as_bytes()),
+            (terms.term_min_slots, terms.term_max_slots, terms.bond),
+            (Attributes::default(), terms.sla, CongestionCurve::default()),
         ),
     )
 }
@@ -393,22 +415,28 @@ pub fn rent(terms: &RentTerms) -> Call {
             ("capacity", capacity(terms.capacity)),
             ("term_slots", number(terms.term_slots)),
             ("deposit", number(terms.deposit)),
+            ("rate_max", rate(terms.rate_max)),
             (
                 "manifest",
                 Value::named_composite([
                     ("mesh", Value::from_bytes(terms.mesh)),
                     ("agents", Value::unnamed_composite(terms.agents.iter().map(account))),
+                    ("checks", Value::unnamed_composite([])),
                 ]),
             ),
         ],
-        (terms.listing, terms.version, terms.capacity, terms.term_slots, terms.deposit, terms.mesh, &terms.agents),
+        (
+            (terms.listing, terms.version, terms.capacity, terms.term_slots, terms.deposit, terms.rate_max),
+            (terms.mesh, &terms.agents, ServiceChecks::default()),
+        ),
     )
 }
 
-/// The provider takes the deal and posts its bond.
+/// The provider takes the deal with the manifest that has this hash, and posts its bond.
 #[must_use]
-pub fn confirm(deal: DealId) -> Call {
-    Call::known("Marketplace", "confirm", [("deal", number(deal))], deal)
+pub fn confirm(deal: DealId, manifest_hash: Hash) -> Call {
+    let arguments = [("deal", number(deal)), ("manifest_hash", Value::from_bytes(manifest_hash))];
+    Call::known("Marketplace", "confirm", arguments, (deal, manifest_hash))
 }
 
 /// Pays the provider what has accrued.

@@ -9,7 +9,7 @@ use x0_client::{
 };
 use x0_types::{
     AccountId, Hash,
-    deal::{Capacity, Rate},
+    deal::{Capacity, Rate, SlaTerms},
 };
 
 use crate::{
@@ -43,7 +43,7 @@ pub async fn run(context: &Context, command: Market) -> Result<()> {
         }
         Market::Retire { listing, tx } => simple(context, &call::retire(listing), &tx).await,
         Market::Rent(options) => rent(context, &options).await,
-        Market::Confirm { deal, tx } => simple(context, &call::confirm(deal), &tx).await,
+        Market::Confirm { deal, tx } => confirm(context, deal, &tx).await,
         Market::Settle { deal, tx } => simple(context, &call::settle(deal), &tx).await,
         Market::Cancel { deal, tx } => simple(context, &call::cancel(deal), &tx).await,
         Market::Deal { deal } => show_deal(context, deal).await,
@@ -73,6 +73,14 @@ async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<(
     send(Request { context, network: &network, client: &client, call, key: &key, options }).await
 }
 
+/// Confirms a deal with the manifest that it has now.
+async fn confirm(context: &Context, deal: u64, options: &TxOptions) -> Result<()> {
+    let key = context.choose_key(options.key.as_deref())?;
+    let (network, client) = context.connect().await?;
+    let call = &call::confirm(deal, client.deal(deal).await?.manifest_hash);
+    send(Request { context, network: &network, client: &client, call, key: &key, options }).await
+}
+
 async fn list(context: &Context, options: &ListNode) -> Result<()> {
     let call = call::list(&ListingTerms {
         node: context.account(&options.node)?,
@@ -82,6 +90,7 @@ async fn list(context: &Context, options: &ListNode) -> Result<()> {
         term_min_slots: options.term_min,
         term_max_slots: options.term_max,
         bond: parse_amount(&options.bond)?,
+        sla: SlaTerms::default(),
     });
     simple(context, &call, &options.tx).await
 }
@@ -129,6 +138,10 @@ async fn rent(context: &Context, options: &Rent) -> Result<()> {
             Some(deposit) => deposit,
             None => whole_term(&listing, capacity, options.term, client.deal_deposit_min().await?)?,
         },
+        // The list price: a network factor or a congestion step above it is refused by the chain.
+        rate_max: Rate { num: listing.price.num.0, den: listing.price.den.0 }
+            .scaled(capacity.bandwidth_kbps, listing.capacity.bandwidth_kbps)
+            .ok_or_else(|| WalletError::Usage("this capacity has no price".into()))?,
         mesh,
         agents,
     };

@@ -3,7 +3,8 @@
 use crate::{
     Cost, Measured,
     world::{
-        DEALS, SLOT_MS, T0, VALIDATORS, World, account, agent, dispatch, filler, key, list, offer, rent, validator,
+        DEALS, SLOT_MS, T0, VALIDATORS, World, account, agent, bid, confirm_call, dispatch, filler, key, list, offer,
+        rent, request, validator,
     },
 };
 use codec::Encode;
@@ -261,16 +262,7 @@ fn marketplace(world: &World) -> Vec<Measured> {
     use pallet_x0_marketplace::Call;
     const P: &str = "marketplace";
     let [free, _, _] = world.listings;
-    let (price, capacity, bond) = offer();
-    let update = Call::update_listing {
-        listing: free,
-        price,
-        capacity,
-        region: vec![b'y'; 32].try_into().unwrap(),
-        term_min_slots: 11,
-        term_max_slots: 999,
-        bond,
-    };
+    let update = Call::update_listing { listing: free, offer: offer(b'y') };
     let terms: RuntimeCall = Call::set_parameters { terms: DealTerms::default() }.into();
     let call = |function, who, call: RuntimeCall| fixed(P, function, world.time_call(who, &call));
     vec![
@@ -278,9 +270,16 @@ fn marketplace(world: &World) -> Vec<Measured> {
         call("update_listing", "bob", update.into()),
         call("retire", "bob", Call::retire { listing: free }.into()),
         call("rent", "charlie", world.read(|| rent(free))),
-        call("confirm", "bob", Call::confirm { deal: world.funded }.into()),
+        call("confirm", "bob", confirm_call(world.funded)),
         call("settle", "dave", Call::settle { deal: world.active }.into()),
         call("cancel", "charlie", Call::cancel { deal: world.active }.into()),
+        call("request", "charlie", request()),
+        call("bid", "bob", bid(world.asked, world.bidder)),
+        call("accept", "charlie", Call::accept { request: world.asked, bid: 0 }.into()),
+        call("withdraw_request", "charlie", Call::withdraw_request { request: world.asked }.into()),
+        call("set_agents", "charlie", Call::set_agents { deal: world.active, agents: Default::default() }.into()),
+        call("refresh_listing", "dave", Call::refresh_listing { listing: free }.into()),
+        call("block", "charlie", Call::block { account: account("bob") }.into()),
         fixed(
             P,
             "set_parameters",

@@ -16,7 +16,9 @@ use x0_storage::{Database, OpenOptions};
 use x0_types::{
     AccountId, KeyProof, KeyRole, MlDsa65PublicKey, MlDsa65Signature,
     account::UNIT,
-    deal::{Capacity, Manifest, Rate},
+    deal::{
+        Attribute, AttributeValue, Attributes, Capacity, CongestionStep, Manifest, Offer, Rate, ServiceCheck, Wanted,
+    },
     key::PossessionStatement,
 };
 
@@ -26,6 +28,8 @@ const ACCOUNTS: u32 = 10_000;
 pub const VALIDATORS: u32 = x0_limits::VALIDATORS_MAX;
 /// Time of the first block.
 pub const T0: u64 = 1_800_000_000_000;
+/// The node whose listing could bid for a request that has all the bids it can have.
+const BIDDER: u32 = 4 + x0_limits::BIDS_PER_REQUEST_MAX;
 /// Length of a slot.
 pub const SLOT_MS: u64 = 1_000;
 /// Deals on the busiest node.
@@ -40,6 +44,10 @@ pub struct World {
     pub funded: u64,
     /// The first deal of agent 3.
     pub active: u64,
+    /// Charlie's request, with all the bids it can have.
+    pub asked: u64,
+    /// A listing of bob that has not bid for it.
+    pub bidder: u64,
     /// Listings of agents 1 to 3.
     pub listings: [u64; 3],
     _dir: tempfile::TempDir,
@@ -69,9 +77,35 @@ pub fn validator(number: u32) -> AccountId {
     account(&format!("validator-{number}"))
 }
 
-/// One X0T for each good slot; the bond is ten.
-pub fn offer() -> (Rate, Capacity, u128) {
-    (Rate { num: UNIT, den: 1 }, Capacity { bandwidth_kbps: 32_000, sessions: 320 }, 10 * UNIT)
+/// One X0T for each good slot; the bond is ten. Everything that has a length has its greatest.
+pub fn offer(mark: u8) -> Offer {
+    let text = |byte, count: u32| vec![byte; usize::try_from(count).unwrap()];
+    let attribute = |number: u32| Attribute {
+        key: [vec![b'a' + u8::try_from(number).unwrap()], text(b'k', x0_limits::ATTRIBUTE_KEY_BYTES_MAX - 1)]
+            .concat()
+            .try_into()
+            .unwrap(),
+        value: AttributeValue::Text(text(b'v', x0_limits::ATTRIBUTE_TEXT_BYTES_MAX).try_into().unwrap()),
+    };
+    let attributes: Vec<_> = (0..x0_limits::ATTRIBUTES_MAX).map(attribute).collect();
+    let step = |number: u32| CongestionStep { from_ppm: 900_000 + number, factor_ppm: 1_000_000 + number };
+    let steps: Vec<_> = (0..x0_limits::CONGESTION_STEPS_MAX).map(step).collect();
+    let capacity = Capacity { bandwidth_kbps: 32_000, sessions: 320 };
+    let region = text(mark, x0_limits::REGION_BYTES_MAX).try_into().unwrap();
+    Offer {
+        attributes: Attributes(attributes.try_into().unwrap()),
+        congestion: steps.try_into().unwrap(),
+        ..Offer::plain(Rate { num: UNIT, den: 1 }, capacity, region, 10..=1_000, 10 * UNIT)
+    }
+}
+
+/// The largest manifest.
+pub fn manifest() -> Manifest<AccountId> {
+    let agents: Vec<_> = (0..x0_limits::MANIFEST_AGENTS_MAX).map(filler).collect();
+    let path = [vec![b'/'], vec![b'p'; usize::try_from(x0_limits::CHECK_PATH_BYTES_MAX - 1).unwrap()]].concat();
+    let check = ServiceCheck::Http { port: 80, path: path.try_into().unwrap(), body_hash: Default::default() };
+    let checks = vec![check; usize::try_from(x0_limits::SERVICE_CHECKS_MAX).unwrap()];
+    Manifest { mesh: Default::default(), agents: agents.try_into().unwrap(), checks: checks.try_into().unwrap() }
 }
 
 /// The part of an offer that each of the largest number of deals rents.
@@ -80,30 +114,45 @@ pub fn part() -> Capacity {
 }
 
 pub fn rent(listing: u64) -> RuntimeCall {
-    let agents: Vec<_> = (0..x0_limits::MANIFEST_AGENTS_MAX).map(filler).collect();
     pallet_x0_marketplace::Call::rent {
         listing,
         version: pallet_x0_marketplace::Listings::<Runtime>::get(listing).unwrap().version,
         capacity: part(),
         term_slots: 100,
         deposit: 100 * UNIT,
-        manifest: Manifest { mesh: Default::default(), agents: agents.try_into().unwrap() },
+        rate_max: Rate { num: u128::MAX, den: 1 },
+        manifest: manifest(),
     }
     .into()
 }
 
+pub fn confirm_call(deal: u64) -> RuntimeCall {
+    pallet_x0_marketplace::Call::confirm { deal, manifest_hash: manifest().hash() }.into()
+}
+
 pub fn list(node: AccountId) -> RuntimeCall {
-    let (price, capacity, bond) = offer();
-    pallet_x0_marketplace::Call::list {
-        node,
-        price,
-        capacity,
-        region: vec![b'x'; 32].try_into().unwrap(),
-        term_min_slots: 10,
-        term_max_slots: 1_000,
-        bond,
+    pallet_x0_marketplace::Call::list { node, offer: offer(b'x') }.into()
+}
+
+/// A request for all that an offer can be asked for.
+pub fn request() -> RuntimeCall {
+    let Offer { attributes, region, .. } = offer(b'x');
+    pallet_x0_marketplace::Call::request {
+        capacity: part(),
+        term_slots: 100,
+        rate_max: Rate { num: UNIT, den: 1 },
+        deposit: 100 * UNIT,
+        wanted: Wanted { region: Some(region), attributes, ..Wanted::default() },
+        bid_slots: x0_limits::BID_WINDOW_SLOTS_MAX,
+        manifest: manifest(),
     }
     .into()
+}
+
+/// A bid with this listing; a later one is lower.
+pub fn bid(request: u64, listing: u64) -> RuntimeCall {
+    let rate = Rate { num: UNIT - u128::from(listing), den: 1 };
+    pallet_x0_marketplace::Call::bid { request, listing, rate, notice_slots: 0 }.into()
 }
 
 impl World {
@@ -111,29 +160,37 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let database = Database::open(dir.path(), OpenOptions::default()).unwrap();
         let executor = Executor::new(database, &genesis(), Options::default()).unwrap();
-        let mut world = Self { executor, funded: 0, active: 0, listings: [0; 3], _dir: dir };
+        let mut world = Self { executor, funded: 0, active: 0, asked: 0, bidder: 0, listings: [0; 3], _dir: dir };
         world.build();
         world
     }
 
     fn build(&mut self) {
-        let mut identities: Vec<_> = (0..4).map(|number| ("bob", self.register_agent("bob", number))).collect();
+        let mut identities: Vec<_> = (0..BIDDER + 1).map(|number| ("bob", self.register_agent("bob", number))).collect();
         identities.push(("bob", self.register_account_key("bob")));
         for role in [KeyRole::Consensus, KeyRole::Network, KeyRole::Reporter, KeyRole::Playbook, KeyRole::Release] {
             identities.push(("dave", self.add_key("dave", role)));
         }
         self.block(T0, identities);
-        self.block(T0 + 1, (1..4).map(|number| ("bob", list(agent(number)))).collect());
+        self.block(T0 + 1, (1..=BIDDER).map(|number| ("bob", list(agent(number)))).collect());
         self.listings =
             self.read(|| [1, 2, 3].map(|n| pallet_x0_marketplace::ListingOf::<Runtime>::get(agent(n)).unwrap()));
         let [_, second, third] = self.listings;
         let rents = |listing, count| self.read(|| (0..count).map(|_| ("charlie", rent(listing))).collect::<Vec<_>>());
         self.block(T0 + 2, [rents(second, 1), rents(third, DEALS)].concat());
-        let confirm = |deal| ("bob", pallet_x0_marketplace::Call::confirm { deal }.into());
+        let confirm = |deal| ("bob", confirm_call(deal));
         let last = self.read(pallet_x0_marketplace::NextDeal::<Runtime>::get);
         self.active = last - u64::from(DEALS);
         self.funded = self.active - 1;
         self.block(T0 + 3, (self.active..last).map(confirm).collect());
+        // A request with all the bids it can have, and one more listing that could bid lower.
+        self.block(T0 + 3, vec![("charlie", request())]);
+        self.asked = self.read(pallet_x0_marketplace::NextDeal::<Runtime>::get) - 1;
+        let listing = |number| pallet_x0_marketplace::ListingOf::<Runtime>::get(agent(number)).unwrap();
+        let bidders: Vec<u64> = self.read(|| (4..=BIDDER).map(listing).collect());
+        let (last, first) = bidders.split_last().unwrap();
+        self.bidder = *last;
+        self.block(T0 + 3, first.iter().map(|listing| ("bob", bid(self.asked, *listing))).collect());
         // Empty blocks let the slot of the confirmations and some after it close, so that deals count.
         for slot in 1..=6 {
             self.block(T0 + slot * SLOT_MS, vec![]);

@@ -13,7 +13,7 @@ use x0_runtime::{Runtime, RuntimeCall, configs::money};
 use x0_types::{
     AccountId, Balance, KeyProof, KeyRole, MlDsa65Signature,
     account::UNIT,
-    deal::{Capacity, DealState, Manifest, Rate},
+    deal::{Capacity, DealState, Manifest, Offer, Rate},
     key::PossessionStatement,
     market::{Observation, pack_observations},
 };
@@ -24,6 +24,10 @@ const FIRST_SLOT: u64 = 1;
 
 fn time_of(slot: u64) -> u64 {
     T0 + (slot - FIRST_SLOT) * SLOT_MS
+}
+
+fn manifest() -> Manifest<AccountId> {
+    Manifest { mesh: Default::default(), agents: Default::default(), checks: Default::default() }
 }
 
 struct Market {
@@ -83,12 +87,13 @@ impl Market {
     fn list(&self, price: Rate, bond: Balance) -> RuntimeCall {
         pallet_x0_marketplace::Call::list {
             node: self.agent.clone(),
-            price,
-            capacity: Capacity { bandwidth_kbps: 1_000, sessions: 10 },
-            region: b"eu-central".to_vec().try_into().unwrap(),
-            term_min_slots: 10,
-            term_max_slots: 1_000,
-            bond,
+            offer: Offer::plain(
+                price,
+                Capacity { bandwidth_kbps: 1_000, sessions: 10 },
+                b"eu-central".to_vec().try_into().unwrap(),
+                10..=1_000,
+                bond,
+            ),
         }
         .into()
     }
@@ -104,7 +109,8 @@ impl Market {
             capacity: Capacity { bandwidth_kbps: 1_000, sessions: 10 },
             term_slots: 100,
             deposit,
-            manifest: Manifest { mesh: Default::default(), agents: Default::default() },
+            rate_max: Rate { num: Balance::MAX, den: 1 },
+            manifest: manifest(),
         }
         .into()
     }
@@ -145,7 +151,7 @@ fn a_failed_node_refunds_its_renter() {
     market.block(time_of(1) + 10, vec![(&market.provider, market.list(price, bond))]);
     market.block(time_of(1) + 20, vec![(&market.renter, market.rent(deposit))]);
     let deal = market.node.read(pallet_x0_marketplace::NextDeal::<Runtime>::get) - 1;
-    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal }.into())]);
+    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal, manifest_hash: manifest().hash() }.into())]);
     assert_eq!(market.state(deal), DealState::Active);
 
     let renter_before = market.total(&market.renter.account);
@@ -192,7 +198,7 @@ fn migrations_keep_what_runs() {
     market.block(time_of(1), vec![(&market.provider, market.register_agent())]);
     market.block(time_of(1) + 10, vec![(&market.provider, market.list(Rate { num: UNIT, den: 3 }, 20 * UNIT))]);
     market.block(time_of(1) + 20, vec![(&market.renter, market.rent(50 * UNIT))]);
-    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal: 0 }.into())]);
+    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal: 0, manifest_hash: manifest().hash() }.into())]);
     for slot in FIRST_SLOT..FIRST_SLOT + 4 {
         let seen = if slot == FIRST_SLOT + 2 { Observation::Down } else { Observation::Up };
         market.block(time_of(slot + 1), vec![(&market.reporter, market.report(slot, seen))]);

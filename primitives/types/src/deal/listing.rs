@@ -66,6 +66,31 @@ pub struct Offer {
     pub congestion: CongestionCurve,
 }
 
+impl Offer {
+    /// An offer at one price, without attributes and with the usual promise ([`SlaTerms::default`]).
+    #[must_use]
+    pub fn plain(
+        price: Rate,
+        capacity: Capacity,
+        region: Region,
+        term_slots: core::ops::RangeInclusive<u64>,
+        bond: Balance,
+    ) -> Self {
+        let (term_min_slots, term_max_slots) = term_slots.into_inner();
+        Self {
+            price,
+            capacity,
+            region,
+            term_min_slots,
+            term_max_slots,
+            bond,
+            attributes: Attributes::default(),
+            sla: SlaTerms::default(),
+            congestion: CongestionCurve::default(),
+        }
+    }
+}
+
 /// A listing as it stands in state.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
 pub struct Listing<AccountId> {
