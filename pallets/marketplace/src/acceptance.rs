@@ -7,15 +7,14 @@ use x0_types::{
     Balance,
     deal::{
         Capacity, CloseReason, DealState, Listing, ListingRef, ListingState, Manifest, ManifestChange, Rate, SlaTerms,
-        queue_key,
     },
     governance::OwnerRegistry as _,
     market::{DealId, DealQueue as _, Identities as _, ListingId, Meter as _},
 };
 
 use crate::{
-    Blocklists, Config, Deal, Deals, DealsOfNode, Ends, Error, Event, FundedOf, Listings, ManifestChanges, Manifests,
-    NextDeal, Pallet, Parameters, Run, Starts,
+    Blocklists, Config, Deal, Deals, DealsOfNode, Error, Event, FundedOf, Listings, ManifestChanges, Manifests,
+    NextDeal, Pallet,
 };
 
 type Escrow<T> = pallet_x0_escrow::Pallet<T>;
@@ -147,21 +146,14 @@ impl<T: Config> Pallet<T> {
         Self::redeem_bid(id, &deal, &mut listing)?;
         Self::ensure_free(&listing, &deal.capacity)?;
 
-        let terms = Parameters::<T>::get();
-        Escrow::<T>::post_bond(id, deal.bond, terms.fee_ppm)?;
-        let end_slot = current.checked_add(deal.term_slots).ok_or(Error::<T>::Overflow)?;
-        deal.run = Some(Run { confirmed_slot: current, end_slot, terms, start: None });
-        deal.state = DealState::Active;
-        Starts::<T>::insert(queue_key(current, id), ());
-        Ends::<T>::insert(queue_key(end_slot, id), ());
+        Self::begin(id, &mut deal, current)?;
         DealsOfNode::<T>::try_mutate(&deal.node, |deals| deals.try_push(id)).map_err(|_| Error::<T>::TooManyDeals)?;
         FundedOf::<T>::remove(deal.source.listing, id);
         listing.funded_deals = listing.funded_deals.checked_sub(1).ok_or(Error::<T>::Overflow)?;
         Self::reserve(deal.source.listing, &mut listing, &deal.capacity)?;
         Listings::<T>::insert(deal.source.listing, listing);
-        T::Queue::wake_at_slot(id, Self::watch_slot(&deal, 0));
         Self::count_start(&deal);
-        let bond = deal.bond;
+        let (bond, end_slot) = (deal.posted_bond(), deal.run.as_ref().map_or(current, |run| run.end_slot));
         Deals::<T>::insert(id, deal);
         Self::deposit_event(Event::DealConfirmed { deal: id, confirmed_slot: current, end_slot, bond });
         Ok(())

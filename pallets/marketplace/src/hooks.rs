@@ -6,15 +6,18 @@ use x0_types::{
     market::{DealId, DealProgress, DealQueue as _, DealWorker, MarketHooks, Meter as _, Slot, SlotWork, Verdict},
 };
 
-use crate::{Config, Deal, Deals, DealsOfNode, Ends, Event, Pallet, Requests, Starts, Suspicions};
+use crate::{
+    Config, Deal, Deals, DealsOfNode, Ends, Event, MarksOf, Pallet, Requests, Starts, Suspicions, life::Ending,
+};
 
 impl<T: Config> MarketHooks<T::AccountId> for Pallet<T> {
     fn verdict(slot: Slot, node: &T::AccountId, verdict: Verdict, down_reporters: &[u8], validators: u32) {
         match verdict {
             Verdict::Down => {
+                let announced = Self::in_maintenance(node, slot);
                 for id in DealsOfNode::<T>::get(node) {
                     if let Some(deal) = Self::measured_deal(id, slot) {
-                        Self::count_down(id, deal, slot, down_reporters, validators);
+                        Self::count_down(id, deal, slot, down_reporters, validators, announced);
                     }
                 }
             }
@@ -25,8 +28,15 @@ impl<T: Config> MarketHooks<T::AccountId> for Pallet<T> {
                     }
                 }
             }
+            Verdict::Conflict => {
+                for id in DealsOfNode::<T>::get(node) {
+                    if Self::measured_deal(id, slot).is_some() {
+                        MarksOf::<T>::mutate(id, |marks| marks.conflict(slot));
+                    }
+                }
+            }
             // Neither extends nor resets a run; the counters keep such slots from being billed.
-            Verdict::Unknown | Verdict::Conflict => {}
+            Verdict::Unknown => {}
         }
     }
 
@@ -45,7 +55,7 @@ impl<T: Config> MarketHooks<T::AccountId> for Pallet<T> {
             if starts {
                 Self::start(id, slot);
             } else {
-                Self::complete(id, slot);
+                Self::pass_milestone(id, slot);
             }
             used = used.saturating_add(1);
         }
@@ -77,11 +87,22 @@ impl<T: Config> Pallet<T> {
     }
 
     /// A DOWN verdict inside a running deal.
-    fn count_down(id: DealId, mut deal: Deal<T::AccountId>, slot: Slot, down_reporters: &[u8], validators: u32) {
+    fn count_down(
+        id: DealId,
+        mut deal: Deal<T::AccountId>,
+        slot: Slot,
+        down_reporters: &[u8],
+        validators: u32,
+        announced: bool,
+    ) {
         // The deal ended with the last affordable slot, whether or not the janitor has come by.
         if Self::is_exhausted(id, &deal) {
-            Self::freeze(id, &mut deal, slot, CloseReason::DepositExhausted, None);
+            let ending = Ending { has_late_down: true, ..Ending::at(slot, CloseReason::DepositExhausted) };
+            Self::freeze(id, &mut deal, ending);
             return Self::hand_to_janitor(id, deal);
+        }
+        if announced && Self::excuse(id, &deal, slot) {
+            return;
         }
         let mut suspicion = Suspicions::<T>::get(id).unwrap_or_default();
         suspicion.add(slot, down_reporters, validators);
@@ -90,7 +111,12 @@ impl<T: Config> Pallet<T> {
         Self::deposit_event(Event::DealSuspect { deal: id, slot, run });
         if suspicion.is_proven(fail_run_slots) {
             let step = Self::ladder_step(&deal.provider, &deal.node, slot);
-            Self::freeze(id, &mut deal, slot, CloseReason::NodeDown, Some((step, suspicion)));
+            let ending = Ending {
+                ladder_step: Some(step),
+                evidence: Some(suspicion),
+                ..Ending::at(slot, CloseReason::NodeDown)
+            };
+            Self::freeze(id, &mut deal, ending);
             return Self::hand_to_janitor(id, deal);
         }
         Suspicions::<T>::insert(id, suspicion);
@@ -104,7 +130,7 @@ impl<T: Config> Pallet<T> {
     fn count_up(id: DealId, mut deal: Deal<T::AccountId>, slot: Slot) {
         if deal.state == DealState::Suspect {
             Suspicions::<T>::remove(id);
-            deal.state = DealState::Active;
+            deal.state = Self::undoubted(&deal, DealState::Active);
             Deals::<T>::insert(id, deal);
             Self::deposit_event(Event::DealRecovered { deal: id, slot });
         }
@@ -121,29 +147,14 @@ impl<T: Config> Pallet<T> {
         match (counters, deal.run.as_mut()) {
             (Some(counters), Some(run)) => {
                 run.start = Some(counters);
+                run.window.opened = Some(counters);
                 Deals::<T>::insert(id, deal);
                 Self::deposit_event(Event::DealStarted { deal: id, slot });
             }
             _ => {
                 tracing::error!(target: "x0::market", id, "a deal's node is not measured");
-                Self::freeze(id, &mut deal, slot, CloseReason::NotMeasured, None);
+                Self::freeze(id, &mut deal, Ending::at(slot, CloseReason::NotMeasured));
                 Self::hand_to_janitor(id, deal);
-            }
-        }
-    }
-
-    /// The last slot has closed: the amounts are fixed now, whenever the janitor comes by.
-    fn complete(id: DealId, slot: Slot) {
-        match Deals::<T>::get(id) {
-            Some(mut deal) => {
-                let reason =
-                    if Self::is_exhausted(id, &deal) { CloseReason::DepositExhausted } else { CloseReason::TermServed };
-                Self::freeze(id, &mut deal, slot, reason, None);
-                Self::hand_to_janitor(id, deal);
-            }
-            None => {
-                tracing::error!(target: "x0::market", id, "a deal that does not exist was to end");
-                Ends::<T>::remove(x0_types::deal::queue_key(slot, id));
             }
         }
     }
@@ -153,7 +164,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Stores a frozen deal; the janitor pays it in the next block.
-    fn hand_to_janitor(id: DealId, deal: Deal<T::AccountId>) {
+    pub(crate) fn hand_to_janitor(id: DealId, deal: Deal<T::AccountId>) {
         Deals::<T>::insert(id, deal);
         T::Queue::wake_next_block(id);
     }
@@ -172,22 +183,23 @@ impl<T: Config> DealWorker for Pallet<T> {
                 return Ok(DealProgress::NotBefore(deal.confirm_by_slot.saturating_add(1)));
             }
             DealState::Funded => Self::end_now(id, deal, CloseReason::NotConfirmed)?,
-            DealState::Active | DealState::Suspect | DealState::Reclaiming if !Self::is_exhausted(id, &deal) => {
-                let good_slots = Self::good_slots(id, &deal);
-                return Ok(DealProgress::NotBefore(Self::watch_slot(&deal, good_slots)));
+            DealState::Active | DealState::Suspect | DealState::Reclaiming => {
+                if !Self::is_exhausted(id, &deal) {
+                    let good_slots = Self::good_slots(id, &deal);
+                    return Ok(DealProgress::NotBefore(Self::watch_slot(&deal, good_slots)));
+                }
+                Self::end_now(id, deal, CloseReason::DepositExhausted)?;
             }
-            DealState::Active | DealState::Suspect | DealState::Reclaiming => Self::end_now(id, deal, CloseReason::DepositExhausted)?,
-            DealState::Frozen => Self::conclude(id, deal)?,
+            DealState::Frozen | DealState::Disputed => return Self::work_fixed(id, deal),
             DealState::Requested
             | DealState::Bidding
-            | DealState::Disputed
-            | DealState::Reclaimed
-            | DealState::Resolved
             | DealState::Completed
             | DealState::Cancelled
             | DealState::Exhausted
             | DealState::Failed
-            | DealState::Expired => {}
+            | DealState::Expired
+            | DealState::Reclaimed
+            | DealState::Resolved => {}
         }
         Ok(DealProgress::Terminal)
     }

@@ -7,13 +7,13 @@ use frame_support::traits::fungible::InspectHold as _;
 use pallet_x0_escrow::Ledgers;
 use x0_types::{
     Balance,
-    deal::{Capacity, CloseReason, DealState, Listing, ListingState, queue_key},
-    market::{DealId, DealQueue as _, ListingId, Meter as _},
+    deal::{Capacity, DealState, Listing, ListingState},
+    market::{DealId, ListingId, Meter as _},
 };
 
 use crate::{
-    ClosedDeals, ClosedRange, Config, Deal, Deals, DealsOfNode, Ends, FundedOf, HoldReason, ListingCount, ListingOf,
-    Listings, ManifestChanges, Manifests, Pallet, Starts, Suspicions,
+    Calendars, ClosedDeals, ClosedRange, Config, Deals, DealsOfNode, Disputes, Ends, HoldReason, Leaves, ListingCount,
+    ListingOf, Listings, ManifestChanges, Manifests, MarksOf, Pallet, Starts, Suspicions,
 };
 
 /// What the deals of one listing add up to.
@@ -32,6 +32,7 @@ macro_rules! check {
         }
     };
 }
+pub(crate) use check;
 
 impl<T: Config> Pallet<T>
 where
@@ -63,8 +64,11 @@ where
                 ends += 1;
                 starts += usize::from(deal.run.as_ref().is_some_and(|run| run.start.is_none()));
             }
+            if deal.run.is_some() && !deal.occupies() {
+                continue;
+            }
             let sum = sums.entry(deal.source.listing).or_default();
-            if deal.run.is_some() {
+            if deal.occupies() {
                 sum.confirmed += 1;
                 sum.reserved = sum.reserved.checked_add(&deal.capacity).ok_or("I15: reserved overflows")?;
             } else {
@@ -82,79 +86,10 @@ where
             next.checked_sub(first) == Some(closed) && remembered == closed,
             "closed deals: {closed} stored, {remembered} remembered, {first}..{next}"
         );
+        let leaves = u64::try_from(Leaves::<T>::iter_keys().count()).unwrap_or(u64::MAX);
+        check!(leaves == closed, "M33: {leaves} leaves, {closed} ended deals");
         Self::check_listings(&sums)?;
         Self::check_nodes()
-    }
-
-    /// I4, I8, I16, I17: an ended deal has disposed of all its money and waits for nothing.
-    fn check_terminal(id: DealId, deal: &Deal<T::AccountId>) -> Result<(), String> {
-        let (Some(outcome), Some(frozen)) = (&deal.outcome, &deal.frozen) else {
-            return Err(format!("I16: deal {id} ended without outcome or reason"));
-        };
-        check!(frozen.reason.terminal_state() == deal.state, "deal {id} is {:?} for {:?}", deal.state, frozen.reason);
-        check!(!T::Queue::is_queued(id), "I9: ended deal {id} is queued");
-        let bond = if deal.run.is_some() { deal.bond } else { 0 };
-        let paid: Option<Balance> =
-            [outcome.to_provider, outcome.fee, outcome.refund, outcome.slash, outcome.bond_back]
-                .into_iter()
-                .try_fold(0u128, u128::checked_add);
-        check!(paid == deal.deposit.checked_add(bond), "I8: deal {id} paid {paid:?} of {} + {bond}", deal.deposit);
-        check!(outcome.gross == deal.rate.accrued(deal.deposit, frozen.good_slots), "I4: deal {id}: {outcome:?}");
-        check!(outcome.slash <= bond && outcome.compensation <= outcome.slash, "I17: deal {id}: {outcome:?}");
-        check!(outcome.slash == 0 || deal.state == DealState::Failed, "I17: deal {id} slashed without failing");
-        Self::check_evidence(id, deal)
-    }
-
-    /// I12: a deal fails only on a proven run of DOWN verdicts inside it.
-    fn check_evidence(id: DealId, deal: &Deal<T::AccountId>) -> Result<(), String> {
-        let Some(frozen) = &deal.frozen else { return Ok(()) };
-        let failed = frozen.reason == CloseReason::NodeDown;
-        check!(failed == frozen.evidence.is_some(), "I12: deal {id}: {frozen:?}");
-        check!(failed == frozen.ladder_step.is_some(), "I12: deal {id}: {frozen:?}");
-        if let (Some(evidence), Some(run)) = (&frozen.evidence, &deal.run) {
-            check!(evidence.is_proven(run.terms.fail_run_slots), "I12: deal {id}: {evidence:?}");
-            check!(evidence.since_slot > run.confirmed_slot, "I12: deal {id}: the run began before the deal");
-            check!(frozen.slot <= run.end_slot, "I12: deal {id} failed after its end");
-        }
-        Ok(())
-    }
-
-    /// I2, I9, I10, I11, I14: a live deal's money is held, and it waits exactly where its state says.
-    fn check_live(id: DealId, deal: &Deal<T::AccountId>) -> Result<(), String> {
-        check!(T::Queue::is_queued(id), "I9: live deal {id} is not queued");
-        check!(deal.outcome.is_none(), "deal {id} has an outcome but is {:?}", deal.state);
-        let ledger = Ledgers::<T>::get(id).ok_or_else(|| format!("I2: live deal {id} has no ledger"))?;
-        let bond = if deal.run.is_some() { deal.bond } else { 0 };
-        check!(
-            (&ledger.renter, &ledger.provider, ledger.deposit, ledger.bond, ledger.rate)
-                == (&deal.renter, &deal.provider, deal.deposit, bond, deal.rate),
-            "I2: deal {id} and its ledger differ: {deal:?} {ledger:?}"
-        );
-        check!(FundedOf::<T>::contains_key(deal.source.listing, id) == deal.run.is_none(), "deal {id}: funded index");
-        check!(DealsOfNode::<T>::get(&deal.node).contains(&id) == deal.run.is_some(), "deal {id}: node index");
-        check!((deal.state == DealState::Suspect) == Suspicions::<T>::contains_key(id), "deal {id}: suspicion");
-        check!((deal.state == DealState::Frozen) == deal.frozen.is_some(), "deal {id}: frozen");
-        check!((deal.state == DealState::Funded) == (deal.run.is_none() && deal.frozen.is_none()), "deal {id}: run");
-        let Some(run) = &deal.run else { return Ok(()) };
-        check!(run.terms.is_valid() && ledger.fee_ppm == run.terms.fee_ppm, "I14: deal {id}: {run:?} {ledger:?}");
-        check!(run.end_slot == run.confirmed_slot + deal.term_slots, "deal {id}: {run:?}");
-        check!(Ends::<T>::contains_key(queue_key(run.end_slot, id)) == deal.state.is_running(), "deal {id}: end queue");
-        check!(
-            Starts::<T>::contains_key(queue_key(run.confirmed_slot, id))
-                == (deal.state.is_running() && run.start.is_none()),
-            "deal {id}: start queue"
-        );
-        if let (Some(start), true) = (&run.start, deal.state.is_running()) {
-            check!(start.closed == run.confirmed_slot, "deal {id} started at {start:?}, confirmed {run:?}");
-            let now = T::Meter::counters(&deal.node).ok_or_else(|| format!("deal {id}: node not measured"))?;
-            let exceptions = (now.void.checked_sub(start.void))
-                .zip(now.bad.checked_sub(start.bad))
-                .zip(now.unknown.checked_sub(start.unknown))
-                .map(|((void, bad), unknown)| void + bad + unknown);
-            let sum = exceptions.map(|exceptions| exceptions + now.good_since(start));
-            check!(sum == now.closed.checked_sub(start.closed), "I11: deal {id}: {start:?} to {now:?}");
-        }
-        Self::check_evidence(id, deal)
     }
 
     /// I15: listings count and reserve what their deals say.
@@ -222,6 +157,15 @@ where
         }
         for id in Suspicions::<T>::iter_keys() {
             check!(Deals::<T>::get(id).is_some_and(|deal| deal.state == DealState::Suspect), "suspicion of deal {id}");
+        }
+        for id in MarksOf::<T>::iter_keys() {
+            check!(Deals::<T>::get(id).is_some_and(|deal| deal.state.is_running()), "marks of deal {id}");
+        }
+        for id in Disputes::<T>::iter_keys() {
+            check!(Deals::<T>::get(id).is_some_and(|deal| deal.state == DealState::Disputed), "dispute of deal {id}");
+        }
+        for node in Calendars::<T>::iter_keys() {
+            check!(ListingOf::<T>::contains_key(&node), "{node:?} announces maintenance and is not listed");
         }
         Ok(())
     }

@@ -1,17 +1,19 @@
 //! Listings and deals: who offers which node, who rents it, and where each deal stands.
 //!
 //! ```text
-//!            rent             confirm                UP            
-//!   (none) --------> Funded ----------> Active <------------> Suspect
-//!                      |                  |  \       DOWN       /  |
-//!     confirm deadline |      end slot,   |   \                /   | f DOWN slots in a row, seen
-//!                      |      cancel,     |    +------+-------+    | by more than 2/3
-//!                      |      exhausted   |           |            |
-//!                      v                  v           v            v
-//!                    Frozen (reason, height, good slots: amounts are fixed from here on)
-//!                      |  paid at once, or by the janitor in the next block
-//!                      v
-//!       Expired | Completed | Cancelled | Exhausted | Failed
+//!   request --> Requested --bid--> Bidding --accept--+
+//!                                                    v     confirm                UP
+//!   (none) ---------------- rent ----------------> Funded ---------> Active <------------> Suspect
+//!                                                    |    (Reclaiming after notice)  DOWN     |
+//!                                   confirm deadline |                |  end slot, cancel,    | f DOWN slots
+//!                                                    |                |  exhausted, notice,   | in a row, seen
+//!                                                    |                |  window missed        | by > 2/3
+//!                                                    v                v                       v
+//!                                              Frozen (reason, height, billed slots: fixed from here on)
+//!                paid at once, or by the janitor |         | contested: good slots paid, rest held
+//!                in the next block               |         +--dispute--> Disputed --ruling or deadline--+
+//!                                                v                                                      v
+//!       Expired | Completed | Cancelled | Reclaimed | Exhausted | Failed                            Resolved
 //! ```
 //!
 //! This pallet decides states and counts good slots; the escrow moves the money, the janitor wakes
@@ -28,8 +30,10 @@
 //! * A deal fails when `fail_run_slots` consecutive DOWN verdicts lie inside it (UNKNOWN, CONFLICT and
 //!   VOID neither extend nor reset the run, UP resets it) and `reporters * 3 > validators * 2`
 //!   for the union of those who reported DOWN over the run. While the union is too small it stays Suspect.
-//! * Price, capacity and bond are those of the listing's version at `rent`, the parameters those at
-//!   `confirm`; later changes do not touch a deal.
+//! * Price, capacity and promises are those of the listing's version at `rent`, the parameters and the
+//!   bond's weight with trust those at `confirm`; later changes do not touch a deal.
+//! * What is not UP is written down when it happens, everything else is a difference of counters: a slot
+//!   costs what its exceptions and milestones cost, however many deals run.
 //! * Each deal that is not over has one entry with the janitor: every deal ends without a user.
 //! * A provider does not rent from itself, and only a live node under the provider's control is rented.
 //!
@@ -57,22 +61,32 @@ pub use pallet::*;
 
 mod acceptance;
 mod auction;
+mod dispute;
 mod hooks;
 mod invariants;
 mod invariants_bids;
+mod invariants_deal;
+mod leaf;
 mod life;
 mod listings;
 #[cfg(test)]
 mod mock;
+mod maintenance;
+mod notice;
 mod price;
+mod renewal;
 mod reputation;
 #[cfg(test)]
 mod tests;
 mod types;
 pub mod weights;
+mod window;
 
 pub use life::MeterReading;
-pub use types::{Blocked, Deal, Failure, Failures, Frozen, REPORTERS_BYTES_MAX, Reporters, Run, SlotCounts, Suspicion};
+pub use types::{
+    Blocked, Calendar, Deal, Dispute, Failure, Failures, Frozen, Maintenance, Marks, Period, REPORTERS_BYTES_MAX,
+    Reporters, Ruling, Run, SlotCounts, Suspicion, Window,
+};
 pub use weights::WeightInfo;
 
 #[frame_support::pallet]
@@ -84,18 +98,19 @@ pub use weights::WeightInfo;
 )]
 pub mod pallet {
     use super::{
-        Blocked, Deal, Failures, Suspicion, WeightInfo, acceptance::Rental, auction::Asked,
+        Blocked, Calendar, Deal, Dispute, Failures, Marks, Ruling, Suspicion, WeightInfo, acceptance::Rental,
+        auction::Asked,
     };
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
     use x0_types::{
         Balance,
         deal::{
-            BidDeposit, Capacity, CloseReason, DealState, DealTerms, Listing, Manifest, ManifestChange, Offer, Outcome,
+            BidDeposit, Capacity, CloseReason, DealLeaf, DealState, DealTerms, Listing, Manifest, ManifestChange, Offer, Outcome,
             PriceTerms, Rate, Reputation, Request, Wanted,
         },
         governance::OwnerRegistry,
-        market::{DealId, DealQueue, Identities, ListingId, Meter, Slot},
+        market::{DealId, DealQueue, Identities, ListingId, Meter, Slot, ValidatorSet},
         trust::TrustSource,
     };
 
@@ -123,6 +138,8 @@ pub mod pallet {
         type Owners: OwnerRegistry<Self::AccountId>;
         /// What is known about nodes.
         type Trust: TrustSource<Self::AccountId>;
+        /// Who rules on disputes.
+        type Validators: ValidatorSet<Self::AccountId>;
         /// Who may change the parameters of future deals.
         type ParametersOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// Length of a slot, milliseconds.
@@ -228,6 +245,22 @@ pub mod pallet {
     #[pallet::storage]
     pub type ClosedRange<T: Config> = StorageValue<_, (u64, u64), ValueQuery>;
 
+    /// What was written down about running deals whose nodes were not UP all the time.
+    #[pallet::storage]
+    pub type MarksOf<T: Config> = StorageMap<_, Twox64Concat, DealId, Marks, ValueQuery>;
+
+    /// Announced maintenance of listed nodes.
+    #[pallet::storage]
+    pub type Calendars<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Calendar, ValueQuery>;
+
+    /// Disputes of the deals in state Disputed.
+    #[pallet::storage]
+    pub type Disputes<T: Config> = StorageMap<_, Twox64Concat, DealId, Dispute<T::AccountId>>;
+
+    /// What light clients prove about the ended deals in [`Deals`].
+    #[pallet::storage]
+    pub type Leaves<T: Config> = StorageMap<_, Twox64Concat, DealId, DealLeaf<T::AccountId>>;
+
     /// Requests that wait for bids or for the renter's choice. A request has the number of the deal that it
     /// becomes.
     #[pallet::storage]
@@ -296,9 +329,33 @@ pub mod pallet {
         /// The deal is over and its amounts are fixed.
         DealFrozen { deal: DealId, reason: CloseReason, slot: Slot, good_slots: u64 },
         /// The deal is paid out.
-        DealClosed { deal: DealId, state: DealState, reason: CloseReason, outcome: Outcome },
+        DealClosed { deal: DealId, state: DealState, reason: CloseReason, code: u16, outcome: Outcome },
         /// The parameters of future deals changed.
-        ParametersSet { terms: DealTerms },
+        ParametersSet { old: DealTerms, new: DealTerms },
+        /// Somebody added to a running deal's deposit.
+        DealToppedUp { deal: DealId, payer: T::AccountId, amount: Balance, affordable_slots: u64 },
+        /// The renter's limit for renewals changed; what the present term lacked was taken from it.
+        RenewalSet { deal: DealId, limit: Balance },
+        /// A further term has begun, paid from the limit.
+        DealRenewed { deal: DealId, end_slot: Slot, amount: Balance, renewals: u32 },
+        /// The provider has given notice: the deal ends with the slot named.
+        DealReclaiming { deal: DealId, end_slot: Slot },
+        /// A window has closed and kept the promise.
+        WindowConfirmed { deal: DealId, window: u64, good_slots: u64 },
+        /// Maintenance of a node is announced.
+        MaintenanceAnnounced { listing: ListingId, node: T::AccountId, from_slot: Slot, to_slot: Slot },
+        /// Announced maintenance will not take place.
+        MaintenanceWithdrawn { listing: ListingId, node: T::AccountId, from_slot: Slot },
+        /// A DOWN slot lay in announced maintenance; the deal has so many credits left.
+        SlotExcused { deal: DealId, slot: Slot, left: u64 },
+        /// The good slots of a contested deal are paid; the rest is held until the slot named.
+        DealContested { deal: DealId, held: Balance, until_slot: Slot },
+        /// A deal's record is disputed, by a party or by its own contradictions.
+        DealDisputed { deal: DealId, opened_by: Option<T::AccountId>, deadline_slot: Slot },
+        /// A validator said how a disputed deal is to be paid.
+        RulingGiven { deal: DealId, validator: T::AccountId, ruling: Ruling },
+        /// Two thirds of the validators agreed.
+        DealRuled { deal: DealId, ruling: Ruling },
         /// A listing takes no deals while the trust of its node is suspended.
         ListingPaused { listing: ListingId },
         /// The node has recovered; its listing takes deals again.
@@ -431,6 +488,52 @@ pub mod pallet {
         BidDepositNotCovered,
         /// The value to be replaced is not the one named.
         ParametersMismatch,
+        /// The amount does not pay for one more slot.
+        TopUpTooSmall,
+        /// The provider did not agree to renewals.
+        RenewalNotAgreed,
+        /// The provider did not reserve the right to end the deal early.
+        NoticeNotAgreed,
+        /// The provider has given notice already.
+        NoticeGiven,
+        /// The deal ends before the notice would run out.
+        EndsBefore,
+        /// The maintenance is announced too late or too early, is too long, or overlaps another.
+        InvalidMaintenance,
+        /// The node has as much announced maintenance as it may.
+        TooMuchMaintenance,
+        /// The origin is neither the renter nor the provider.
+        NotParty,
+        /// The deal's record is not contested, or the time for disputes is over.
+        NotContested,
+        /// The deal is not disputed, or the time for rulings is over.
+        NotDisputed,
+        /// The origin is no validator, or shares an owner with a party.
+        NotJudge,
+        /// The ruling counts more slots than are contested, or slashes without a record.
+        InvalidRuling,
+    }
+
+    /// The parameters that the chain starts with.
+    #[pallet::genesis_config]
+    #[derive(frame_support::DefaultNoBound)]
+    pub struct GenesisConfig<T: Config> {
+        /// Parameters of deals; the usual ones when none are given.
+        pub terms: Option<DealTerms>,
+        /// Ties the type to the runtime.
+        #[serde(skip)]
+        pub marker: core::marker::PhantomData<T>,
+    }
+
+    #[pallet::genesis_build]
+    impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
+        #[allow(clippy::panic, reason = "a genesis that cannot be is refused before there is a chain")]
+        fn build(&self) {
+            if let Some(terms) = self.terms {
+                assert!(terms.is_valid(), "genesis: the parameters of deals lie outside their bounds: {terms:?}");
+                Parameters::<T>::put(terms);
+            }
+        }
     }
 
     #[pallet::hooks]
@@ -512,14 +615,17 @@ pub mod pallet {
             Self::do_cancel(&renter, deal)
         }
 
-        /// Sets the parameters of deals that are confirmed from now on.
+        /// Sets the parameters of deals that are confirmed from now on, if those that stand are the ones
+        /// that the proposer read.
         #[pallet::call_index(7)]
         #[pallet::weight(<T as Config>::WeightInfo::set_parameters())]
-        pub fn set_parameters(origin: OriginFor<T>, terms: DealTerms) -> DispatchResult {
+        pub fn set_parameters(origin: OriginFor<T>, expected: DealTerms, new: DealTerms) -> DispatchResult {
             T::ParametersOrigin::ensure_origin(origin)?;
-            ensure!(terms.is_valid(), Error::<T>::InvalidParameters);
-            Parameters::<T>::put(terms);
-            Self::deposit_event(Event::ParametersSet { terms });
+            let old = Parameters::<T>::get();
+            ensure!(old == expected, Error::<T>::ParametersMismatch);
+            ensure!(new.is_valid(), Error::<T>::InvalidParameters);
+            Parameters::<T>::put(new);
+            Self::deposit_event(Event::ParametersSet { old, new });
             Ok(())
         }
 
@@ -632,6 +738,67 @@ pub mod pallet {
             Prices::<T>::put(new);
             Self::deposit_event(Event::PricesSet { old, new });
             Ok(())
+        }
+
+        /// Adds to the deposit of a running deal. Anybody may; what is not earned goes to the renter.
+        #[pallet::call_index(20)]
+        #[pallet::weight(<T as Config>::WeightInfo::top_up())]
+        pub fn top_up(origin: OriginFor<T>, deal: DealId, amount: Balance) -> DispatchResult {
+            let payer = ensure_signed(origin)?;
+            Self::do_top_up(&payer, deal, amount)
+        }
+
+        /// Sets what may be spent on renewing a running deal, and holds it; 0 ends renewals.
+        #[pallet::call_index(21)]
+        #[pallet::weight(<T as Config>::WeightInfo::set_renewal())]
+        pub fn set_renewal(origin: OriginFor<T>, deal: DealId, limit: Balance) -> DispatchResult {
+            let renter = ensure_signed(origin)?;
+            Self::do_set_renewal(&renter, deal, limit)
+        }
+
+        /// Gives notice: the deal ends when the agreed notice has run out, and the bond comes back.
+        #[pallet::call_index(22)]
+        #[pallet::weight(<T as Config>::WeightInfo::reclaim())]
+        pub fn reclaim(origin: OriginFor<T>, deal: DealId) -> DispatchResult {
+            let provider = ensure_signed(origin)?;
+            Self::do_reclaim(&provider, deal)
+        }
+
+        /// Announces maintenance of a listed node: its DOWN slots are excused up to each deal's share.
+        #[pallet::call_index(23)]
+        #[pallet::weight(<T as Config>::WeightInfo::announce_maintenance())]
+        pub fn announce_maintenance(
+            origin: OriginFor<T>,
+            listing: ListingId,
+            from_slot: Slot,
+            slots: Slot,
+        ) -> DispatchResult {
+            let provider = ensure_signed(origin)?;
+            Self::do_announce(&provider, listing, from_slot, slots)
+        }
+
+        /// Takes an announcement back before it begins.
+        #[pallet::call_index(24)]
+        #[pallet::weight(<T as Config>::WeightInfo::announce_maintenance())]
+        pub fn withdraw_maintenance(origin: OriginFor<T>, listing: ListingId, from_slot: Slot) -> DispatchResult {
+            let provider = ensure_signed(origin)?;
+            Self::do_withdraw_maintenance(&provider, listing, from_slot)
+        }
+
+        /// Disputes the record of a contested deal, with a stake.
+        #[pallet::call_index(25)]
+        #[pallet::weight(<T as Config>::WeightInfo::dispute())]
+        pub fn dispute(origin: OriginFor<T>, deal: DealId) -> DispatchResult {
+            let party = ensure_signed(origin)?;
+            Self::do_dispute(&party, deal)
+        }
+
+        /// Says as a validator how a disputed deal is to be paid.
+        #[pallet::call_index(26)]
+        #[pallet::weight(<T as Config>::WeightInfo::rule())]
+        pub fn rule(origin: OriginFor<T>, deal: DealId, ruling: Ruling) -> DispatchResult {
+            let validator = ensure_signed(origin)?;
+            Self::do_rule(&validator, deal, ruling)
         }
     }
 }

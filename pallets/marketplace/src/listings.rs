@@ -96,6 +96,7 @@ impl<T: Config> Pallet<T> {
             Precision::Exact,
         )?;
         T::Meter::dismiss(&listing.node);
+        crate::Calendars::<T>::remove(&listing.node);
         Listings::<T>::remove(id);
         ListingOf::<T>::remove(&listing.node);
         ListingCount::<T>::mutate_exists(&listing.provider, |count| {

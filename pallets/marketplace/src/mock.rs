@@ -14,9 +14,9 @@ use sp_core::{ConstU64, ConstU128, H256};
 use sp_runtime::{BoundedVec, BuildStorage, DispatchError, DispatchResult};
 use x0_types::{
     Balance, KeyRole, MlDsa65PublicKey,
-    deal::{Capacity, DealState, Manifest, Offer, Rate, Region, SlaTerms},
+    deal::{Capacity, DealState, DealTerms, Manifest, Offer, Rate, Region},
     governance::{OwnerId, OwnerRegistry},
-    market::{Counters, DealId, Identities, ListingId, MarketHooks, Meter, NodeIndex, Slot, Verdict},
+    market::{Counters, DealId, Identities, ListingId, MarketHooks, Meter, NodeIndex, Slot, ValidatorSet, Verdict},
     trust::{TrustReading, TrustSource},
 };
 
@@ -47,6 +47,8 @@ pub const EXISTENTIAL: Balance = 100;
 pub const LISTING_DEPOSIT: Balance = 5_000;
 pub const BOND: Balance = 100_000;
 pub const BLOCK_DEPOSIT: Balance = 700;
+/// The trust at which a deal's bond is neither raised nor lowered.
+pub const PAR_TRUST: u32 = 384_616;
 /// What every bid of these tests holds, unless they set it otherwise.
 pub const BID_DEPOSIT: Balance = 3_000;
 pub const PRICE: Rate = Rate { num: 7, den: 1 };
@@ -97,6 +99,7 @@ impl crate::Config for Test {
     type Identities = Script;
     type Owners = Script;
     type Trust = Script;
+    type Validators = Script;
     type ParametersOrigin = EnsureRoot<u64>;
     type SlotMs = ConstU64<{ x0_limits::SLOT_MS }>;
     type ListingDeposit = ConstU128<LISTING_DEPOSIT>;
@@ -132,7 +135,7 @@ pub struct World {
     pub void_slots: BTreeSet<Slot>,
     pub revoked: BTreeSet<u64>,
     pub suspended: BTreeSet<u64>,
-    /// Score of a node; the others have none.
+    /// Score of a node; the others have [`PAR_TRUST`].
     pub scores: BTreeMap<u64, u32>,
     pub owners: BTreeMap<u64, OwnerId>,
     /// The slot whose `slot_closed` is not done.
@@ -193,9 +196,21 @@ impl TrustSource<u64> for Script {
     fn reading(node: &u64) -> TrustReading {
         world(|w| TrustReading {
             suspended: w.suspended.contains(node),
-            score_ppm: w.scores.get(node).copied().unwrap_or(0),
+            score_ppm: w.scores.get(node).copied().unwrap_or(PAR_TRUST),
             ..TrustReading::default()
         })
+    }
+}
+
+/// The controllers of the validators, as many as [`Validators`] says.
+pub const JUDGE: u64 = 50;
+
+impl ValidatorSet<u64> for Script {
+    fn current() -> Vec<(u64, u64)> {
+        (0..u64::from(Validators::get())).map(|n| (JUDGE + n, 1)).collect()
+    }
+    fn index_of_reporter(_: &u64) -> Option<u32> {
+        None
     }
 }
 
@@ -301,11 +316,31 @@ pub fn check() {
     };
     assert_eq!(held(pallet_x0_escrow::HoldReason::DealEscrow.into()), pallet_x0_escrow::EscrowTotal::<Test>::get());
     assert_eq!(held(pallet_x0_escrow::HoldReason::DealBond.into()), pallet_x0_escrow::BondTotal::<Test>::get());
+    assert_eq!(held(pallet_x0_escrow::HoldReason::DealDispute.into()), pallet_x0_escrow::StakeTotal::<Test>::get());
+    assert!(Escrow::solvency().unwrap().is_solvent, "M39");
     let listings: Balance = crate::Listings::<Test>::iter_values().map(|listing| listing.storage_deposit).sum();
     assert_eq!(held(crate::HoldReason::Listing.into()), listings);
     let open: Balance = crate::Requests::<Test>::iter_values().flat_map(|r| r.bids).map(|bid| bid.deposit).sum();
     let accepted: Balance = crate::AcceptedBids::<Test>::iter_values().map(|bid| bid.amount).sum();
     assert_eq!(held(crate::HoldReason::Bid.into()), open + accepted, "I18");
+}
+
+/// The usual parameters, but no record is ever contested.
+pub const UNCONTESTED: DealTerms = DealTerms {
+    fee_ppm: x0_limits::FEE_PPM,
+    compensation_ppm: x0_limits::COMPENSATION_PPM,
+    slash_ladder_ppm: x0_limits::SLASH_LADDER_PPM,
+    fail_run_slots: x0_limits::FAIL_RUN_SLOTS,
+    conflict_run_slots: x0_limits::FAIL_RUN_SLOTS_MAX,
+    contested_ppm: x0_types::deal::PPM,
+    dispute_window_slots: 20,
+    ruling_slots: 30,
+    maintenance_ppm: x0_limits::MAINTENANCE_PPM,
+};
+
+/// Governance sets the parameters of deals that are confirmed from now on.
+pub fn set_terms(new: DealTerms) -> DispatchResult {
+    Market::set_parameters(RuntimeOrigin::root(), crate::Parameters::<Test>::get(), new)
 }
 
 /// Runs a test on a new chain in slot 10.
@@ -322,6 +357,8 @@ pub fn with_chain(test: impl FnOnce()) {
     chain.execute_with(|| {
         System::set_block_number(1);
         crate::Prices::<Test>::mutate(|prices| prices.bid_deposit = BID_DEPOSIT);
+        // Tests of disputes set the usual limits again.
+        crate::Parameters::<Test>::put(UNCONTESTED);
         test();
         check();
     });
@@ -340,17 +377,7 @@ pub fn list_node(node: u64) -> Result<ListingId, DispatchError> {
 
 /// An offer that promises nothing special, at one price.
 pub fn offer(price: Rate, capacity: Capacity, region: Region, min: u64, max: u64, bond: Balance) -> Offer {
-    Offer {
-        price,
-        capacity,
-        region,
-        term_min_slots: min,
-        term_max_slots: max,
-        bond,
-        attributes: Default::default(),
-        sla: SlaTerms::default(),
-        congestion: Default::default(),
-    }
+    Offer::plain(price, capacity, region, min..=max, bond)
 }
 
 pub fn region(name: &str) -> Region {

@@ -53,6 +53,10 @@ impl<T: Config> Pallet<T> {
                 DealState::Completed | DealState::Exhausted => Some(&mut reputation.completed),
                 DealState::Cancelled => Some(&mut reputation.cancelled),
                 DealState::Failed => Some(&mut reputation.failed),
+                DealState::Resolved if deal.outcome.is_some_and(|outcome| outcome.slash > 0) => {
+                    Some(&mut reputation.failed)
+                }
+                DealState::Resolved | DealState::Reclaimed => Some(&mut reputation.completed),
                 _ => None,
             };
             if let Some(counter) = counter {

@@ -4,9 +4,10 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use sp_core::{ConstU32, H256};
 use sp_runtime::BoundedVec;
+use x0_accounting::window_end;
 use x0_types::{
     Balance,
-    deal::{Capacity, CloseReason, DealState, DealTerms, ListingRef, Outcome, Rate, SlaTerms},
+    deal::{Capacity, CloseReason, DealState, DealTerms, ListingRef, Outcome, Rate, SlaPolicy, SlaTerms},
     market::{Counters, Slot},
 };
 
@@ -21,12 +22,150 @@ pub type Reporters = BoundedVec<u8, ConstU32<REPORTERS_BYTES_MAX>>;
 pub struct Run {
     /// The slot in which the provider confirmed; the slots after it are billed.
     pub confirmed_slot: Slot,
-    /// The last slot that is billed.
+    /// The last slot that is billed: later after a renewal, earlier after a provider's notice.
     pub end_slot: Slot,
     /// The parameters that hold for this deal, whatever governance changes later.
     pub terms: DealTerms,
+    /// The node's trust at the confirmation, ppm: it set the bond, and later scores do not change it.
+    pub trust_ppm: u32,
+    /// What the provider posted: the deal's bond weighted with that trust.
+    pub bond: Balance,
     /// The node's counters when `confirmed_slot` closed; `None` until then.
     pub start: Option<Counters>,
+    /// The term that runs: the first, or a renewal.
+    pub period: Period,
+    /// The open SLA window and what the closed ones confirmed.
+    pub window: Window,
+    /// The slot in which the provider gave notice.
+    pub notice_slot: Option<Slot>,
+}
+
+impl Run {
+    /// Most good slots that the deal can have when its end comes.
+    #[must_use]
+    pub const fn reachable_slots(&self) -> u64 {
+        self.period.good_before.saturating_add(self.end_slot.saturating_sub(self.period.since_slot))
+    }
+}
+
+/// A term of a deal.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Period {
+    /// The slots after this one belong to it.
+    pub since_slot: Slot,
+    /// Good slots of the terms before.
+    pub good_before: u64,
+    /// Renewals up to it.
+    pub renewals: u32,
+}
+
+/// The SLA window that is open.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Window {
+    /// Its number, from 0.
+    pub index: u64,
+    /// The node's counters when it began; `None` before the deal's first slot.
+    pub opened: Option<Counters>,
+    /// Good slots of the windows before it, which all kept the promise.
+    pub confirmed_good: u64,
+}
+
+/// What is written down about a deal only when its node is not UP, beside [`Suspicion`].
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo,
+)]
+pub struct Marks {
+    /// CONFLICT slots in a row up to `conflict_slot`.
+    pub conflict_run: u32,
+    /// The last CONFLICT slot.
+    pub conflict_slot: Slot,
+    /// The longest row of CONFLICT slots.
+    pub conflict_longest: u32,
+    /// DOWN slots that announced maintenance covered.
+    pub excused: u64,
+    /// Of these, in the window with number `excused_window`.
+    pub excused_here: u64,
+    /// The window in which the last one lay.
+    pub excused_window: u64,
+}
+
+impl Marks {
+    /// Takes in a CONFLICT verdict. Rows are rows of slots: a slot with any other verdict, VOID too,
+    /// ends them.
+    pub fn conflict(&mut self, slot: Slot) {
+        self.conflict_run =
+            if self.conflict_slot.checked_add(1) == Some(slot) { self.conflict_run.saturating_add(1) } else { 1 };
+        self.conflict_slot = slot;
+        self.conflict_longest = self.conflict_longest.max(self.conflict_run);
+    }
+
+    /// Takes in a DOWN verdict that maintenance covers.
+    pub const fn excuse(&mut self, window: u64) {
+        if self.excused_window != window {
+            self.excused_here = 0;
+        }
+        self.excused_window = window;
+        self.excused_here = self.excused_here.saturating_add(1);
+        self.excused = self.excused.saturating_add(1);
+    }
+
+    /// DOWN slots of a window that maintenance covers.
+    #[must_use]
+    pub const fn excused_in(&self, window: u64) -> u64 {
+        if self.excused_window == window { self.excused_here } else { 0 }
+    }
+}
+
+/// A stretch of slots in which a provider said beforehand that its node may be down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Maintenance {
+    /// The first slot.
+    pub from_slot: Slot,
+    /// The last slot.
+    pub to_slot: Slot,
+}
+
+/// The maintenance announced for a node.
+pub type Calendar = BoundedVec<Maintenance, ConstU32<{ x0_limits::MAINTENANCE_ANNOUNCED_MAX }>>;
+
+/// How a contested deal is to be paid.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Ruling {
+    /// How many of the contested slots count as good after all.
+    pub counted_slots: u64,
+    /// Whether the recorded slash is taken. A ruling can let a provider off; it cannot slash one whom
+    /// the record does not.
+    pub slash: bool,
+}
+
+/// A dispute about a deal.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Dispute<AccountId> {
+    /// Who opened it; `None` when the record itself did.
+    pub opened_by: Option<AccountId>,
+    /// When.
+    pub opened_slot: Slot,
+    /// The last slot in which validators may rule; then the record stands.
+    pub deadline_slot: Slot,
+    /// The last word of each validator.
+    pub votes: BoundedVec<(AccountId, Ruling), ConstU32<{ x0_limits::VALIDATORS_MAX }>>,
 }
 
 /// What became of the slots of a deal.
@@ -66,8 +205,12 @@ pub struct Frozen {
     pub slot: Slot,
     /// The block in which it was frozen.
     pub height: u32,
-    /// Good slots that are billed.
+    /// Slots that are billed: the good ones that the policy pays for, and `notice_slots`.
     pub good_slots: u64,
+    /// Slots beyond the good ones that a cancelling renter pays by agreement.
+    pub notice_slots: u64,
+    /// Good slots of windows that were not confirmed, which nobody pays.
+    pub forfeited_slots: u64,
     /// What became of the deal's slots up to then. The node's own counters go on, and are lost when
     /// it is dismissed.
     pub counts: SlotCounts,
@@ -75,6 +218,14 @@ pub struct Frozen {
     pub ladder_step: Option<u8>,
     /// What the verdict rested on, for a node that was DOWN.
     pub evidence: Option<Suspicion>,
+    /// What else was written down while the deal ran.
+    pub marks: Marks,
+    /// Set when the record is contested: the last slot in which the deal waits for a dispute.
+    pub contested_until: Option<Slot>,
+    /// Whether a contested deal's good slots are paid and its capacity is free again.
+    pub is_part_paid: bool,
+    /// What the validators ruled.
+    pub ruling: Option<Ruling>,
 }
 
 /// A deal.
@@ -92,11 +243,11 @@ pub struct Deal<AccountId> {
     pub capacity: Capacity,
     /// The price of a good slot for that capacity.
     pub rate: Rate,
-    /// Slots from confirmation to end.
+    /// Slots of one term.
     pub term_slots: u64,
-    /// What the renter paid in.
+    /// What was paid in: by the renter, by those who topped up, and by renewals.
     pub deposit: Balance,
-    /// What the provider posts on confirmation.
+    /// The bond before it is weighted with the node's trust, which happens at the confirmation.
     pub bond: Balance,
     /// BLAKE2b-256 of the manifest that both sides accepted.
     pub manifest_hash: H256,
@@ -156,6 +307,34 @@ impl Suspicion {
     #[must_use]
     pub fn is_proven(&self, fail_run_slots: u32) -> bool {
         self.run >= fail_run_slots && u64::from(self.reporter_count()) * 3 > u64::from(self.validators) * 2
+    }
+}
+
+impl<AccountId> Deal<AccountId> {
+    /// Whether windows are judged for this deal.
+    #[must_use]
+    pub const fn has_windows(&self) -> bool {
+        self.sla.availability_ppm_min > 0 || matches!(self.sla.policy, SlaPolicy::ForfeitWindow)
+    }
+
+    /// The next slot whose closing asks something of the deal: the end of its window or its own.
+    #[must_use]
+    pub fn milestone(&self) -> Option<Slot> {
+        let run = self.run.as_ref()?;
+        let window = window_end(run.confirmed_slot, self.sla.window_slots, run.window.index);
+        Some(if self.has_windows() { window.min(run.end_slot) } else { run.end_slot })
+    }
+
+    /// Whether the deal occupies capacity of its listing.
+    #[must_use]
+    pub fn occupies(&self) -> bool {
+        self.run.is_some() && !self.state.is_terminal() && !self.frozen.as_ref().is_some_and(|f| f.is_part_paid)
+    }
+
+    /// The bond that is posted: nothing before the confirmation.
+    #[must_use]
+    pub fn posted_bond(&self) -> Balance {
+        self.run.as_ref().map_or(0, |run| run.bond)
     }
 }
 

@@ -40,6 +40,18 @@ pub trait WeightInfo {
     fn refresh_listing() -> Weight;
     /// [`crate::Pallet::block`] and [`crate::Pallet::unblock`], with a full list.
     fn block() -> Weight;
+    /// [`crate::Pallet::top_up`].
+    fn top_up() -> Weight;
+    /// [`crate::Pallet::set_renewal`].
+    fn set_renewal() -> Weight;
+    /// [`crate::Pallet::reclaim`].
+    fn reclaim() -> Weight;
+    /// [`crate::Pallet::announce_maintenance`].
+    fn announce_maintenance() -> Weight;
+    /// [`crate::Pallet::dispute`].
+    fn dispute() -> Weight;
+    /// [`crate::Pallet::rule`].
+    fn rule() -> Weight;
     /// One deal that starts or ends in the closing of a slot.
     fn slot_unit() -> Weight;
     /// One verdict on a node with its full number of deals.
@@ -95,6 +107,24 @@ impl<T> WeightInfo for MeasuredWeight<T> {
     fn block() -> Weight {
         Weight::from_parts(75_000_000, 0)
     }
+    fn top_up() -> Weight {
+        Weight::from_parts(150_000_000, 0)
+    }
+    fn set_renewal() -> Weight {
+        Weight::from_parts(150_000_000, 0)
+    }
+    fn reclaim() -> Weight {
+        Weight::from_parts(90_000_000, 0)
+    }
+    fn announce_maintenance() -> Weight {
+        Weight::from_parts(30_000_000, 0)
+    }
+    fn dispute() -> Weight {
+        Weight::from_parts(140_000_000, 0)
+    }
+    fn rule() -> Weight {
+        Weight::from_parts(90_000_000, 0)
+    }
     fn slot_unit() -> Weight {
         Weight::from_parts(103_000_000, 0)
     }
@@ -147,6 +177,24 @@ impl WeightInfo for () {
         Weight::from_parts(1, 0)
     }
     fn block() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn top_up() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn set_renewal() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn reclaim() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn announce_maintenance() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn dispute() -> Weight {
+        Weight::from_parts(1, 0)
+    }
+    fn rule() -> Weight {
         Weight::from_parts(1, 0)
     }
     fn slot_unit() -> Weight {

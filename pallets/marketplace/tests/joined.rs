@@ -18,7 +18,7 @@ use sp_core::{ConstU32, ConstU64, ConstU128, H256};
 use sp_runtime::{BoundedVec, BuildStorage, traits::IdentityLookup};
 use x0_types::{
     AccountId, Balance, KeyRole, MlDsa65PublicKey,
-    deal::{Capacity, CloseReason, DealState, Manifest, Offer, Outcome, Rate, SlaTerms},
+    deal::{Capacity, CloseReason, DealState, Manifest, Offer, Outcome, Rate},
     market::{DealId, Identities, Observation, Slot, ValidatorSet, pack_observations},
 };
 
@@ -91,6 +91,7 @@ impl pallet_x0_marketplace::Config for Test {
     type Identities = Script;
     type Owners = ();
     type Trust = ();
+    type Validators = Script;
     type ParametersOrigin = EnsureRoot<AccountId>;
     type SlotMs = ConstU64<SLOT_MS>;
     type ListingDeposit = ConstU128<5_000>;
@@ -214,17 +215,7 @@ fn with_chain(test: impl FnOnce()) {
             let region = BoundedVec::try_from(b"eu".to_vec()).unwrap();
             let (price, capacity) = (Rate { num: 7, den: 1 }, Capacity { bandwidth_kbps: 1_000, sessions: 1_000 });
             let provider = signed(provider_of(n));
-            let offer = Offer {
-                price,
-                capacity,
-                region,
-                term_min_slots: 10,
-                term_max_slots: 1_000,
-                bond: BOND,
-                attributes: Default::default(),
-                sla: SlaTerms::default(),
-                congestion: Default::default(),
-            };
+            let offer = Offer::plain(price, capacity, region, 10..=1_000, BOND);
             assert_ok!(Marketplace::list(provider, node(n), offer));
         }
         test();

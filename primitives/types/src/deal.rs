@@ -13,6 +13,7 @@ use scale_info::TypeInfo;
 use crate::market::{DealId, Slot};
 
 mod attributes;
+mod leaf;
 mod listing;
 mod manifest;
 mod request;
@@ -21,6 +22,7 @@ mod state;
 mod terms;
 
 pub use attributes::{Attribute, AttributeKey, AttributeValue, Attributes};
+pub use leaf::{DealLeaf, LeafEvidence};
 pub use listing::{CongestionCurve, CongestionStep, Listing, ListingRef, ListingState, Offer, Quote, Region};
 pub use manifest::{CheckPath, Manifest, ManifestChange, ServiceCheck, ServiceChecks};
 pub use request::{Bid, BidDeposit, Bids, PriceTerms, Reputation, Request, Wanted};

@@ -55,6 +55,7 @@ impl pallet_x0_marketplace::Config for Runtime {
     type Identities = Did;
     type Owners = ();
     type Trust = ();
+    type Validators = Validators;
     type ParametersOrigin = frame_system::EnsureRoot<AccountId>;
     type SlotMs = SlotMs;
     type ListingDeposit = ConstU128<LISTING_DEPOSIT>;

@@ -266,19 +266,23 @@ fn a_deal_that_never_started_costs_nothing_to_cancel() {
     });
 }
 
-/// Mutant: a fee that is not snapshotted.
+/// M30, I14; mutant: live (not snapshotted) fee.
 #[test]
 fn a_deal_keeps_the_parameters_of_its_confirmation() {
     with_chain(|| {
         let listing = list_node(NODE).unwrap();
         let deal = rent(RENTER, listing, SMALL, 100, DEPOSIT).unwrap();
-        let set = |terms| Market::set_parameters(RuntimeOrigin::root(), terms);
-        let early = DealTerms { fee_ppm: 100_000, ..DealTerms::default() };
-        assert_ok!(set(early));
+        let early = DealTerms { fee_ppm: 100_000, ..UNCONTESTED };
+        assert_ok!(set_terms(early));
         assert_ok!(confirm(deal));
-        let late =
-            DealTerms { fee_ppm: 200_000, compensation_ppm: 0, slash_ladder_ppm: [1_000_000; 3], fail_run_slots: 1, ..early };
-        assert_ok!(set(late));
+        let late = DealTerms {
+            fee_ppm: 200_000,
+            compensation_ppm: 0,
+            slash_ladder_ppm: [1_000_000; 3],
+            fail_run_slots: 1,
+            ..UNCONTESTED
+        };
+        assert_ok!(set_terms(late));
         close_up_to(60);
         plan(NODE, [61], Seen::Down(ALL));
         close_up_to(61);
@@ -288,14 +292,26 @@ fn a_deal_keeps_the_parameters_of_its_confirmation() {
         assert_eq!(deal_of(deal).run.unwrap().terms, early);
         assert_eq!((outcome(deal).gross, outcome(deal).fee), (69, 6), "99 good slots of 7/10, a tenth of it");
 
-        assert_noop!(Market::set_parameters(signed(PROVIDER), early), BadOrigin);
+        assert_noop!(Market::set_parameters(signed(PROVIDER), late, early), BadOrigin);
+        // Somebody else's change came first: what was read does not stand any more.
+        let root = RuntimeOrigin::root();
+        assert_noop!(Market::set_parameters(root, early, UNCONTESTED), Fails::ParametersMismatch);
         for bad in [
-            DealTerms { fee_ppm: 1_000_001, ..early },
-            DealTerms { compensation_ppm: 1_000_001, ..early },
+            DealTerms { fee_ppm: x0_limits::FEE_PPM_MAX + 1, ..early },
+            DealTerms { compensation_ppm: x0_limits::COMPENSATION_PPM_MAX + 1, ..early },
             DealTerms { slash_ladder_ppm: [0, 0, 1_000_001], ..early },
+            DealTerms { slash_ladder_ppm: [2, 1, 3], ..early },
+            DealTerms { slash_ladder_ppm: [1, 3, 2], ..early },
             DealTerms { fail_run_slots: 0, ..early },
+            DealTerms { fail_run_slots: x0_limits::FAIL_RUN_SLOTS_MAX + 1, ..early },
+            DealTerms { conflict_run_slots: 0, ..early },
+            DealTerms { contested_ppm: 1_000_001, ..early },
+            DealTerms { dispute_window_slots: 0, ..early },
+            DealTerms { dispute_window_slots: x0_limits::DISPUTE_SLOTS_MAX + 1, ..early },
+            DealTerms { ruling_slots: 0, ..early },
+            DealTerms { maintenance_ppm: x0_limits::MAINTENANCE_PPM_MAX + 1, ..early },
         ] {
-            assert_noop!(set(bad), Fails::InvalidParameters);
+            assert_noop!(set_terms(bad), Fails::InvalidParameters);
         }
     });
 }

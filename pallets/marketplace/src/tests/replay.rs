@@ -282,8 +282,7 @@ fn apply(op: &Op, deals: &mut Vec<Accepted>, pace: Pace) {
             }
         }
         Op::Fee(fee_ppm) => {
-            let terms = DealTerms { fee_ppm: *fee_ppm, ..DealTerms::default() };
-            Market::set_parameters(RuntimeOrigin::root(), terms).unwrap();
+            set_terms(DealTerms { fee_ppm: *fee_ppm, ..UNCONTESTED }).unwrap();
         }
         Op::Block(slots) => {
             forward(*slots);
