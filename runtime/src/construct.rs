@@ -2,7 +2,7 @@
 //!
 //! The order is the order of `on_initialize`: verdicts (measurement) come before the deals that they
 //! move (marketplace), and these before the janitor, so that what a verdict queues in one block is
-//! worked off in the next.
+//! worked off in the next. Owners come before governance, which asks them for the epoch.
 #![allow(missing_docs, reason = "the items are generated; the pallets document themselves")]
 
 #[frame_support::runtime]
@@ -54,4 +54,21 @@ mod runtime {
     pub type Janitor = pallet_x0_janitor;
     #[runtime::pallet_index(16)]
     pub type Evidence = pallet_x0_evidence;
+    #[runtime::pallet_index(18)]
+    pub type Owners = pallet_x0_owners;
+    #[runtime::pallet_index(19)]
+    pub type Governance = pallet_x0_governance;
+
+    #[runtime::pallet_index(20)]
+    pub type Multisig = pallet_multisig;
+    #[runtime::pallet_index(21)]
+    pub type Preimage = pallet_preimage;
+    #[runtime::pallet_index(22)]
+    pub type SafeMode = pallet_safe_mode;
+    #[runtime::pallet_index(23)]
+    pub type TxPause = pallet_tx_pause;
+    #[runtime::pallet_index(24)]
+    pub type Treasury = pallet_treasury;
+    #[runtime::pallet_index(25)]
+    pub type Settings = crate::settings;
 }

@@ -1,11 +1,17 @@
-//! Calls that nobody may make.
+//! Calls that nobody may make, calls that nobody may stop, and calls that ballots may decide on.
 //!
 //! The base filter binds signed origins only: a call that Root dispatches is not filtered again. All
 //! calls of Root start inside a signed transaction, though (sudo), so the filter looks into every
-//! wrapper that could carry a forbidden call to Root, as deep as calls nest.
+//! wrapper that could carry a forbidden call to Root, as deep as calls nest. What owners decide is not
+//! bound by the base filter either: [`TrackCalls`] is a list of what each track may do, and lets through
+//! nothing that [`AllowedCalls`] forbids.
 
 use crate::{Runtime, RuntimeCall};
-use frame_support::traits::Contains;
+use frame_support::traits::{Contains, InsideBoth};
+use x0_types::governance::{TrackFilter, TrackId};
+
+/// What every transaction passes: nothing forbidden, nothing stopped by the safe mode or paused.
+pub type BaseCalls = InsideBoth<AllowedCalls, InsideBoth<crate::SafeMode, crate::TxPause>>;
 
 /// Lets a call through unless it, or a call inside it, is forbidden.
 pub struct AllowedCalls;
@@ -23,6 +29,7 @@ fn allowed(call: &RuntimeCall) -> bool {
         RuntimeCall::Balances(call) => keeps_issuance(call),
         RuntimeCall::Sudo(call) => crate::network::Development::<Runtime>::get() && sudo_allowed(call),
         RuntimeCall::Utility(call) => utility_allowed(call),
+        RuntimeCall::Multisig(call) => multisig_allowed(call),
         RuntimeCall::Proxy(
             pallet_proxy::Call::proxy { call, .. } | pallet_proxy::Call::proxy_announced { call, .. },
         ) => allowed(call),
@@ -51,8 +58,158 @@ impl Contains<RuntimeCall> for QuorumCalls {
             RuntimeCall::Network(call) => {
                 matches!(call, Network::schedule_upgrade { .. } | Network::cancel_upgrade { .. })
             }
-            _ => false,
+            // Validators stop calls faster than a ballot does; they can stop neither the ballots nor reports.
+            call => stops_calls(call),
         }
+    }
+}
+
+/// Stopping calls and resuming them.
+const fn stops_calls(call: &RuntimeCall) -> bool {
+    use pallet_safe_mode::Call as SafeMode;
+    matches!(
+        call,
+        RuntimeCall::SafeMode(
+            SafeMode::force_enter { .. } | SafeMode::force_extend { .. } | SafeMode::force_exit { .. }
+        ) | RuntimeCall::TxPause(_)
+    )
+}
+
+/// What each track may decide on: an allow-list, looked into as deep as calls nest, so that a new call is out
+/// of every track's reach until somebody decides otherwise.
+pub struct TrackCalls;
+
+impl TrackFilter<RuntimeCall> for TrackCalls {
+    fn allows(track: TrackId, call: &RuntimeCall) -> bool {
+        allowed(call)
+            && match track {
+                TrackId::Root => in_batch(call, &|call| {
+                    changes_rules(call)
+                        || changes_parameters(call)
+                        || spends(call)
+                        || reinstates(call)
+                        || stops_calls(call)
+                }),
+                TrackId::Parameters => in_batch(call, &changes_parameters),
+                // One spending each: the limit of the track is for one proposal.
+                TrackId::Treasury => spends(call),
+                TrackId::Membership => in_batch(call, &reinstates),
+                TrackId::Emergency => in_batch(call, &stops_calls),
+            }
+    }
+}
+
+/// The call, or each of a batch that does all or nothing.
+fn in_batch(call: &RuntimeCall, test: &dyn Fn(&RuntimeCall) -> bool) -> bool {
+    match call {
+        RuntimeCall::Utility(pallet_utility::Call::batch_all { calls }) => {
+            calls.iter().all(|call| in_batch(call, test) && !spends(call))
+        }
+        call => test(call),
+    }
+}
+
+const fn changes_parameters(call: &RuntimeCall) -> bool {
+    use crate::settings::Call as Settings;
+    match call {
+        RuntimeCall::Marketplace(
+            pallet_x0_marketplace::Call::set_parameters { .. } | pallet_x0_marketplace::Call::set_price_terms { .. },
+        )
+        | RuntimeCall::Owners(pallet_x0_owners::Call::set_epoch_slots { .. }) => true,
+        RuntimeCall::Settings(call) => matches!(call, Settings::set_fees { .. } | Settings::set_autonomy { .. }),
+        _ => false,
+    }
+}
+
+fn changes_rules(call: &RuntimeCall) -> bool {
+    match call {
+        RuntimeCall::Governance(pallet_x0_governance::Call::set_track { .. })
+        | RuntimeCall::Janitor(pallet_x0_janitor::Call::retry { .. }) => true,
+        RuntimeCall::Validators(_) | RuntimeCall::Network(_) => QuorumCalls::contains(call),
+        _ => false,
+    }
+}
+
+const fn spends(call: &RuntimeCall) -> bool {
+    use pallet_treasury::Call as Treasury;
+    matches!(
+        call,
+        RuntimeCall::Treasury(
+            Treasury::spend_local { .. }
+                | Treasury::spend { .. }
+                | Treasury::remove_approval { .. }
+                | Treasury::void_spend { .. }
+        )
+    )
+}
+
+const fn reinstates(call: &RuntimeCall) -> bool {
+    matches!(call, RuntimeCall::Owners(pallet_x0_owners::Call::reinstate { .. }))
+}
+
+/// What goes on whatever is stopped (architecture D15): time, reports, the janitor, proofs against
+/// validators, keys, decisions of validators and owners, and ending the stop. Wrappers go on too, because
+/// each call inside is judged by itself.
+pub struct Essential;
+
+impl Contains<RuntimeCall> for Essential {
+    fn contains(call: &RuntimeCall) -> bool {
+        matches!(
+            call,
+            RuntimeCall::Timestamp(_)
+                | RuntimeCall::Measurement(_)
+                | RuntimeCall::Janitor(_)
+                | RuntimeCall::Evidence(_)
+                | RuntimeCall::Did(_)
+                | RuntimeCall::Validators(_)
+                | RuntimeCall::Network(_)
+                | RuntimeCall::Owners(_)
+                | RuntimeCall::Governance(_)
+                | RuntimeCall::Preimage(_)
+                | RuntimeCall::SafeMode(_)
+                | RuntimeCall::TxPause(_)
+                | RuntimeCall::Sudo(_)
+                | RuntimeCall::Utility(_)
+                | RuntimeCall::Proxy(_)
+                | RuntimeCall::Multisig(_)
+        )
+    }
+}
+
+/// Pallets of which no call can be paused.
+const ESSENTIAL_PALLETS: &[&[u8]] = &[
+    b"Timestamp",
+    b"Measurement",
+    b"Janitor",
+    b"Evidence",
+    b"Did",
+    b"Validators",
+    b"Network",
+    b"Owners",
+    b"Governance",
+    b"Preimage",
+    b"SafeMode",
+    b"TxPause",
+    b"Sudo",
+];
+
+/// The same by name, for pausing single calls.
+pub struct EssentialNames;
+
+impl Contains<pallet_tx_pause::RuntimeCallNameOf<Runtime>> for EssentialNames {
+    fn contains((pallet, _): &pallet_tx_pause::RuntimeCallNameOf<Runtime>) -> bool {
+        ESSENTIAL_PALLETS.contains(&pallet.as_slice())
+    }
+}
+
+/// A multisig's last approval carries its call, whatever its signatories are.
+fn multisig_allowed(call: &pallet_multisig::Call<Runtime>) -> bool {
+    use pallet_multisig::Call as Multisig;
+    match call {
+        Multisig::as_multi_threshold_1 { call, .. } | Multisig::as_multi { call, .. } => allowed(call),
+        Multisig::approve_as_multi { .. } | Multisig::cancel_as_multi { .. } | Multisig::poke_deposit { .. } => true,
+        // A call that a newer version of the pallet adds could wrap another one.
+        _ => false,
     }
 }
 

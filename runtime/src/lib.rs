@@ -2,7 +2,8 @@
 //!
 //! This crate exists to say which pallets make up the chain, with which parameters, and what a
 //! transaction looks like. It holds no business rule of its own beyond [`network`] (which rules
-//! version is active) and [`filter`] (which calls nobody may make).
+//! version is active), [`settings`] (fees) and [`filter`] (which calls nobody may make or stop, and which
+//! ones ballots may decide on).
 //!
 //! ```text
 //!   extrinsic bytes --decode--> UncheckedExtrinsic --check (ChainSignature + state rule)-->
@@ -10,6 +11,7 @@
 //!
 //!   System | Timestamp | Balances | TransactionPayment | Utility | Proxy | Sudo | Network
 //!   Did | Validators | Measurement -> Escrow, Marketplace -> Janitor | Evidence    (order of on_initialize)
+//!   Owners -> Governance | Multisig | Preimage | SafeMode | TxPause | Treasury | Settings
 //! ```
 //!
 //! # Correctness
@@ -47,6 +49,7 @@ pub mod migrations;
 pub mod network;
 pub mod presets;
 pub mod preverify;
+pub mod settings;
 pub mod signature;
 pub mod version;
 pub mod weights;
@@ -101,5 +104,7 @@ pub fn check_invariants() -> Result<(), String> {
     Marketplace::check_invariants().map_err(|broken| format!("marketplace: {broken}"))?;
     Janitor::check_invariants().map_err(|broken| format!("janitor: {broken}"))?;
     Evidence::check_invariants().map_err(|broken| format!("evidence: {broken}"))?;
+    Owners::check_invariants().map_err(|broken| format!("owners: {broken}"))?;
+    Governance::check_invariants().map_err(|broken| format!("governance: {broken}"))?;
     Ok(())
 }

@@ -8,9 +8,11 @@
 //! `null` removes.
 
 use crate::RuntimeGenesisConfig;
+use pallet_x0_governance::{Sealing, Track};
 use serde_json::{Map, Value, json};
+use x0_accounting::{Curve, Gates};
 use x0_crypto::{CryptoError, SigningKey, dev};
-use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::UNIT};
+use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::UNIT, governance::TrackId};
 
 /// Names of the presets.
 pub const PRESETS: &[&str] = &["dev", "local"];
@@ -102,20 +104,117 @@ fn dev_balances(validators: &[&str]) -> Result<Value, CryptoError> {
     Ok(json!({ "balances": balances }))
 }
 
+/// One owner for each development account and each of these validators' controllers: all of them vote at once.
+fn dev_owners(validators: &[&str]) -> Result<Vec<AccountId>, CryptoError> {
+    DEV_ACCOUNTS.iter().chain(validators).map(|name| dev_account(name)).collect()
+}
+
+/// The patch that makes each of these accounts an owner of its own, who may vote at once.
+#[must_use]
+pub fn owners_patch(accounts: &[AccountId]) -> Value {
+    let owners: Vec<_> = accounts.iter().map(|account| json!({ "accounts": [account] })).collect();
+    json!({ "owners": { "owners": owners } })
+}
+
+/// The patch that gives the tracks these rules and epochs of credits this length, slots.
+#[must_use]
+pub fn tracks_patch(tracks: &[(TrackId, Track)], epoch_slots: u64) -> Value {
+    let tracks: Vec<_> = tracks.iter().map(|(id, track)| json!([id, track])).collect();
+    json!({ "governance": { "tracks": tracks }, "owners": { "epochSlots": epoch_slots } })
+}
+
+/// The rules of the tracks on a network that lives for years; periods in slots of 6 s.
+#[must_use]
+pub fn standard_tracks() -> Vec<(TrackId, Track)> {
+    const HOUR: u64 = 600;
+    const DAY: u64 = 24 * HOUR;
+    // Deposit, places, preparing, waiting, deciding, confirming, enacting, envelope of sealed votes.
+    let rows = [
+        (TrackId::Root, 1_000 * UNIT, 1, DAY, 28 * DAY, 28 * DAY, DAY, 7 * DAY, Some(81)),
+        (TrackId::Parameters, 100 * UNIT, 5, 2 * HOUR, 14 * DAY, 14 * DAY, DAY, DAY, None),
+        (TrackId::Treasury, 100 * UNIT, 5, 2 * HOUR, 14 * DAY, 7 * DAY, DAY, DAY, None),
+        (TrackId::Membership, 50 * UNIT, 5, 2 * HOUR, 14 * DAY, 7 * DAY, DAY, DAY, Some(25)),
+        (TrackId::Emergency, 1_000 * UNIT, 2, 0, DAY, DAY, HOUR, HOUR, None),
+    ];
+    rows.into_iter()
+        .map(|(id, deposit, deciding_max, prepare, waiting, decide, confirm, enact, envelope)| {
+            let track = Track {
+                deposit,
+                deciding_max,
+                prepare_slots: prepare,
+                waiting_slots: waiting,
+                decide_slots: decide,
+                confirm_slots: confirm,
+                enact_slots: enact,
+                gates: standard_gates(decide),
+                sealing: envelope.map(|envelope| Sealing { reveal_slots: 2 * DAY, envelope }),
+            };
+            (id, track)
+        })
+        .collect()
+}
+
+/// The same on development and private networks, whose slots take a second: minutes instead of weeks.
+#[must_use]
+pub fn quick_tracks() -> Vec<(TrackId, Track)> {
+    standard_tracks()
+        .into_iter()
+        .map(|(id, track)| {
+            let decide_slots = 30;
+            let sealing = track.sealing.map(|sealing| Sealing { reveal_slots: x0_limits::REVEAL_SLOTS_MIN, ..sealing });
+            let quick = Track {
+                deposit: 10 * UNIT,
+                prepare_slots: 2,
+                waiting_slots: 120,
+                decide_slots,
+                confirm_slots: 4,
+                enact_slots: 4,
+                gates: standard_gates(decide_slots),
+                sealing,
+                ..track
+            };
+            (id, quick)
+        })
+        .collect()
+}
+
+/// Approval falls from 100 % to 50 % over the first half, support from 50 % to 10 % over the whole ballot.
+const fn standard_gates(decide_slots: u64) -> Gates {
+    Gates {
+        approval: Curve { from_ppm: 1_000_000, to_ppm: 500_000, over_slots: decide_slots / 2 },
+        support: Curve { from_ppm: 500_000, to_ppm: 100_000, over_slots: decide_slots },
+    }
+}
+
+/// Length of an epoch of vote credits on development and private networks, slots of a second.
+pub const QUICK_EPOCH_SLOTS: u64 = 600;
+
+/// The quick tracks, and these accounts as owners, as a patch.
+#[must_use]
+pub fn quick_governance(owners: &[AccountId]) -> Value {
+    let mut patch = owners_patch(owners);
+    merge(&mut patch, tracks_patch(&quick_tracks(), QUICK_EPOCH_SLOTS));
+    patch
+}
+
 fn dev_preset() -> Result<Value, CryptoError> {
-    Ok(json!({
+    let mut preset = json!({
         "balances": dev_balances(&[DEV_VALIDATOR])?,
         "sudo": { "key": dev_account("alice")? },
         "network": { "id": "dev", "development": true },
-    }))
+    });
+    merge(&mut preset, quick_governance(&dev_owners(&[DEV_VALIDATOR])?));
+    Ok(preset)
 }
 
 /// Several validators with known keys, and nobody above them: they decide together.
 fn local_preset() -> Result<Value, CryptoError> {
-    Ok(json!({
+    let mut preset = json!({
         "balances": dev_balances(LOCAL_VALIDATORS)?,
         "network": { "id": "local", "development": false },
-    }))
+    });
+    merge(&mut preset, quick_governance(&dev_owners(LOCAL_VALIDATORS)?));
+    Ok(preset)
 }
 
 /// JSON numbers hold 64 bits here, which is 18 million X0T per account.

@@ -61,7 +61,7 @@ pub mod types;
 pub mod views;
 pub mod weights;
 
-pub use enactment::EnsureTrack;
+pub use enactment::{EnsureTrack, TrackSet};
 pub use pallet::*;
 pub use types::{
     Ballot, BallotId, Commitment, ContestList, DelegatorList, Enactment, Proposal, ProposalState, Reason, Sealing,

@@ -1,8 +1,9 @@
 //! Identities and validators.
 
 use crate::{Balances, Runtime, RuntimeCall, RuntimeHoldReason, RuntimeOrigin, Timestamp, filter::QuorumCalls};
-use frame_support::traits::{ConstU128, EitherOf, EnsureOrigin};
+use frame_support::traits::{ConstU128, EitherOf, EitherOfDiverse, EnsureOrigin};
 use frame_system::EnsureRoot;
+use pallet_x0_governance::EnsureTrack;
 use pallet_x0_validators::EnsureQuorum;
 use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::MILLI};
 
@@ -35,8 +36,9 @@ impl EnsureOrigin<RuntimeOrigin> for DevelopmentRoot {
 }
 
 /// Who changes the validator set and the rules: Root on development networks, and everywhere more
-/// than two thirds of the validators' power.
-pub type Administrator = EitherOf<DevelopmentRoot, EnsureQuorum>;
+/// than two thirds of the validators' power, or a ballot on the track for the rules.
+pub type Administrator =
+    EitherOfDiverse<EitherOf<DevelopmentRoot, EnsureQuorum>, EnsureTrack<super::governance::RulesTracks>>;
 
 impl pallet_x0_validators::Config for Runtime {
     type AdminOrigin = Administrator;

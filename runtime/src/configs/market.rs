@@ -4,12 +4,14 @@
 //!   Measurement --Hooks--> Marketplace --Queue--> Janitor --Worker--> Marketplace --> Escrow
 //! ```
 
-use crate::{Balances, Did, Janitor, Marketplace, Measurement, Runtime, RuntimeHoldReason, Timestamp, Validators};
+use crate::{
+    Balances, Did, Janitor, Marketplace, Measurement, Owners, Runtime, RuntimeHoldReason, Timestamp, Validators,
+};
 use frame_support::{
     PalletId, parameter_types,
     traits::{ConstU32, ConstU64, ConstU128, Get},
 };
-use x0_types::{AccountId, Balance, account::MILLI};
+use x0_types::{Balance, account::MILLI};
 
 /// Held for each listing, base units.
 pub const LISTING_DEPOSIT: Balance = 100 * MILLI;
@@ -53,10 +55,10 @@ impl pallet_x0_marketplace::Config for Runtime {
     type Meter = Measurement;
     type Queue = Janitor;
     type Identities = Did;
-    type Owners = ();
+    type Owners = Owners;
     type Trust = ();
     type Validators = Validators;
-    type ParametersOrigin = frame_system::EnsureRoot<AccountId>;
+    type ParametersOrigin = super::governance::ParametersAdministrator;
     type SlotMs = SlotMs;
     type ListingDeposit = ConstU128<LISTING_DEPOSIT>;
     type DealDepositMin = ConstU128<DEAL_DEPOSIT_MIN>;
@@ -72,6 +74,6 @@ impl pallet_x0_janitor::Config for Runtime {
     type Cap = ConstU32<{ x0_limits::JANITOR_CAP }>;
     // Stuck entries are tried again by themselves; a call that anybody may make would let one crowd
     // out the work of others.
-    type RetryOrigin = frame_system::EnsureRoot<AccountId>;
+    type RetryOrigin = super::governance::RulesAdministrator;
     type WeightInfo = pallet_x0_janitor::weights::MeasuredWeight<Runtime>;
 }

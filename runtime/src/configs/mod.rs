@@ -1,5 +1,6 @@
 //! The parameters of the pallets.
 
+pub mod governance;
 pub mod identity;
 pub mod market;
 pub mod money;

@@ -1,6 +1,7 @@
 //! Balances and fees.
 //!
-//! A fee is `weight * FEE_PER_PICOSECOND + bytes * FEE_PER_BYTE`. Bytes are cheap, because a
+//! A fee is `weight * per_picosecond + bytes * per_byte`; owners may change both within bounds (see
+//! [`crate::settings`]). Bytes are cheap, because a
 //! post-quantum signature is 3 to 5 kB of them and nobody can sign with less; an ordinary transfer
 //! costs some thousandths of an X0T. Fees go to the treasury, all of them: nothing is burnt, so that
 //! the issuance never changes.
@@ -24,9 +25,9 @@ use x0_types::{AccountId, account::MILLI};
 
 /// Least balance that keeps an account alive, base units.
 pub const EXISTENTIAL_DEPOSIT: Balance = MILLI;
-/// Fee of one picosecond of execution, base units.
+/// Fee of one picosecond of execution where nobody decided otherwise, base units.
 pub const FEE_PER_PICOSECOND: Balance = 10;
-/// Fee of one byte of a transaction, base units.
+/// Fee of one byte of a transaction where nobody decided otherwise, base units.
 pub const FEE_PER_BYTE: Balance = 100_000;
 /// Names the treasury account.
 pub const TREASURY_ID: PalletId = PalletId(*b"x0/trsry");
@@ -115,8 +116,8 @@ impl pallet_transaction_payment::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
     type OnChargeTransaction = RememberSigner;
     type OperationalFeeMultiplier = ConstU8<5>;
-    type WeightToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_PICOSECOND>>;
-    type LengthToFee = ConstantMultiplier<Balance, ConstU128<FEE_PER_BYTE>>;
+    type WeightToFee = ConstantMultiplier<Balance, crate::settings::PerPicosecond>;
+    type LengthToFee = ConstantMultiplier<Balance, crate::settings::PerByte>;
     type FeeMultiplierUpdate = ();
     type WeightInfo = pallet_transaction_payment::weights::SubstrateWeight<Runtime>;
 }

@@ -97,7 +97,7 @@ impl frame_system::Config for Runtime {
     type BlockHashCount = ConstU32<{ x0_limits::BLOCK_HASH_COUNT }>;
     type DbWeight = DbWeight;
     type Version = crate::version::ActiveVersion;
-    type BaseCallFilter = crate::filter::AllowedCalls;
+    type BaseCallFilter = crate::filter::BaseCalls;
     type OnSetCode = RejectCode;
     type SingleBlockMigrations = crate::migrations::OnUpgrade;
     type SS58Prefix = ConstU16<{ x0_types::account::SS58_PREFIX }>;
@@ -114,4 +114,8 @@ impl pallet_timestamp::Config for Runtime {
 
 impl crate::network::Config for Runtime {
     type UpgradeOrigin = super::identity::Administrator;
+}
+
+impl crate::settings::Config for Runtime {
+    type ParametersOrigin = super::governance::ParametersAdministrator;
 }

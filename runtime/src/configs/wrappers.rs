@@ -47,6 +47,8 @@ pub enum ProxyType {
     /// Confirming deals by their manifests and asking for what was earned, nothing else: for a machine that
     /// takes deals for a provider while its keys lie elsewhere.
     Confirm,
+    /// Voting and delegating for the account's owner.
+    Governance,
 }
 
 impl InstanceFilter<RuntimeCall> for ProxyType {
@@ -56,6 +58,7 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
             Self::NonTransfer => non_transfer(call),
             Self::Market => market(call),
             Self::Confirm => confirm(call),
+            Self::Governance => votes(call),
         }
     }
 
@@ -63,14 +66,16 @@ impl InstanceFilter<RuntimeCall> for ProxyType {
         self == other
             || matches!(
                 (self, other),
-                (Self::Any, _) | (Self::NonTransfer, Self::Market | Self::Confirm) | (Self::Market, Self::Confirm)
+                (Self::Any, _)
+                    | (Self::NonTransfer, Self::Market | Self::Confirm | Self::Governance)
+                    | (Self::Market, Self::Confirm)
             )
     }
 }
 
 /// An allow-list, so that a new pallet is closed to such proxies until somebody decides otherwise.
 fn non_transfer(call: &RuntimeCall) -> bool {
-    matches!(call, RuntimeCall::System(_) | RuntimeCall::Utility(_)) || market(call)
+    matches!(call, RuntimeCall::System(_) | RuntimeCall::Utility(_)) || market(call) || votes(call)
 }
 
 /// Batches are let through, because each call inside passes this filter again.
@@ -84,6 +89,21 @@ const fn confirm(call: &RuntimeCall) -> bool {
         call,
         RuntimeCall::Marketplace(
             pallet_x0_marketplace::Call::confirm { .. } | pallet_x0_marketplace::Call::settle { .. }
+        )
+    )
+}
+
+/// No proposals, which hold money.
+const fn votes(call: &RuntimeCall) -> bool {
+    use pallet_x0_governance::Call as Governance;
+    matches!(
+        call,
+        RuntimeCall::Governance(
+            Governance::vote { .. }
+                | Governance::commit_vote { .. }
+                | Governance::reveal_vote { .. }
+                | Governance::delegate { .. }
+                | Governance::undelegate { .. }
         )
     )
 }
