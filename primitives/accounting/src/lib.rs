@@ -10,6 +10,7 @@
 //!     +-- window    service windows, disputes, maintenance credits, renewal, common outages
 //!     +-- vote      quadratic cost, what credits afford
 //!     +-- curve     thresholds that fall with time
+//!     +-- trust     freshness, stability, penalties that fade, and the score of a node
 //!           +-- gates     approval by votes and support by heads, and when they are met
 //! ```
 //!
@@ -56,9 +57,13 @@ mod gates;
 mod payout;
 pub mod price;
 mod rate;
+pub mod trust;
 mod vote;
 mod wide;
 mod window;
+
+#[cfg(test)]
+mod tests;
 
 pub use bond::{bond_for_trust, largest_remainder, part_of_bond};
 pub use curve::{Curve, at_least_share, more_than_share};

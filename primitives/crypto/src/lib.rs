@@ -69,15 +69,16 @@ mod tests;
 
 pub use key::{CryptoError, PUBLIC_KEY_BYTES, PublicKey, SEED_BYTES, SIGNATURE_BYTES, Seed, Signature};
 pub use message::{
-    Message, PLAYBOOK_DOMAIN, POSSESSION_DOMAIN, PROPOSAL_DOMAIN, PROPOSAL_PART_DOMAIN, RECEIPT_DOMAIN,
-    TRANSACTION_DOMAIN, TRANSACTION_REGISTERED_DOMAIN, VOTE_DOMAIN,
+    ATTESTATION_DOMAIN, Message, PLAYBOOK_DOMAIN, POSSESSION_DOMAIN, PROPOSAL_DOMAIN, PROPOSAL_PART_DOMAIN,
+    RECEIPT_DOMAIN, TRANSACTION_DOMAIN, TRANSACTION_REGISTERED_DOMAIN, VOTE_DOMAIN,
 };
 #[cfg(feature = "std")]
 pub use signing::SigningKey;
 #[cfg(feature = "std")]
 pub use verify::Native;
 pub use verify::{
-    DefaultVerifier, Portable, SignatureVerifier, verify_possession, verify_transaction, verify_transaction_registered,
+    DefaultVerifier, Portable, SignatureVerifier, verify_attestation, verify_possession, verify_transaction,
+    verify_transaction_registered,
 };
 
 /// BLAKE2b with a digest of 32 bytes: the hash of the chain.

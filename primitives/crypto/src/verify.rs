@@ -71,3 +71,14 @@ pub fn verify_possession(
 ) -> bool {
     DefaultVerifier::default().verify(key, Message::possession(genesis, body), signature)
 }
+
+/// Whether the holder of an agent's `key` attested `body` on this chain.
+#[must_use]
+pub fn verify_attestation(
+    key: &[u8; PUBLIC_KEY_BYTES],
+    genesis: &[u8; 32],
+    body: &[u8],
+    signature: &[u8; SIGNATURE_BYTES],
+) -> bool {
+    DefaultVerifier::default().verify(key, Message::attestation(genesis, body), signature)
+}

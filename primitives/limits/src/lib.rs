@@ -362,8 +362,10 @@ pub const SLOT_STARTS_KEPT: u32 = 96;
 pub const CHALLENGE_SLOTS: u64 = 16;
 /// Slots in which a validator shows the receipt that it is asked for, usually.
 pub const ANSWER_SLOTS: u64 = 16;
+/// Shortest time for an answer that governance may set, slots.
+pub const ANSWER_SLOTS_MIN: u64 = 4;
 /// Longest time for an answer that governance may set, slots.
-pub const ANSWER_SLOTS_MAX: u64 = 14_400;
+pub const ANSWER_SLOTS_MAX: u64 = 256;
 /// Receipts that are asked for at once, over all validators.
 pub const CHALLENGES_OPEN_MAX: u32 = 64;
 /// The same, of one validator: so much work a crowd can make for it.
@@ -380,17 +382,13 @@ pub const CHALLENGE_DEPOSIT_MAX: u128 = 1_000_000_000_000_000;
 pub const RECEIPT_PROOF_HASHES_MAX: u32 = 12;
 /// Nodes whose owners are looked up for one unit of slot work: those on which validators are at odds.
 pub const OWNERS_PER_SLOT_WORK_UNIT: u32 = 8;
-/// Slots of one window in which validators try round trip and throughput of a deal, usually.
+/// Slots of one window in which validators try round trip and throughput of a deal.
 pub const TRIAL_WINDOW_SLOTS: u64 = 30;
-/// Shortest such window, slots.
-pub const TRIAL_WINDOW_SLOTS_MIN: u64 = 6;
-/// Longest such window that governance may set, slots (a day of 6 s slots).
-pub const TRIAL_WINDOW_SLOTS_MAX: u64 = 14_400;
 /// Trials of one deal that a validator makes in a window; it complains when most of them fail.
 pub const TRIALS_PER_WINDOW: u32 = 3;
 /// Deals about which one validator may be the first to complain in a window: it cannot fill the state alone.
 pub const COMPLAINTS_OPENED_MAX: u32 = 16;
-/// Windows whose complaints are open at once: the last closed one and the one before.
+/// Windows for which a complaint is taken after it began: its own, in which only usage is recorded, and the next.
 pub const TRIAL_WINDOWS_OPEN: u64 = 2;
 /// Deals of one window whose complaints are removed in one block.
 pub const COMPLAINTS_CLEANED_PER_BLOCK: u32 = 32;
@@ -533,6 +531,41 @@ pub const COMPENSATION_PPM: u32 = 800_000;
 pub const SLASH_LADDER_PPM: [u32; 3] = [50_000, 200_000, 1_000_000];
 /// How long a failure counts on the slash ladder, milliseconds (90 days).
 pub const SLASH_WINDOW_MS: u64 = 90 * 24 * 60 * 60 * 1_000;
+
+// ---- trust
+
+/// Slots for which an attestation counts in full: 24 hours of slots of six seconds.
+pub const ATTESTATION_LIFE_SLOTS: u64 = 14_400;
+/// Slots that may lie between an attestation's signature and its block.
+pub const ATTESTATION_AGE_SLOTS_MAX: u64 = 100;
+/// Slots in which a penalty halves: seven days.
+pub const TRUST_HALF_LIFE_SLOTS: u64 = 7 * 14_400;
+/// Longest life and half-life that governance may set, slots: one year.
+pub const TRUST_SLOTS_MAX: u64 = 365 * 14_400;
+/// Slots of an epoch: scores are computed once in each.
+pub const TRUST_EPOCH_SLOTS: u64 = 600;
+/// Nodes that one block passes while scores are computed.
+pub const TRUST_NODES_PER_BLOCK: u32 = 32;
+/// Epochs without a valid attestation after which an attested node takes no new deals.
+pub const TRUST_SUSPENDED_AFTER_EPOCHS: u8 = 2;
+/// Highest tier of an audit.
+pub const AUDIT_TIER_MAX: u8 = 4;
+/// Slots for which an audit counts: 90 days.
+pub const AUDIT_LIFE_SLOTS: u64 = 90 * 14_400;
+/// Audits of one node that stand at once.
+pub const AUDITS_PER_NODE_MAX: u32 = 4;
+/// Auditors at once.
+pub const AUDITORS_MAX: u32 = 256;
+/// Slots after which a conflict of auditors is over by itself: 90 days.
+pub const AUDIT_CONFLICT_SLOTS: u64 = 90 * 14_400;
+/// Conflicts that one block ends.
+pub const AUDIT_CONFLICTS_PER_BLOCK: u32 = 4;
+/// Entries of a node's audit log.
+pub const AUDIT_LOG_ENTRIES: u32 = 16;
+/// Binaries that governance approves at once.
+pub const MEASUREMENTS_MAX: u32 = 64;
+/// Versions of the formula that stay readable.
+pub const TRUST_VERSIONS_MAX: u16 = 1_024;
 /// Slots in which a provider confirms a funded deal.
 pub const CONFIRM_DEADLINE_SLOTS: u64 = 100;
 /// Shortest and longest term of a deal, slots.
@@ -881,7 +914,7 @@ const _: () = assert!(MEMPOOL_BYTES_MAX > 2 * BLOCK_BYTES_MAX);
 const _: () = assert!(PROPOSAL_PARTS_MAX * PROPOSAL_PART_BYTES > BLOCK_BYTES_MAX);
 const _: () = assert!(PROBE_TIMEOUT_MS * 2 + PROBE_MARGIN_MS < SLOT_MS_DEV);
 const _: () = assert!(1 << RECEIPT_PROOF_HASHES_MAX >= MEASURED_NODES_MAX, "every receipt can be proved");
-const _: () = assert!(CHALLENGE_SLOTS + ANSWER_SLOTS < RECEIPTS_SLOTS_KEPT as u64, "receipts outlive the time to ask");
+const _: () = assert!(CHALLENGE_SLOTS + ANSWER_SLOTS_MAX < RECEIPTS_SLOTS_KEPT as u64, "receipts outlive the time to ask");
 const _: () = assert!(REPORT_STRETCH_SLOTS < SLOT_STARTS_KEPT as u64 && CHALLENGE_SLOTS + 4 < SLOT_STARTS_KEPT as u64);
 const _: () = assert!(TRIAL_PIECE_BYTES as usize + 64 < PROBE_FRAME_BYTES_MAX);
 const _: () = assert!(REPORT_ERA_BLOCKS.is_power_of_two() && REPORT_ERA_BLOCKS >= 4);

@@ -252,6 +252,10 @@ impl<AccountId> SlaObserver<AccountId> for () {
 pub trait VerdictListener<AccountId> {
     /// A verdict on a node that is not UP, or the UP that ends a run of such verdicts, in the order of slots.
     fn verdict(slot: Slot, node: &AccountId, verdict: Verdict);
+    /// Measuring of a node begins, with new counters.
+    fn enrolled(node: &AccountId) {
+        let _ = node;
+    }
 }
 
 /// Nobody listens.
