@@ -54,6 +54,8 @@ mod runtime {
     pub type Janitor = pallet_x0_janitor;
     #[runtime::pallet_index(16)]
     pub type Evidence = pallet_x0_evidence;
+    #[runtime::pallet_index(17)]
+    pub type Trust = pallet_x0_trust;
     #[runtime::pallet_index(18)]
     pub type Owners = pallet_x0_owners;
     #[runtime::pallet_index(19)]

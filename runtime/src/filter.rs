@@ -58,6 +58,8 @@ impl Contains<RuntimeCall> for QuorumCalls {
             RuntimeCall::Network(call) => {
                 matches!(call, Network::schedule_upgrade { .. } | Network::cancel_upgrade { .. })
             }
+            // Who saw a node misbehave writes it down.
+            RuntimeCall::Trust(call) => matches!(call, pallet_x0_trust::Call::record_offence { .. }),
             // Validators stop calls faster than a ballot does; they can stop neither the ballots nor reports.
             call => stops_calls(call),
         }
@@ -115,7 +117,12 @@ const fn changes_parameters(call: &RuntimeCall) -> bool {
         RuntimeCall::Marketplace(
             pallet_x0_marketplace::Call::set_parameters { .. } | pallet_x0_marketplace::Call::set_price_terms { .. },
         )
-        | RuntimeCall::Owners(pallet_x0_owners::Call::set_epoch_slots { .. }) => true,
+        | RuntimeCall::Owners(pallet_x0_owners::Call::set_epoch_slots { .. })
+        | RuntimeCall::Trust(
+            pallet_x0_trust::Call::set_parameters { .. }
+            | pallet_x0_trust::Call::approve_measurement { .. }
+            | pallet_x0_trust::Call::withdraw_measurement { .. },
+        ) => true,
         RuntimeCall::Settings(call) => matches!(call, Settings::set_fees { .. } | Settings::set_autonomy { .. }),
         _ => false,
     }
@@ -143,8 +150,19 @@ const fn spends(call: &RuntimeCall) -> bool {
     )
 }
 
+/// Appeals of owners, auditors, and offences that need a judgement.
 const fn reinstates(call: &RuntimeCall) -> bool {
-    matches!(call, RuntimeCall::Owners(pallet_x0_owners::Call::reinstate { .. }))
+    use pallet_x0_trust::Call as Trust;
+    matches!(
+        call,
+        RuntimeCall::Owners(pallet_x0_owners::Call::reinstate { .. })
+            | RuntimeCall::Trust(
+                Trust::admit_auditor { .. }
+                    | Trust::dismiss_auditor { .. }
+                    | Trust::resolve_conflict { .. }
+                    | Trust::record_offence { .. }
+            )
+    )
 }
 
 /// What goes on whatever is stopped (architecture D15): time, reports, the janitor, proofs against

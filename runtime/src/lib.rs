@@ -104,6 +104,7 @@ pub fn check_invariants() -> Result<(), String> {
     Marketplace::check_invariants().map_err(|broken| format!("marketplace: {broken}"))?;
     Janitor::check_invariants().map_err(|broken| format!("janitor: {broken}"))?;
     Evidence::check_invariants().map_err(|broken| format!("evidence: {broken}"))?;
+    Trust::check_invariants().map_err(|broken| format!("trust: {broken}"))?;
     Owners::check_invariants().map_err(|broken| format!("owners: {broken}"))?;
     Governance::check_invariants().map_err(|broken| format!("governance: {broken}"))?;
     Ok(())

@@ -98,6 +98,17 @@ pub type RulesAdministrator = EitherOfDiverse<DevelopmentRoot, EnsureTrack<Rules
 pub type EmergencyAdministrator =
     EitherOfDiverse<DevelopmentRoot, EitherOfDiverse<EnsureQuorum, EnsureTrack<EmergencyTracks>>>;
 
+tracks! {
+    /// Who decides on the formula of trust, on binaries and on auditors.
+    TrustTracks: Root | Parameters | Membership
+}
+
+/// Who changes the formula of trust, approves binaries and admits auditors: a ballot.
+pub type TrustAdministrator = EitherOfDiverse<DevelopmentRoot, EnsureTrack<TrustTracks>>;
+/// Who writes offences of nodes down: the validators together, who saw them, or a ballot.
+pub type OffenceReporter =
+    EitherOfDiverse<DevelopmentRoot, EitherOfDiverse<EnsureQuorum, EnsureTrack<MembershipTracks>>>;
+
 parameter_types! {
     /// What decided calls may weigh in one block.
     pub const EnactmentWeight: Weight = Weight::from_parts(ENACTMENT_MS * WEIGHT_REF_TIME_PER_MILLIS, u64::MAX);

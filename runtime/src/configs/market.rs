@@ -1,17 +1,21 @@
-//! Measuring, escrow, listings and deals, and the janitor.
+//! Measuring, trust, escrow, listings and deals, and the janitor.
 //!
 //! ```text
 //!   Measurement --Hooks--> Marketplace --Queue--> Janitor --Worker--> Marketplace --> Escrow
 //! ```
 
 use crate::{
-    Balances, Did, Janitor, Marketplace, Measurement, Owners, Runtime, RuntimeHoldReason, Timestamp, Validators,
+    Balances, Did, Janitor, Marketplace, Measurement, Owners, Runtime, RuntimeHoldReason, Timestamp, Trust, Validators,
 };
 use frame_support::{
     PalletId, parameter_types,
     traits::{ConstU32, ConstU64, ConstU128, Get},
 };
-use x0_types::{Balance, account::MILLI};
+use x0_types::{
+    AccountId, Balance,
+    account::{MILLI, UNIT},
+    trust::NodeRegions,
+};
 
 /// Held for each listing, base units.
 pub const LISTING_DEPOSIT: Balance = 100 * MILLI;
@@ -21,6 +25,8 @@ pub const DEAL_DEPOSIT_MIN: Balance = 10 * MILLI;
 pub const BOND_MIN: Balance = 100 * MILLI;
 /// Held for each entry of a blocklist, base units.
 pub const BLOCK_DEPOSIT: Balance = 10 * MILLI;
+/// Smallest bond of an auditor, base units.
+pub const AUDITOR_BOND_MIN: Balance = 1_000 * UNIT;
 parameter_types! {
     /// Names the treasury's account.
     pub const TreasuryId: PalletId = super::money::TREASURY_ID;
@@ -56,7 +62,7 @@ impl pallet_x0_marketplace::Config for Runtime {
     type Queue = Janitor;
     type Identities = Did;
     type Owners = Owners;
-    type Trust = ();
+    type Trust = Trust;
     type Validators = Validators;
     type ParametersOrigin = super::governance::ParametersAdministrator;
     type SlotMs = SlotMs;
@@ -66,6 +72,33 @@ impl pallet_x0_marketplace::Config for Runtime {
     type BlockDeposit = ConstU128<BLOCK_DEPOSIT>;
     type ClosedDealsKept = ConstU64<{ x0_limits::CLOSED_DEALS_KEPT }>;
     type WeightInfo = pallet_x0_marketplace::weights::MeasuredWeight<Runtime>;
+}
+
+/// Where a node stands is what its listing says.
+pub struct ListedRegions;
+
+impl NodeRegions<AccountId> for ListedRegions {
+    fn region(node: &AccountId) -> Vec<u8> {
+        pallet_x0_marketplace::ListingOf::<Runtime>::get(node)
+            .and_then(pallet_x0_marketplace::Listings::<Runtime>::get)
+            .map(|listing| listing.offer.region.into_inner())
+            .unwrap_or_default()
+    }
+}
+
+impl pallet_x0_trust::Config for Runtime {
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type Meter = Measurement;
+    type Identities = Did;
+    type Regions = ListedRegions;
+    type GovernanceOrigin = super::governance::TrustAdministrator;
+    type OffenceOrigin = super::governance::OffenceReporter;
+    type AuditorBondMin = ConstU128<AUDITOR_BOND_MIN>;
+    type SlotMs = SlotMs;
+    type EpochSlots = ConstU64<{ x0_limits::TRUST_EPOCH_SLOTS }>;
+    type TreasuryId = TreasuryId;
+    type WeightInfo = pallet_x0_trust::weights::MeasuredWeight<Runtime>;
 }
 
 impl pallet_x0_janitor::Config for Runtime {
