@@ -1,0 +1,6 @@
+//! Each formula against numbers worked out by hand and against arithmetic of another kind.
+
+mod amounts;
+mod slots;
+mod votes;
+mod wide;
