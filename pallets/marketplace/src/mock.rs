@@ -14,7 +14,7 @@ use sp_core::{ConstU64, ConstU128, H256};
 use sp_runtime::{BoundedVec, BuildStorage, DispatchError, DispatchResult};
 use x0_types::{
     Balance, KeyRole, MlDsa65PublicKey,
-    deal::{Capacity, DealState, DealTerms, Manifest, Offer, Rate, Region},
+    deal::{Capacity, CloseReason, DealState, DealTerms, Manifest, Offer, Rate, Region, SlaTerms},
     governance::{OwnerId, OwnerRegistry},
     market::{Counters, DealId, Identities, ListingId, MarketHooks, Meter, NodeIndex, Slot, ValidatorSet, Verdict},
     trust::{TrustReading, TrustSource},
@@ -442,4 +442,19 @@ pub fn balances() -> Vec<Balance> {
 /// The script says this of a node in these slots.
 pub fn plan(node: u64, slots: impl IntoIterator<Item = Slot>, seen: Seen) {
     world(|w| w.plan.extend(slots.into_iter().map(|slot| ((slot, node), seen))));
+}
+
+/// A deal over the node's whole capacity with these promises, confirmed in this slot.
+pub fn promised(node: u64, sla: SlaTerms, term: u64, deposit: Balance) -> DealId {
+    let offer = Offer { sla, ..offer(PRICE, CAPACITY, region("eu"), 10, 10_000, BOND) };
+    let listing = crate::NextListing::<Test>::get();
+    Market::list(signed(node / 100), node, offer).unwrap();
+    let deal = rent(RENTER, listing, CAPACITY, term, deposit).unwrap();
+    confirm(deal).unwrap();
+    deal
+}
+
+/// Why a deal ended.
+pub fn reason(deal: DealId) -> CloseReason {
+    deal_of(deal).frozen.unwrap().reason
 }

@@ -6,17 +6,13 @@ use sp_runtime::traits::BadOrigin;
 use x0_limits::CONFIRM_DEADLINE_SLOTS;
 use x0_types::{
     deal::{CloseReason, DealState, DealTerms, Outcome},
-    market::{DealId, DealQueue},
+    market::DealQueue,
 };
 
 type Fails = Error<Test>;
 
 /// Deposits and bonds of the usual deal: 100 slots of 7 and a bit.
 const DEPOSIT: u128 = 1_000;
-
-fn reason(deal: DealId) -> CloseReason {
-    deal_of(deal).frozen.unwrap().reason
-}
 
 #[test]
 fn request_funds_a_deal() {
