@@ -90,7 +90,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Works off alarms whose slot has come, oldest first, up to the cap.
-    fn make_transitions(now: Slot) -> u32 {
+    pub(crate) fn make_transitions(now: Slot) -> u32 {
         let cap = T::TransitionsPerBlock::get().max(1);
         let mut made = 0;
         while made < cap

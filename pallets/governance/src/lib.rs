@@ -61,6 +61,11 @@ pub mod types;
 pub mod views;
 pub mod weights;
 
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+
 pub use enactment::{EnsureTrack, TrackSet};
 pub use pallet::*;
 pub use types::{

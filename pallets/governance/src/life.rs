@@ -57,8 +57,14 @@ impl<T: Config> Pallet<T> {
     ) -> DispatchResult {
         let bytes = call.encode();
         let length = Self::check_call(track, call, bytes.len())?;
-        let hash = T::Preimages::note(Cow::Owned(bytes))?;
-        // Noting pins the bytes already.
+        let hash = Hash::from(sp_io::hashing::blake2_256(&bytes));
+        let is_pinned = T::Preimages::is_requested(&hash);
+        T::Preimages::note(Cow::Owned(bytes))?;
+        // Noting pins bytes that nobody pinned; those that another proposal pinned are pinned once more, or its
+        // end would take them away.
+        if is_pinned {
+            T::Preimages::request(&hash);
+        }
         Self::open(who, track, (hash, length), delay_slots, dry_run)
     }
 
