@@ -48,6 +48,11 @@ mod registry;
 pub mod types;
 pub mod weights;
 
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod tests;
+
 pub use pallet::*;
 pub use types::{
     AccountList, AttestationList, Counts, EpochClock, GenesisOwner, Motion, MotionKind, OpenMotion, Owner, Revocation,
