@@ -74,6 +74,7 @@ mod mock;
 mod maintenance;
 mod notice;
 mod price;
+mod promise;
 mod renewal;
 mod reputation;
 #[cfg(test)]
@@ -110,7 +111,7 @@ pub mod pallet {
             PriceTerms, Rate, Reputation, Request, Wanted,
         },
         governance::OwnerRegistry,
-        market::{DealId, DealQueue, Identities, ListingId, Meter, Slot, ValidatorSet},
+        market::{DealId, DealQueue, Identities, ListingId, Meter, SlaBreach, Slot, ValidatorSet},
         trust::TrustSource,
     };
 
@@ -342,6 +343,8 @@ pub mod pallet {
         DealReclaiming { deal: DealId, end_slot: Slot },
         /// A window has closed and kept the promise.
         WindowConfirmed { deal: DealId, window: u64, good_slots: u64 },
+        /// Validators found the deal's round trip or throughput worse than promised in these slots.
+        PromiseBroken { deal: DealId, first: Slot, last: Slot, breach: SlaBreach },
         /// Maintenance of a node is announced.
         MaintenanceAnnounced { listing: ListingId, node: T::AccountId, from_slot: Slot, to_slot: Slot },
         /// Announced maintenance will not take place.

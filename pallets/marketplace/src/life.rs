@@ -162,8 +162,8 @@ impl<T: Config> Pallet<T> {
         let closed = T::Meter::closed_slot().max(run.confirmed_slot);
         let left = deal.rate.affordable_slots(deal.deposit).saturating_sub(good_slots);
         let last = closed.saturating_add(left).min(run.end_slot);
-        // A slot s closes at the first block whose slot is s + 1 + grace.
-        last.saturating_add(1).saturating_add(x0_limits::REPORT_GRACE_SLOTS)
+        // A slot closes when the reports on it were committed to and shown, which takes at least this long.
+        last.saturating_add(1 + x0_limits::REPORT_GRACE_SLOTS + x0_limits::REVEAL_SLOTS)
     }
 
     /// Fixes a deal's amounts as of a closed slot. The caller stores the deal or pays it.

@@ -120,6 +120,9 @@ pub enum Seen {
     Conflict,
 }
 
+/// Slots after which a slot closes, its own one included.
+pub const CLOSING_SLOTS: u64 = 1 + x0_limits::REPORT_GRACE_SLOTS + x0_limits::REVEAL_SLOTS;
+
 /// All four validators.
 pub const ALL: u8 = 0b1111;
 
@@ -229,7 +232,7 @@ fn close_slots() {
             }
             world(|w| w.working = None);
         }
-        let Some(slot) = world(|w| (w.closed + 1 + x0_limits::REPORT_GRACE_SLOTS < w.current).then_some(w.closed + 1))
+        let Some(slot) = world(|w| (w.closed + CLOSING_SLOTS < w.current).then_some(w.closed + 1))
         else {
             return;
         };
@@ -345,7 +348,7 @@ pub fn set_terms(new: DealTerms) -> DispatchResult {
 
 /// Runs a test on a new chain in slot 10.
 pub fn with_chain(test: impl FnOnce()) {
-    world(|w| *w = World { current: 10, closed: 8, ..World::default() });
+    world(|w| *w = World { current: 10, closed: 10 - CLOSING_SLOTS, ..World::default() });
     let genesis = RuntimeGenesisConfig {
         balances: pallet_balances::GenesisConfig {
             balances: ACCOUNTS.iter().map(|account| (*account, RICH)).collect(),

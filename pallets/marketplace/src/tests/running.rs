@@ -41,7 +41,7 @@ fn a_stranger_prolongs_a_deal() {
         let deal = confirmed(NODE, 100, 100);
         close_up_to(20);
         let deadline = entry_slot(deal);
-        assert_eq!(deadline, 24 + 1 + x0_limits::REPORT_GRACE_SLOTS);
+        assert_eq!(deadline, 24 + CLOSING_SLOTS);
         assert_noop!(Market::top_up(signed(PROVIDER_2), deal, 4), Fails::TopUpTooSmall);
         assert_ok!(Market::top_up(signed(PROVIDER_2), deal, 75));
         assert_eq!((free(PROVIDER_2), deal_of(deal).deposit, Escrow::escrowed(deal)), (RICH - 75, 175, 175));
@@ -49,7 +49,7 @@ fn a_stranger_prolongs_a_deal() {
         assert_eq!(Market::meter(deal).unwrap().affordable_slots, 25);
         block_at(deadline);
         assert_eq!(state(deal), DealState::Active);
-        assert_eq!(entry_slot(deal), 35 + 1 + x0_limits::REPORT_GRACE_SLOTS);
+        assert_eq!(entry_slot(deal), 35 + CLOSING_SLOTS);
         // The renter tops up too, and cancels: everything that is not earned is its own.
         assert_ok!(Market::top_up(signed(RENTER), deal, 70));
         assert_ok!(Market::cancel(signed(RENTER), deal));
@@ -386,6 +386,7 @@ fn close_reasons_are_numbers() {
             (302, "NoBidTaken"),
             (400, "NodeDown"),
             (401, "WindowMissed"),
+            (402, "ServiceMissed"),
             (500, "NotMeasured"),
         ]
     );

@@ -5,7 +5,7 @@ use frame_support::assert_ok;
 use x0_limits::MAINTENANCE_LEAD_SLOTS;
 use x0_types::{
     deal::{CloseReason, DealState, DealTerms, SlaPolicy, SlaTerms},
-    market::DealId,
+    market::{DealId, SlaBreach, SlaObserver as _},
 };
 
 /// Windows of fifty slots, of which nine in ten are promised.
@@ -189,5 +189,43 @@ fn a_deal_without_a_promise_waits_for_its_end_alone() {
         }
         close_up_to(1_010);
         assert_eq!(reason(deal), CloseReason::TermServed);
+    });
+}
+
+/// M16: round trip and throughput are the deal's own; what validators find broken fails it, once, and a
+/// finding about a deal that is over changes nothing.
+#[test]
+fn a_broken_promise_of_service_fails_the_deal() {
+    with_chain(|| {
+        let sla = SlaTerms { round_trip_ms_max: 50, throughput_kbps_min: 800, ..SlaTerms::default() };
+        let deal = promised(NODE, sla, 100, 1_000);
+        let plain = promised(NODE_2, SlaTerms::default(), 100, 1_000);
+        assert_eq!(Market::promise(deal), None, "nothing is billed yet");
+        close_up_to(20);
+        let promise = Market::promise(deal).unwrap();
+        assert_eq!((promise.node, promise.provider, promise.renter, promise.first_slot), (NODE, PROVIDER, RENTER, 11));
+        assert_eq!((promise.round_trip_ms_max, promise.throughput_kbps_min), (50, 800));
+        assert_eq!(Market::promise(plain), None);
+        let breach = SlaBreach { round_trip: true, throughput: false };
+        Market::broken(deal, 11, 20, SlaBreach::default());
+        assert_eq!(state(deal), DealState::Active);
+        Market::broken(deal, 11, 20, breach);
+        assert_eq!((state(deal), reason(deal)), (DealState::Frozen, CloseReason::ServiceMissed));
+        Market::broken(deal, 11, 20, breach);
+        forward(1);
+        assert_eq!((state(deal), outcome(deal).gross, outcome(deal).slash), (DealState::Failed, 70, BOND / 20));
+        Market::broken(deal, 11, 20, breach);
+        Market::broken(99, 11, 20, breach);
+        assert_eq!(FailuresOf::<Test>::get(PROVIDER).len(), 1);
+        assert_eq!(Market::promise(deal), None);
+        // A deposit that was used up ended the deal before.
+        let spent = promised(OTHER_NODE, sla, 100, 70);
+        let since = world(|w| w.current);
+        Cap::set(0);
+        close_up_to(since + 12);
+        assert!(state(spent).is_running());
+        Market::broken(spent, 11, 20, breach);
+        assert_eq!(reason(spent), CloseReason::DepositExhausted);
+        Cap::set(100);
     });
 }

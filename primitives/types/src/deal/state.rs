@@ -134,11 +134,13 @@ pub enum CloseReason {
     NoBidTaken,
     /// The renter took its request back before it took a bid.
     RequestWithdrawn,
+    /// Validators found round trip or throughput worse than promised.
+    ServiceMissed,
 }
 
 impl CloseReason {
     /// All reasons, in the order of their codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TermServed,
         Self::CancelledByRenter,
         Self::RequestWithdrawn,
@@ -148,6 +150,7 @@ impl CloseReason {
         Self::NoBidTaken,
         Self::NodeDown,
         Self::WindowMissed,
+        Self::ServiceMissed,
         Self::NotMeasured,
     ];
 
@@ -158,7 +161,7 @@ impl CloseReason {
             Self::TermServed => DealState::Completed,
             Self::CancelledByRenter | Self::NotMeasured | Self::RequestWithdrawn => DealState::Cancelled,
             Self::DepositExhausted => DealState::Exhausted,
-            Self::NodeDown | Self::WindowMissed => DealState::Failed,
+            Self::NodeDown | Self::WindowMissed | Self::ServiceMissed => DealState::Failed,
             Self::NotConfirmed | Self::NoBidTaken => DealState::Expired,
             Self::ReclaimedByProvider => DealState::Reclaimed,
         }
@@ -167,7 +170,7 @@ impl CloseReason {
     /// Whether the provider broke its promise.
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::NodeDown | Self::WindowMissed)
+        matches!(self, Self::NodeDown | Self::WindowMissed | Self::ServiceMissed)
     }
 
     /// The number of this reason, for machines: it keeps its meaning for ever. The first digit says on
@@ -184,6 +187,7 @@ impl CloseReason {
             Self::NoBidTaken => 302,
             Self::NodeDown => 400,
             Self::WindowMissed => 401,
+            Self::ServiceMissed => 402,
             Self::NotMeasured => 500,
         }
     }
@@ -205,6 +209,7 @@ impl CloseReason {
             Self::NotConfirmed => "NotConfirmed",
             Self::NotMeasured => "NotMeasured",
             Self::WindowMissed => "WindowMissed",
+            Self::ServiceMissed => "ServiceMissed",
             Self::ReclaimedByProvider => "ReclaimedByProvider",
             Self::NoBidTaken => "NoBidTaken",
             Self::RequestWithdrawn => "RequestWithdrawn",
@@ -222,6 +227,7 @@ impl CloseReason {
             Self::NotConfirmed => "the provider did not confirm in time",
             Self::NotMeasured => "the node is not measured, so nothing can be billed or blamed",
             Self::WindowMissed => "a window closed with less availability than promised",
+            Self::ServiceMissed => "validators found round trip or throughput worse than promised",
             Self::ReclaimedByProvider => "the provider took the node back after the agreed notice",
             Self::NoBidTaken => "no bid was taken before the bid deadline",
             Self::RequestWithdrawn => "the renter took the request back before a bid was taken",
