@@ -28,7 +28,8 @@ enum What {
     },
     /// Runs a scenario and prints its figures as JSON.
     Run {
-        /// kills, power-cut, frozen, three-one, two-two, one-way, cities, full-disk, failing-disk, wiped, skewed, twin
+        /// kills, power-cut, frozen, three-one, two-two, one-way, cities, cities-loaded, full-disk, failing-disk, wiped,
+        /// skewed, twin
         scenario: String,
         /// Seed of everything random.
         #[arg(long, default_value_t = 1)]
@@ -56,6 +57,7 @@ async fn main() -> Result<()> {
                 "two-two" => scenarios::partitions::two_two(seed).await?,
                 "one-way" => scenarios::partitions::one_way_and_flapping(seed).await?,
                 "cities" => scenarios::wide_area::cities(seed).await?,
+                "cities-loaded" => scenarios::wide_area::cities_loaded(seed).await?,
                 "full-disk" => scenarios::disks::full(seed).await?,
                 "failing-disk" => scenarios::disks::failing(seed).await?,
                 "wiped" => scenarios::disks::wiped(seed).await?,
