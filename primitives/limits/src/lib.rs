@@ -220,8 +220,11 @@ pub const LINK_RECONNECT_MS_MAX: u64 = 2_000;
 pub const LINK_STABLE_MS: u64 = 10_000;
 /// Dials under way at the same time.
 pub const LINK_DIALS_MAX: usize = 32;
-/// Connections with one peer at the same time; more than one only while two dials cross.
-pub const LINK_CONNECTIONS_PER_PEER_MAX: usize = 4;
+/// Longest wait before the connection for bulk with a peer is dialled again, milliseconds: a peer of another release
+/// may not know it, and the connection for votes carries bulk meanwhile.
+pub const LINK_BULK_RECONNECT_MS_MAX: u64 = 30_000;
+/// Connections with one peer for votes, and as many for bulk; more than one of a kind only while two dials cross.
+pub const LINK_CONNECTIONS_PER_LANE_MAX: usize = 4;
 /// How long the second of two crossed connections stays, milliseconds.
 pub const LINK_SURPLUS_MS: u64 = 3_000;
 /// Streams that a peer may open on one connection.
