@@ -218,6 +218,7 @@ pub struct TestnetArgs {
     #[arg(long, default_value = "127.0.0.1", value_name = "HOST")]
     pub host_template: String,
     /// First port: links, RPC and metrics take three, and validators on one host are ten apart. 0 takes free ports.
+    /// On hosts of their own, RPC and metrics have their usual ports.
     #[arg(long, default_value_t = 30_000, value_name = "PORT")]
     pub base_port: u16,
     /// Gives money to the development accounts (alice, bob, charlie, dave), whose keys everybody can derive.

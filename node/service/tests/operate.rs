@@ -362,4 +362,12 @@ fn joining_and_rotating_prepare_what_the_wallet_signs() {
         std::fs::read_dir(&keys).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
     assert!(kept.contains(&before), "no key is ever removed");
     assert_eq!(run(&["rotate-key", "--config", &config, "--role", "agent"]).status.code(), Some(2));
+    // A key whose file is lost is replaced in the same way.
+    std::fs::remove_file(keys.join("consensus.json")).unwrap();
+    let made = rotate(&["--controller", controller]);
+    assert!(made.status.success(), "{}", last_line(&made));
+    let next = std::fs::read(keys.join("consensus.next.json")).unwrap();
+    let done = rotate(&["--activate"]);
+    assert!(done.status.success(), "{}", last_line(&done));
+    assert_eq!(std::fs::read(keys.join("consensus.json")).unwrap(), next);
 }
