@@ -56,6 +56,7 @@
 extern crate alloc;
 
 mod change;
+mod checkpoint;
 mod error;
 mod header;
 mod proof;
@@ -67,6 +68,7 @@ mod store;
 mod tests;
 
 pub use change::{PROOF_BYTES_MAX, SetChangeProof};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::{HeaderError, LightError, ProofError, SetError};
 pub use header::{Header, LogItem, VALIDATOR_SET_ENGINE};
 pub use proof::{Account, account, account_key, timestamp_key, validator_set_keys, verify_proof};
