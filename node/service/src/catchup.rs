@@ -151,7 +151,8 @@ pub async fn follow(
             .map_err(|_| Failure::new(Exit::Restartable, "the engine ended while the node followed")),
     };
     // Whoever looks at the engine does so under the slot's lock, so that this is its only holder.
-    if let Some(engine) = slot.lock().take().and_then(Arc::into_inner) {
+    let engine = slot.lock().take();
+    if let Some(engine) = engine.and_then(Arc::into_inner) {
         engine.stop().await;
     }
     standing.link(None);
