@@ -45,6 +45,7 @@ pub mod configs;
 mod construct;
 pub mod filter;
 pub mod genesis;
+pub mod hashing;
 pub mod migrations;
 pub mod network;
 pub mod presets;

@@ -11,7 +11,7 @@
 //!   inline key must hash to the account. This is judged from the state on every check.
 #![allow(clippy::cast_possible_truncation, reason = "the codec derive casts variant indices, which are small")]
 
-use crate::preverify::{Form, prove};
+use crate::preverify::{Form, KeyHashes, inline_key_hashes, prove};
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use scale_info::TypeInfo;
 use sp_runtime::traits::{IdentifyAccount, Lazy, Verify};
@@ -71,28 +71,30 @@ impl Verify for ChainSignature {
     fn verify<L: Lazy<[u8]>>(&self, mut message: L, signer: &AccountId) -> bool {
         match self {
             Self::MlDsa65 { public, signature } => {
-                let key = public.account_id();
+                let key = inline_key_hashes(public);
                 let allowed = match named_key(signer) {
                     Some(named) => named == *public,
-                    None => key == *signer && crate::configs::identity::may_sign_transactions(public),
+                    None => {
+                        key.account() == *signer && crate::configs::identity::may_sign_transactions(&key.fingerprint())
+                    }
                 };
                 allowed && {
                     let payload = message.get();
-                    prove(&key, payload, Form::Inline, || {
+                    prove(key, payload, Form::Inline, || {
                         x0_crypto::verify_transaction(&public.0, payload, &signature.0)
                     })
                 }
             }
             Self::MlDsa65Registered { signature } => named_key(signer).is_some_and(|public| {
                 let payload = message.get();
-                prove(&public.account_id(), payload, Form::Registered, || {
+                prove(KeyHashes::named(&public), payload, Form::Registered, || {
                     x0_crypto::verify_transaction_registered(&public.0, payload, &signature.0)
                 })
             }),
             #[cfg(feature = "bench-ed25519")]
             Self::Ed25519(signature) => {
                 let payload = message.get();
-                prove(signer, payload, Form::Inline, || classical(signature, payload, signer))
+                prove(KeyHashes::classical(signer), payload, Form::Inline, || classical(signature, payload, signer))
             }
             #[cfg(not(feature = "bench-ed25519"))]
             Self::Ed25519(_) => false,
@@ -112,6 +114,6 @@ fn classical(signature: &[u8; 64], payload: &[u8], signer: &AccountId) -> bool {
 }
 
 /// The key that the chain names for an account, if any.
-fn named_key(account: &AccountId) -> Option<MlDsa65PublicKey> {
+pub(crate) fn named_key(account: &AccountId) -> Option<MlDsa65PublicKey> {
     crate::configs::identity::account_key(account)
 }

@@ -2,6 +2,7 @@
 
 mod market;
 mod validators;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use market::{ListNode, Market, Rent};
 pub use validators::{Action, Validators};
+pub use verify::Verify;
 
 /// Wallet of x0tta6bl4: keys, transfers, identities and the node market.
 ///
@@ -75,6 +77,9 @@ pub enum Command {
     /// What validators decide together: the set, candidates, new rules.
     #[command(subcommand)]
     Validators(Validators),
+    /// What the chain says, proven against its validators' signatures whatever node is asked.
+    #[command(subcommand)]
+    Verify(Verify),
     /// Sign elsewhere: sign, submit and read transactions as files.
     #[command(subcommand)]
     Tx(Tx),

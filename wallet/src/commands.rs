@@ -9,6 +9,7 @@ pub mod network;
 pub mod transfer;
 pub mod tx;
 pub mod validators;
+pub mod verify;
 
 use crate::{
     cli::{Cli, Command},
@@ -29,6 +30,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Did(command) => did::run(&context, command).await,
         Command::Market(command) => market::run(&context, command).await,
         Command::Validators(command) => validators::run(&context, command).await,
+        Command::Verify(command) => verify::run(&context, command).await,
         Command::Tx(command) => tx::run(&context, command).await,
         Command::Network(command) => network::run(&context, command),
         Command::Dev(command) => dev::run(&context, command).await,

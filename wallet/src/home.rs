@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   <home>/networks.toml          named networks and the default one
+//!   <home>/trust/<genesis>.trust  from where on a chain is verified (`x0 verify`), mode 0600
 //!   <home>/keys/<name>.json       encrypted keystore files, mode 0600
 //!   <home>/keys/<name>.account    only for a rotated key: the account that it signs for; copies of
 //!                                 keystore files have it beside them as well
@@ -262,6 +263,14 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String> {
         });
     }
     Ok(text)
+}
+
+/// Reads a file of the wallet's own that is no text. Its reader checks its size and form.
+///
+/// # Errors
+/// [`WalletError::File`].
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| file_error(path, &error))
 }
 
 /// Reads a small file of settings.

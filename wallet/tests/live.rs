@@ -264,6 +264,12 @@ fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
     wallet.yes(&["market", "confirm", &deal, "--key", "provider"]).succeeds();
     let shown = wallet.run(&["market", "deal", &deal]).succeeds();
     assert_eq!((&shown["state"], &shown["deposit"]), (&"Active".into(), &deposit.to_string().into()));
+    wallet.run(&["verify", "checkpoint", &node.checkpoint("wallet")]).succeeds();
+    let proven = wallet.run(&["verify", "deal", &deal]).succeeds();
+    for field in ["renter", "provider", "node", "listing", "version", "deposit", "bond", "termSlots", "manifestHash"] {
+        assert_eq!(proven[field], shown[field], "{field}: {proven} {shown}");
+    }
+    wallet.run(&["verify", "deal", "77"]).fails(2, "not-found");
     assert_eq!(wallet.run(&["market", "deals", "--live", "--node", "node-1"]).succeeds().as_array().unwrap().len(), 1);
     assert_eq!(wallet.run(&["market", "solvency"]).succeeds()["solvent"], true);
 

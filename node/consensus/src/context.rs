@@ -275,6 +275,17 @@ impl ValidatorSet {
         self.0.by_address.contains_key(address)
     }
 
+    /// The addresses, in the order of the set.
+    pub fn addresses(&self) -> impl Iterator<Item = Address> + '_ {
+        self.0.validators.iter().map(|validator| validator.address)
+    }
+
+    /// The place of a validator in the set.
+    #[must_use]
+    pub fn index_of(&self, address: &Address) -> Option<usize> {
+        self.0.by_address.get(address).copied()
+    }
+
     /// The key of the validator with this address.
     #[must_use]
     pub fn key_of(&self, address: &Address) -> Option<&PublicKey> {

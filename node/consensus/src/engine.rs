@@ -307,7 +307,8 @@ async fn assemble(
     events: mpsc::Receiver<CarrierEvent>,
     stopping: watch::Receiver<bool>,
 ) -> Result<Parts, ConsensusError> {
-    let wal_path = config.data_dir.join("wal").join("consensus.wal");
+    let home = config.data_dir.clone();
+    let wal_path = home.join("wal").join("consensus.wal");
     check_wal(&wal_path, chain.tip().height.saturating_add(1), &signer).await?;
     let registry = SharedRegistry::global().with_moniker(config.moniker.clone());
     let metrics = Metrics::register(&registry);
@@ -394,7 +395,7 @@ async fn assemble(
     let (report, failure) = watch::channel(None);
     let watched = (Arc::clone(&shared), Arc::clone(&fabric), fate.clone(), stopping.clone());
     tokio::spawn(crate::watchdog::watch(watched.0, watched.1, watched.2, watched.3));
-    tokio::spawn(supervise(ended, metrics, fate, stopping, report, sync_port));
+    tokio::spawn(supervise(ended, metrics, fate, stopping, report, home, sync_port));
     // Only now: the first event starts consensus.
     tokio::spawn(Arc::clone(&fabric).pump(events));
     Ok(Parts { node, shared, fabric, failure })

@@ -17,15 +17,16 @@
 //! * The consensus key signs through its guard only (`x0-sign-guard`), and the guard's record is on the disk before a
 //!   signature leaves: no history of crashes makes this node contradict itself. The guard's memory also judges the engine's
 //!   log at the start ([`wal`]).
-//! * Whoever says two things at one place is heard at the network's edge ([`witness`]), and the proof is kept until it is on
-//!   chain ([`EngineHandle::evidence`]).
+//! * Whoever says two things at one place is heard at the network's edge ([`witness`]), also when it says each of them to
+//!   other listeners ([`exchange`]), and the proof is kept until it is on chain ([`EngineHandle::evidence`]).
 //! * Whose turn it is to propose follows from committed headers ([`turns`]), so that an absent validator costs little.
 //! * A block is durable before any answer that depends on it, so that a restarted node gives the
 //!   same answers. The start height comes from the database, never from the engine's log.
 //! * A verdict concerns a header and the body that belongs to it; bytes that are not this are a fault of the peer
 //!   that sent them. Clocks decide what this node votes for, never what it accepts once decided.
-//! * A decided block that cannot be committed halts the node ([`Failure::SafetyHalt`]); everything else that
-//!   ends the engine may be mended by a restart ([`Failure::Restartable`]).
+//! * A decided block that cannot be committed halts the node ([`Failure::SafetyHalt`]); a disk that fails ends it by its
+//!   own name, whichever part met it ([`Failure::Storage`]); everything else that ends the engine may be mended by a
+//!   restart ([`Failure::Restartable`]).
 //!
 //! # Limits
 //! Messages: the `*_FRAME_BYTES_MAX` of `x0-limits`. Blocks under way: `PROPOSAL_STREAMS_PER_PEER_MAX`,
@@ -53,6 +54,7 @@ mod config;
 pub mod context;
 mod engine;
 mod evidence;
+pub mod exchange;
 mod fate;
 mod host;
 mod net;

@@ -22,12 +22,13 @@ use crate::{
     book::Book,
     context::{ChainContext, Height},
     evidence::EvidenceBox,
+    exchange::{Exchange, Outcome, frame_of},
     pacing::Pacer,
     parts::Part,
     signer::CachingVerifier,
     stats::Ledger,
     wire::{ChainCodec, CodecError},
-    witness::{Said, Witness},
+    witness::Said,
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use events::Events;
@@ -56,6 +57,7 @@ use x0_network::{Carrier, CarrierEvent, Channel, PeerKey, SendError};
 const MULTIHASH_PREFIX: [u8; 2] = [0x12, 0x20];
 const TAG_STATUS: u8 = 0;
 const TAG_WAKE: u8 = 1;
+const TAG_ACCOUNT: u8 = 2;
 
 /// The engine's name of a peer.
 #[must_use]
@@ -83,6 +85,14 @@ impl Outbox {
         frame.put_u64(height);
         report(Channel::Status, self.0.broadcast(Channel::Status, frame.freeze()));
     }
+}
+
+fn account_frame(account: &crate::exchange::Account) -> Bytes {
+    let body = account.encode();
+    let mut frame = BytesMut::with_capacity(1 + body.len());
+    frame.put_u8(TAG_ACCOUNT);
+    frame.put_slice(&body);
+    frame.freeze()
 }
 
 fn report(channel: Channel, sent: Result<(), SendError>) {
@@ -117,7 +127,8 @@ pub(crate) struct Fabric {
     events: Events,
     requests: Requests,
     own: OwnWords,
-    witness: Mutex<Witness>,
+    /// What was heard here, and what the peers say that they heard.
+    exchange: Mutex<Exchange>,
     /// What the peers said of their tips and of the start of their history.
     tips: Mutex<BTreeMap<PeerKey, (u64, u64)>>,
     around: Surroundings,
@@ -132,7 +143,7 @@ impl Fabric {
             events: Events::default(),
             requests: Requests::default(),
             own: OwnWords::default(),
-            witness: Mutex::default(),
+            exchange: Mutex::default(),
             tips: Mutex::default(),
             around,
             peers: watch::Sender::new(0),
@@ -171,16 +182,35 @@ impl Fabric {
         }
     }
 
-    /// Takes a statement whose signature was checked, and follows up on a contradiction.
+    /// Takes a statement whose signature was checked, and follows up on a contradiction here or at a peer.
     pub(crate) fn hear(&self, said: Said) {
-        let Some(contradiction) = self.witness.lock().hear(said) else { return };
+        let Some(set) = self.around.book.any_set(said.statement.place().height) else { return };
+        let Outcome { contradiction, answers } = self.exchange.lock().hear(said, &set);
+        for (peer, said) in answers {
+            self.answer(&peer, &said);
+        }
+        let Some(contradiction) = contradiction else { return };
         let (evidence, book) = (Arc::clone(&self.around.evidence), Arc::clone(&self.around.book));
         tokio::spawn(async move { evidence.keep(&book, contradiction).await });
     }
 
-    /// Forgets what was said at heights that are long decided.
-    pub(crate) fn decided(&self, height: u64) {
-        self.witness.lock().prune(height);
+    /// Tells the peers what was heard at a decided height and was not for its block, and forgets heights that are
+    /// long decided.
+    pub(crate) fn decided(&self, height: u64, block: [u8; 32]) {
+        let Some(set) = self.around.book.any_set(height) else { return };
+        let accounts = self.exchange.lock().decide(height, block, &set);
+        for account in &accounts {
+            report(Channel::Status, self.carrier.broadcast(Channel::Status, account_frame(account)));
+        }
+    }
+
+    /// Sends a statement to a peer that heard something else from its signer.
+    fn answer(&self, peer: &PeerKey, said: &Said) {
+        tracing::debug!(%peer, place = %said.statement.place(), "a peer heard something else");
+        match frame_of(said) {
+            Ok((channel, frame)) => report(channel, self.carrier.send(peer, channel, frame)),
+            Err(error) => tracing::error!(%error, "cannot write a statement"),
+        }
     }
 
     fn broadcast(&self, channel: Channel, frame: Result<Bytes, CodecError>) {
@@ -255,6 +285,9 @@ impl Fabric {
                     for (channel, frame) in self.own.all() {
                         report(channel, self.carrier.send(&peer, channel, frame));
                     }
+                    for account in self.exchange.lock().greet() {
+                        report(Channel::Status, self.carrier.send(&peer, Channel::Status, account_frame(&account)));
+                    }
                 }
                 CarrierEvent::PeerDown(peer) => self.peer_down(peer),
                 CarrierEvent::Frame { from, channel, bytes } => {
@@ -309,6 +342,7 @@ impl Fabric {
         self.fail_requests(peer, id);
         self.events.peer_down(peer);
         self.tips.lock().remove(&peer);
+        self.exchange.lock().forget(&peer);
         self.peers.send_replace(self.events.count());
     }
 
@@ -348,7 +382,11 @@ impl Fabric {
         let frame = ChainCodec.encode(part);
         if let (Ok(frame), StreamContent::Data(data)) = (&frame, &part.content) {
             match data {
-                Part::Opening(opening) => self.own.open(opening.opening.height.0, frame.clone()),
+                Part::Opening(opening) => {
+                    let (statement, signature) = (opening.opening.statement().into(), opening.signature.clone());
+                    self.hear(Said { statement, signature });
+                    self.own.open(opening.opening.height.0, frame.clone());
+                }
                 Part::Body(_) => self.own.add_part(frame.clone()),
             }
         }

@@ -63,8 +63,14 @@ impl Witness {
         }
     }
 
-    fn find(&self, place: Place, signer: &[u8; 32]) -> Option<&Said> {
+    /// What a signer said at a place.
+    pub(crate) fn find(&self, place: Place, signer: &[u8; 32]) -> Option<&Said> {
         self.heights.get(&place.height)?.get(signer)?.get(&(place.round, place.step))
+    }
+
+    /// What a signer said at a height.
+    pub(crate) fn voice(&self, height: u64, signer: &[u8; 32]) -> impl Iterator<Item = &Said> {
+        self.heights.get(&height).and_then(|voices| voices.get(signer)).into_iter().flat_map(BTreeMap::values)
     }
 
     /// Takes a statement whose signature was checked. Gives the contradiction with an earlier one, if there is any.

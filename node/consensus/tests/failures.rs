@@ -114,11 +114,31 @@ async fn a_decided_block_that_cannot_be_committed_halts_for_safety() {
     chain.commit.store(true, Ordering::SeqCst);
     match within("the halt", engine.failed()).await {
         Failure::SafetyHalt(reason) => assert!(reason.contains("in this test"), "{reason}"),
-        other @ Failure::Restartable(_) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     }
     let stood = chain.tip();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(chain.tip(), stood, "nothing goes on after a halt");
+    within("stopping", engine.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_on_a_disk_that_is_gone_is_the_disks() {
+    let directory = tempfile::tempdir().unwrap();
+    let chain = Arc::new(chain(directory.path()));
+    let carrier = Arc::new(MemoryCarrier::solo(peer(0)));
+    let engine =
+        start_on(config(directory.path()), key("validator-1", "consensus"), chain.clone(), carrier).await.unwrap();
+    within("the first block", engine.tips().wait_for(|tip| tip.height >= 1)).await.unwrap();
+    // Open files live on; whoever opens another one meets the fault.
+    std::fs::rename(directory.path().join("consensus"), directory.path().join("elsewhere")).unwrap();
+    chain.build.store(true, Ordering::SeqCst);
+    match within("the failure", engine.failed()).await {
+        Failure::Storage(reason) => {
+            assert!(reason.contains("consensus") && reason.contains("cannot propose"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
     within("stopping", engine.stop()).await;
 }
 

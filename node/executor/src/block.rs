@@ -163,10 +163,11 @@ impl<'a> BlockExecution<'a> {
         signer: Option<AccountId>,
         mark: Option<VerifiedMark>,
     ) -> Result<(), ExtrinsicError> {
+        debug_assert_eq!(hash, crate::extrinsic_hash(&bytes), "a mark belongs to the bytes with this hash");
         let dispatcher = &self.executor.0.dispatcher;
         self.overlay.start_transaction();
         let applied = state::run(&self.state.backend, &mut self.overlay, || {
-            preverify::with_mark(mark, || dispatcher.apply(extrinsic, &bytes)).0
+            preverify::with_mark(hash, mark, || dispatcher.apply(extrinsic, bytes.len())).0
         });
         match applied {
             Ok(Ok(result)) if self.overlay.commit_transaction().is_ok() => {
@@ -192,13 +193,14 @@ impl<'a> BlockExecution<'a> {
     /// Ends the block: final hooks, roots, events, changes.
     pub(crate) fn finish(mut self, rejected: Vec<(Hash, ExtrinsicError)>) -> Result<Executed, ExecutorError> {
         let execute = self.started.elapsed();
-        let (header, touches) = state::run(&self.state.backend, &mut self.overlay, || {
+        let (mut header, touches) = state::run(&self.state.backend, &mut self.overlay, || {
             // Events are read before the block is final: nothing may touch the overlay after the
             // root is computed, or the cached root would be wrong.
             let touches = money_touches();
             (Executive::finalize_block(), touches)
         })
         .map_err(|panic| ExecutorError::Panicked { place: "on_finalize", message: panic.0 })?;
+        header.extrinsics_root = self.executor.0.dispatcher.extrinsics_root(header.extrinsics_root, &self.body);
         let events = match self.overlay.storage(&frame_support::storage::storage_prefix(b"System", b"Events")) {
             Some(Some(events)) => Bytes::copy_from_slice(events),
             _ => Bytes::from_static(&[0]),

@@ -61,6 +61,7 @@ impl Executor {
         })?;
         self.0.marks.forget(executed.results.iter().map(|outcome| outcome.hash));
         self.0.head.send_replace(head);
+        self.0.views.clear();
         let imported = ImportedBlock {
             header: executed.header,
             hash: head.hash,

@@ -3,37 +3,44 @@
 //! `frame_executive` takes a decoded extrinsic, encodes it, decodes it again and works on the copy, so that the
 //! bytes that count are the bytes that are checked. Here they are the same already: an extrinsic enters through
 //! [`crate::decode_extrinsic`] only, which compares its encoding with the bytes that came. With 5 kB of key and
-//! signature in every transaction the detour is a measurable part of its cost. Tests hold both against each other.
+//! signature in every transaction the detour is a measurable part of its cost.
+//!
+//! FRAME also keeps each extrinsic of the block at hand in the state, to hash them when the block ends, which copies
+//! each of them four times. They are at hand here, so their root is computed from them: [`extrinsics_root`]. Tests hold
+//! all of this against the executive.
 
+use bytes::Bytes;
 use codec::Encode;
 use frame_support::{
     dispatch::{DispatchClass, GetDispatchInfo},
     traits::IsInherent,
 };
 use frame_system::ChainContext;
+use sp_core::storage::StateVersion;
 use sp_runtime::{
-    ApplyExtrinsicResult,
+    ApplyExtrinsicResult, MultiAddress,
     generic::Preamble,
-    traits::{Applyable, Checkable, TransactionExtension, Verify},
-    transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidity},
+    traits::{Applyable, BlakeTwo256, Checkable, TransactionExtension},
+    transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidity, TransactionValidityError},
 };
-use x0_runtime::{Executive, Runtime, System, UncheckedExtrinsic};
+use sp_trie::{LayoutV0, LayoutV1, TrieConfiguration as _};
+use x0_runtime::{Executive, Runtime, System, UncheckedExtrinsic, VERSION, preverify::Candidate};
+use x0_storage::Head;
 use x0_types::Hash;
 
 /// Payloads longer than this are signed as their hash (a rule of Substrate's transaction format).
 const PAYLOAD_BYTES_MAX: usize = 256;
 
-/// Judges a transaction for the block after `head`; inside externalities.
+/// Makes the state at hand that in which transactions of the block after `head` are judged; inside externalities.
+pub(crate) fn begin(head: &Head) {
+    System::initialize(&head.number.saturating_add(1), &head.hash, &sp_runtime::Digest::default());
+}
+
+/// Judges a transaction of `bytes` bytes after [`begin`]; inside externalities.
 ///
 /// # Errors
 /// Why it cannot enter that block.
-pub(crate) fn validate(
-    source: TransactionSource,
-    extrinsic: UncheckedExtrinsic,
-    bytes: usize,
-    head: Hash,
-) -> TransactionValidity {
-    System::initialize(&System::block_number().saturating_add(1), &head, &sp_runtime::Digest::default());
+pub(crate) fn validate(source: TransactionSource, extrinsic: UncheckedExtrinsic, bytes: usize) -> TransactionValidity {
     let checked = extrinsic.check(&ChainContext::<Runtime>::default())?;
     let info = checked.get_dispatch_info();
     if info.class == DispatchClass::Mandatory {
@@ -42,19 +49,18 @@ pub(crate) fn validate(
     checked.validate::<Runtime>(source, &info, bytes)
 }
 
-/// Applies an extrinsic, whose encoding is `encoded`, to the block at hand; inside externalities.
+/// Applies an extrinsic of `bytes` bytes to the block at hand; inside externalities.
 ///
 /// # Errors
 /// Why it cannot be in this block. What it wrote before the error is for the caller to roll back.
-pub(crate) fn apply(extrinsic: UncheckedExtrinsic, encoded: &[u8]) -> ApplyExtrinsicResult {
+pub(crate) fn apply(extrinsic: UncheckedExtrinsic, bytes: usize) -> ApplyExtrinsicResult {
     let is_inherent = <Runtime as IsInherent<UncheckedExtrinsic>>::is_inherent(&extrinsic);
     let checked = extrinsic.check(&ChainContext::<Runtime>::default())?;
     let info = checked.get_dispatch_info();
     if !is_inherent && !System::inherents_applied() {
         Executive::inherents_applied();
     }
-    System::note_extrinsic(encoded.to_vec());
-    let result = checked.apply::<Runtime>(&info, encoded.len())?;
+    let result = checked.apply::<Runtime>(&info, bytes)?;
     if result.is_err() && info.class == DispatchClass::Mandatory {
         return Err(InvalidTransaction::BadMandatory.into());
     }
@@ -62,13 +68,27 @@ pub(crate) fn apply(extrinsic: UncheckedExtrinsic, encoded: &[u8]) -> ApplyExtri
     Ok(result.map(|_| ()).map_err(|failure| failure.error))
 }
 
-/// Whether the signature of a transaction holds on the state at hand; inside externalities. Leaves the extrinsic
-/// where it is: `Checkable::check` would take it apart, and copying it costs more than reading it.
-pub(crate) fn signature_holds(extrinsic: &UncheckedExtrinsic) -> bool {
-    let Preamble::Signed(sp_runtime::MultiAddress::Id(signer), signature, extension) = &extrinsic.preamble else {
-        return false;
+/// Root of the trie of a block's extrinsics by their index, as the header names it.
+pub(crate) fn extrinsics_root(body: &[Bytes]) -> Hash {
+    match VERSION.extrinsics_root_state_version() {
+        StateVersion::V0 => LayoutV0::<BlakeTwo256>::ordered_trie_root(body),
+        StateVersion::V1 => LayoutV1::<BlakeTwo256>::ordered_trie_root(body),
+    }
+}
+
+/// What the signer of a transaction has signed, if it was made for the state at hand; inside externalities. Leaves the
+/// extrinsic where it is: `Checkable::check` would take it apart, and copying it costs more than reading it.
+///
+/// # Errors
+/// What `Checkable::check` says before it looks at the signature.
+pub(crate) fn candidate(
+    extrinsic: &UncheckedExtrinsic,
+    hash: Hash,
+) -> Result<Option<Candidate<'_>>, TransactionValidityError> {
+    let Preamble::Signed(MultiAddress::Id(signer), signature, extension) = &extrinsic.preamble else {
+        return Ok(None);
     };
-    let Ok(implicit) = extension.implicit() else { return false };
+    let implicit = extension.implicit()?;
     let mut payload = Vec::with_capacity(2 * PAYLOAD_BYTES_MAX);
     match &extrinsic.encoded_call {
         Some(call) => payload.extend_from_slice(call),
@@ -79,5 +99,5 @@ pub(crate) fn signature_holds(extrinsic: &UncheckedExtrinsic) -> bool {
     if payload.len() > PAYLOAD_BYTES_MAX {
         payload = sp_io::hashing::blake2_256(&payload).to_vec();
     }
-    signature.verify(payload.as_slice(), signer)
+    Ok(Some(Candidate { extrinsic: hash, signature, signer, payload }))
 }

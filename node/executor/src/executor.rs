@@ -7,6 +7,7 @@ use crate::{
     guard,
     marks::Marks,
     state::{Reader, State},
+    view::Views,
 };
 use bytes::Bytes;
 use codec::Encode;
@@ -25,16 +26,23 @@ pub const IMPORTED_BLOCKS_KEPT: usize = 1_024;
 /// Applies one extrinsic inside externalities. The production rule is the runtime's; tests add
 /// extrinsics that misbehave.
 pub(crate) trait Dispatcher: Send + Sync {
-    /// Applies the extrinsic, which is encoded as `encoded`, to the block at hand.
-    fn apply(&self, extrinsic: UncheckedExtrinsic, encoded: &[u8]) -> ApplyExtrinsicResult;
+    /// Applies the extrinsic of `bytes` bytes to the block at hand.
+    fn apply(&self, extrinsic: UncheckedExtrinsic, bytes: usize) -> ApplyExtrinsicResult;
+
+    /// Root of the block's extrinsics; `noted` is that of those which [`Dispatcher::apply`] noted in the state.
+    fn extrinsics_root(&self, noted: Hash, body: &[Bytes]) -> Hash;
 }
 
 /// The runtime.
 struct RuntimeDispatcher;
 
 impl Dispatcher for RuntimeDispatcher {
-    fn apply(&self, extrinsic: UncheckedExtrinsic, encoded: &[u8]) -> ApplyExtrinsicResult {
-        dispatch::apply(extrinsic, encoded)
+    fn apply(&self, extrinsic: UncheckedExtrinsic, bytes: usize) -> ApplyExtrinsicResult {
+        dispatch::apply(extrinsic, bytes)
+    }
+
+    fn extrinsics_root(&self, _noted: Hash, body: &[Bytes]) -> Hash {
+        dispatch::extrinsics_root(body)
     }
 }
 
@@ -67,6 +75,7 @@ pub(crate) struct Inner {
     pub(crate) head: watch::Sender<Head>,
     pub(crate) imported: broadcast::Sender<Arc<ImportedBlock>>,
     pub(crate) marks: Marks,
+    pub(crate) views: Views,
     pub(crate) dispatcher: Box<dyn Dispatcher>,
     /// Serialises commits.
     pub(crate) committing: Mutex<()>,
@@ -118,6 +127,7 @@ impl Executor {
             head: watch::Sender::new(head),
             imported: broadcast::Sender::new(IMPORTED_BLOCKS_KEPT),
             marks: Marks::new(options.marks_max),
+            views: Views::default(),
             dispatcher,
             committing: Mutex::new(()),
             metadata: Mutex::new(HashMap::new()),

@@ -14,6 +14,13 @@ pub fn extrinsic_hash(bytes: &[u8]) -> Hash {
     Hash::from(sp_io::hashing::blake2_256(bytes))
 }
 
+/// [`extrinsic_hash`] of each, in the same order; faster than one after the other.
+#[must_use]
+pub fn extrinsic_hashes<B: AsRef<[u8]>>(extrinsics: &[B]) -> Vec<Hash> {
+    let views: Vec<&[u8]> = extrinsics.iter().map(AsRef::as_ref).collect();
+    x0_runtime::hashing::blake2_256_many(&views).into_iter().map(Hash::from).collect()
+}
+
 /// Decodes one extrinsic from its bytes (with the length prefix, as it stands in a block).
 ///
 /// # Errors
@@ -39,14 +46,16 @@ pub(crate) fn decode_admitted(bytes: &[u8]) -> Result<UncheckedExtrinsic, Extrin
 }
 
 fn is_canonical(extrinsic: &UncheckedExtrinsic, bytes: &[u8]) -> bool {
-    let mut inner = extrinsic.preamble.encode();
+    let mut inner = Vec::with_capacity(bytes.len());
+    extrinsic.preamble.encode_to(&mut inner);
     extrinsic.function.encode_to(&mut inner);
     let prefix = codec::Compact(u32::try_from(inner.len()).unwrap_or(u32::MAX)).encode();
     bytes.strip_prefix(prefix.as_slice()).is_some_and(|rest| rest == inner)
 }
 
 /// A signed transaction: its decoded form, the hash of its bytes, signer, nonce and tip.
-pub(crate) struct Signed {
+#[derive(Debug)]
+pub struct Signed {
     pub(crate) extrinsic: UncheckedExtrinsic,
     pub(crate) hash: Hash,
     pub(crate) sender: AccountId,
@@ -55,13 +64,12 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
-    /// Decodes what a user may send: a signed transaction whose signer is an account id.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ExtrinsicError> {
-        Self::decode_hashed(bytes, extrinsic_hash(bytes))
-    }
-
-    /// The same when the hash of the bytes is known already.
-    pub(crate) fn decode_hashed(bytes: &[u8], hash: Hash) -> Result<Self, ExtrinsicError> {
+    /// Decodes what a user may send: a signed transaction whose signer is an account id. `hash` is
+    /// [`extrinsic_hash`] of the bytes.
+    ///
+    /// # Errors
+    /// As [`decode_extrinsic`]; [`ExtrinsicError::NotSigned`] and [`ExtrinsicError::SignerForm`].
+    pub fn decode_hashed(bytes: &[u8], hash: Hash) -> Result<Self, ExtrinsicError> {
         let extrinsic = decode_extrinsic(bytes)?;
         let (sender, nonce, tip) = match &extrinsic.preamble {
             Preamble::Signed(MultiAddress::Id(sender), _, extension) => {

@@ -64,17 +64,18 @@ pub mod query;
 pub mod replay;
 pub mod router;
 mod state;
+mod view;
 pub mod worker;
 
 #[cfg(test)]
 mod tests;
 
-pub use admission::Admitted;
+pub use admission::{Admitted, Submission};
 pub use block::{Executed, Took, TxOutcome};
 pub use commit::ImportedBlock;
 pub use error::{BlockError, ExecutorError, ExtrinsicError, InvalidBlock};
 pub use executor::{Executor, Options};
-pub use extrinsic::{decode_extrinsic, extrinsic_hash};
+pub use extrinsic::{Signed, decode_extrinsic, extrinsic_hash, extrinsic_hashes};
 pub use light::{LightCheckpoint, LightDataError, LightHeader, SetChanges};
 pub use router::RUNTIME_CALLS;
 pub use sp_runtime::transaction_validity::TransactionSource;

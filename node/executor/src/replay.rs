@@ -2,30 +2,31 @@
 
 use crate::{
     Executed, Executor,
+    admission::Proof,
     block::{BlockExecution, PROPOSER_ENGINE},
-    dispatch,
     error::{BlockError, ExecutorError, InvalidBlock},
-    extrinsic::{Signed, decode_extrinsic},
-    state::{self, Overlay, Reader},
+    extrinsic::{Signed, decode_extrinsic, extrinsic_hashes},
 };
 use bytes::Bytes;
 use codec::{Compact, Decode, DecodeAll};
 use rayon::prelude::*;
 use sp_runtime::{DigestItem, generic::Preamble};
 use x0_limits::{BLOCK_BYTES_MAX, BLOCK_EXTRINSICS_MAX, TIMESTAMP_STEP_MS_MIN};
-use x0_runtime::{Header, RuntimeCall, System, UncheckedExtrinsic, VerifiedMark, preverify};
+use x0_runtime::{Header, RuntimeCall, UncheckedExtrinsic, VerifiedMark};
 use x0_storage::Head;
 use x0_types::{AccountId, Moment};
 
-/// Signatures that one parallel task verifies: enough that opening its view of the state is cheap.
-const SIGNATURES_PER_TASK: usize = 32;
+/// Transactions that one parallel task decodes and verifies: enough that a view of the state and hashing several side
+/// by side pay, and few enough that no core is left without one at the end.
+const TRANSACTIONS_PER_TASK: usize = 32;
 
 /// A block that was decoded and whose form is right.
 struct Decoded {
     header: Header,
     proposer: AccountId,
     timestamp: (Moment, UncheckedExtrinsic, Bytes),
-    transactions: Vec<(Signed, Bytes)>,
+    /// Beside the timestamp.
+    transactions: Vec<Bytes>,
 }
 
 impl Executor {
@@ -41,14 +42,14 @@ impl Executor {
     pub fn replay_block(&self, encoded: &[u8]) -> Result<Executed, BlockError> {
         let head = self.head();
         let decoded = decode(encoded, &head)?;
-        let marks = self.verify_in_parallel(&decoded.transactions)?;
+        let transactions = self.prepare(&decoded.transactions)?;
         let mut block = BlockExecution::start(self, decoded.proposer)?;
         if block.parent.hash != head.hash {
             return Err(ExecutorError::NotOnHead { parent: head.hash, head: block.parent.hash }.into());
         }
         let (now, inherent, bytes) = decoded.timestamp;
         block.apply_timestamp(now, inherent, bytes).map_err(|error| InvalidBlock::Extrinsic { index: 0, error })?;
-        for (index, ((signed, bytes), mark)) in decoded.transactions.into_iter().zip(marks).enumerate() {
+        for (index, ((signed, mark), bytes)) in transactions.into_iter().zip(decoded.transactions).enumerate() {
             block
                 .apply(signed.extrinsic, bytes, signed.hash, Some(signed.sender), mark)
                 .map_err(|error| InvalidBlock::Extrinsic { index: index + 1, error })?;
@@ -58,19 +59,37 @@ impl Executor {
         Ok(executed)
     }
 
-    /// Verifies the signatures that this node has not seen, on all cores. A signature that does not
-    /// verify against the parent's state just gets no mark: an earlier transaction of the block may
-    /// change the signer's key, so execution decides.
-    fn verify_in_parallel(&self, transactions: &[(Signed, Bytes)]) -> Result<Vec<Option<VerifiedMark>>, ExecutorError> {
-        let mut marks: Vec<_> = transactions.iter().map(|(signed, _)| self.0.marks.get(&signed.hash)).collect();
-        let mut unknown: Vec<_> = transactions
-            .iter()
-            .zip(marks.iter_mut())
-            .filter(|(_, mark)| mark.is_none())
-            .map(|((signed, _), mark)| (&signed.extrinsic, mark))
-            .collect();
-        self.verify_all(&mut unknown)?;
-        Ok(marks)
+    /// Decodes the transactions of a block and verifies the signatures that this node has not seen, on all cores. A
+    /// signature that does not verify against the parent's state just gets no mark: an earlier transaction of the
+    /// block may change the signer's key, so execution decides.
+    fn prepare(&self, transactions: &[Bytes]) -> Result<Vec<(Signed, Option<VerifiedMark>)>, BlockError> {
+        let prepared: Vec<Vec<_>> = transactions
+            .par_chunks(TRANSACTIONS_PER_TASK)
+            .enumerate()
+            .map(|(task, chunk)| {
+                let first = task.saturating_mul(TRANSACTIONS_PER_TASK).saturating_add(1);
+                let signed = (first..)
+                    .zip(chunk.iter().zip(extrinsic_hashes(chunk)))
+                    .map(|(index, (bytes, hash))| {
+                        Signed::decode_hashed(bytes, hash).map_err(|error| InvalidBlock::Extrinsic { index, error })
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                let marks = self.verify(&signed.iter().map(Some).collect::<Vec<_>>())?;
+                Ok::<_, BlockError>(signed.into_iter().zip(marks).collect())
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(prepared.into_iter().flatten().collect())
+    }
+
+    fn verify(&self, transactions: &[Option<&Signed>]) -> Result<Vec<Option<VerifiedMark>>, ExecutorError> {
+        let proofs = self.with_view(|view| self.verify_on(view, transactions))?;
+        Ok(proofs
+            .into_iter()
+            .map(|proof| match proof {
+                Proof::Holds(mark) => Some(mark),
+                Proof::Fails | Proof::Unknown => None,
+            })
+            .collect())
     }
 
     /// Verifies the signatures of decoded transactions on the head's state, on all cores: the signature stage of a
@@ -78,36 +97,15 @@ impl Executor {
     ///
     /// # Errors
     /// When the state cannot be opened.
-    pub fn verify_signatures(&self, transactions: &[UncheckedExtrinsic]) -> Result<Vec<bool>, ExecutorError> {
-        let mut marks = vec![None; transactions.len()];
-        self.verify_all(&mut transactions.iter().zip(marks.iter_mut()).collect::<Vec<_>>())?;
-        Ok(marks.iter().map(Option::is_some).collect())
-    }
-
-    fn verify_all(
-        &self,
-        unknown: &mut [(&UncheckedExtrinsic, &mut Option<VerifiedMark>)],
-    ) -> Result<(), ExecutorError> {
-        unknown.par_chunks_mut(SIGNATURES_PER_TASK).try_for_each(|chunk| {
-            let (head, state) = self.head_state(Reader::Query)?;
-            let mut overlay = Overlay::default();
-            // The height decides which era blocks are in range, as in the block itself.
-            state::run(&state.backend, &mut overlay, || {
-                System::initialize(&head.number.saturating_add(1), &head.hash, &sp_runtime::Digest::default());
+    pub fn verify_signatures(&self, transactions: &[Signed]) -> Result<Vec<bool>, ExecutorError> {
+        let held: Vec<Vec<bool>> = transactions
+            .par_chunks(TRANSACTIONS_PER_TASK)
+            .map(|chunk| {
+                let marks = self.verify(&chunk.iter().map(Some).collect::<Vec<_>>())?;
+                Ok(marks.iter().map(Option::is_some).collect())
             })
-            .map_err(|panic| ExecutorError::Panicked { place: "the signature stage", message: panic.0 })?;
-            for (extrinsic, mark) in chunk {
-                let verified = state::run(&state.backend, &mut overlay, || {
-                    preverify::with_mark(None, || dispatch::signature_holds(extrinsic))
-                });
-                match verified {
-                    Ok((_, made)) => **mark = made,
-                    // A panic repeats itself in execution and is judged there.
-                    Err(_) => state::roll_back(&mut overlay),
-                }
-            }
-            Ok(())
-        })
+            .collect::<Result<_, ExecutorError>>()?;
+        Ok(held.concat())
     }
 }
 
@@ -129,16 +127,7 @@ fn decode(encoded: &[u8], head: &Head) -> Result<Decoded, InvalidBlock> {
     if timestamp.0 < head.timestamp_ms.saturating_add(TIMESTAMP_STEP_MS_MIN) {
         return Err(InvalidBlock::Timestamp { parent: head.timestamp_ms, found: timestamp.0 });
     }
-    let body: Vec<_> = body.collect();
-    let transactions = body
-        .into_par_iter()
-        .enumerate()
-        .map(|(index, bytes)| {
-            let error = |error| InvalidBlock::Extrinsic { index: index + 1, error };
-            Signed::decode(&bytes).map(|signed| (signed, bytes)).map_err(error)
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Decoded { header, proposer, timestamp, transactions })
+    Ok(Decoded { header, proposer, timestamp, transactions: body.collect() })
 }
 
 /// Splits an encoded block into header and encoded extrinsics, without looking into these.

@@ -1,13 +1,12 @@
-//! What a worker thread does with a submission.
+//! What a worker thread does with submissions.
 
 use crate::{error::SubmitError, pool::Queued};
-use bytes::Bytes;
 use codec::{Compact, Decode};
 use sp_runtime::generic::Preamble;
 use std::sync::Arc;
-use x0_executor::{Admitted, Executor, TransactionSource};
+use x0_executor::{Admitted, Executor, Submission};
 use x0_runtime::{Address, ChainSignature, TxExtension};
-use x0_types::{AccountId, Balance, BlockNumber, Hash, Nonce};
+use x0_types::{AccountId, Balance, BlockNumber, Nonce};
 
 /// A transaction that the executor found valid, and the block on which its sender's nonce was read.
 pub(crate) struct Checked {
@@ -16,18 +15,23 @@ pub(crate) struct Checked {
     pub(crate) read_at: BlockNumber,
 }
 
-/// Judges the signature and the validity of a transaction on the head.
-pub(crate) fn check(
-    executor: &Executor,
-    bytes: &Bytes,
-    hash: Hash,
-    source: TransactionSource,
-) -> Result<Checked, SubmitError> {
+/// Judges the signatures and the validity of transactions on the head, each by itself.
+pub(crate) fn check_many(executor: &Executor, submissions: &[Submission]) -> Vec<Result<Checked, SubmitError>> {
     // The head is read first: the judgement happens on this block or on a later one.
     let read_at = executor.head().number;
-    let admitted = executor
-        .validate_hashed(bytes, hash, source)
-        .map_err(|error| SubmitError::from_extrinsic(error, offer(bytes).map_or(0, |(nonce, _)| nonce)))?;
+    executor
+        .validate_many(submissions)
+        .into_iter()
+        .zip(submissions)
+        .map(|(judged, submission)| {
+            let nonce = || offer(&submission.bytes).map_or(0, |(nonce, _)| nonce);
+            let admitted = judged.map_err(|error| SubmitError::from_extrinsic(error, nonce()))?;
+            checked(executor, admitted, read_at)
+        })
+        .collect()
+}
+
+fn checked(executor: &Executor, admitted: Admitted, read_at: BlockNumber) -> Result<Checked, SubmitError> {
     // Without requirements the nonce is exactly the account's.
     let (state_nonce, read_at) = if admitted.requires.is_empty() {
         (admitted.nonce, read_at)
@@ -47,13 +51,10 @@ pub(crate) fn check(
     Ok(Checked { transaction, state_nonce, read_at })
 }
 
-/// The next nonce of an account, and the block on which it was read.
+/// The next nonce of an account, and the block on which it was read, or one before it.
 pub(crate) fn nonce_on_head(executor: &Executor, account: &AccountId) -> Result<(Nonce, BlockNumber), SubmitError> {
-    let head = executor.head();
-    executor
-        .with_state(head.hash, || x0_runtime::apis::account_nonce(account.clone()))
-        .map(|nonce| (nonce, head.number))
-        .map_err(|error| SubmitError::Node(error.to_string()))
+    let read_at = executor.head().number;
+    executor.head_nonce(account).map(|nonce| (nonce, read_at)).map_err(|error| SubmitError::Node(error.to_string()))
 }
 
 /// Nonce and tip of an encoded transaction. Reads no further than the extension, so that the call,

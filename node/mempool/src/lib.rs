@@ -5,9 +5,9 @@
 //! occupy its processors from outside.
 //!
 //! ```text
-//!   submit --> size --> queue (bounded, else Busy) --> worker threads, one per core:
-//!                                                       duplicate? --> decode, signature, validity
-//!                                                       (x0-executor, on the head) --> Pool
+//!   submit --> size --> line (bounded, else Busy) --> worker threads, one per core, many at once:
+//!                                                      duplicate? --> decode, signature, validity
+//!                                                      (x0-executor, on the head) --> Pool
 //!   Pool --ready()--> block builder --> committed block --on_imported()--> Pool --> watchers
 //! ```
 //!
@@ -36,7 +36,9 @@
 )]
 
 mod admission;
+mod door;
 mod error;
+mod line;
 mod mempool;
 pub mod pool;
 mod recent;

@@ -1,8 +1,10 @@
 //! The mempool: worker threads in front, the pool in the middle, watchers behind.
 
 use crate::{
-    admission::{self, Checked},
+    admission,
+    door::{PERMIT_BYTES, refuse_known},
     error::SubmitError,
+    line::Line,
     pool::{Event, Limits, Pool},
     recent::Recent,
     stats::{Counters, Stats, count},
@@ -10,15 +12,13 @@ use crate::{
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::{collections::HashSet, sync::Arc, time::Instant};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
-use x0_executor::{Admitted, Executor, ExtrinsicError, ImportedBlock, TransactionSource, extrinsic_hash};
+use std::{collections::HashSet, sync::Arc};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use x0_executor::{Admitted, Executor, ExtrinsicError, ImportedBlock, TransactionSource};
 use x0_types::{AccountId, BlockNumber, Hash, Nonce};
 
 /// Stack of a worker thread. Calls nest up to a limit, and each level costs stack.
 const STACK_BYTES: usize = 16 * 1024 * 1024;
-/// Unit in which the bytes of waiting submissions are counted.
-const PERMIT_BYTES: usize = 1024;
 
 /// Settings of a mempool.
 #[derive(Clone, Copy, Debug)]
@@ -53,38 +53,33 @@ impl Default for Config {
 
 /// Waiting transactions of one node. Clones share everything.
 #[derive(Clone)]
-pub struct Mempool(Arc<Inner>);
+pub struct Mempool(pub(crate) Arc<Inner>);
 
-struct Inner {
-    executor: Executor,
-    config: Config,
-    workers: rayon::ThreadPool,
-    checking: Arc<Semaphore>,
-    checking_bytes: Arc<Semaphore>,
-    state: Mutex<State>,
+pub(crate) struct Inner {
+    pub(crate) executor: Executor,
+    pub(crate) config: Config,
+    pub(crate) workers: rayon::ThreadPool,
+    pub(crate) line: Line<Inner>,
+    pub(crate) checking: Arc<Semaphore>,
+    pub(crate) checking_bytes: Arc<Semaphore>,
+    pub(crate) state: Mutex<State>,
     work: Notify,
     /// Tells those who spread transactions what has entered the pool.
-    entered: broadcast::Sender<(Hash, Bytes)>,
-    counters: Counters,
+    pub(crate) entered: broadcast::Sender<(Hash, Bytes)>,
+    pub(crate) counters: Counters,
 }
 
 /// Everything behind the lock. Nothing slow happens while it is held.
-struct State {
-    pool: Pool<Arc<Admitted>>,
-    watchers: Watchers,
-    recent: Recent,
+pub(crate) struct State {
+    pub(crate) pool: Pool<Arc<Admitted>>,
+    pub(crate) watchers: Watchers,
+    pub(crate) recent: Recent,
     /// The last imported block that the pool knows of.
-    imported: BlockNumber,
+    pub(crate) imported: BlockNumber,
     /// What the block builder was last given, in order.
     offered: Vec<Hash>,
     /// The first one that it did not take.
     left_over: Option<Hash>,
-}
-
-/// A submission that the queue took: its places are free again when this is dropped.
-struct Place {
-    _count: OwnedSemaphorePermit,
-    _bytes: OwnedSemaphorePermit,
 }
 
 impl std::fmt::Debug for Mempool {
@@ -105,13 +100,14 @@ impl Mempool {
             .num_threads(threads)
             .stack_size(STACK_BYTES)
             .thread_name(|index| format!("admission-{index}"))
-            // The submitter learns of a panic because its answer never comes; the node goes on.
-            .panic_handler(|_| tracing::error!("a check of a transaction panicked"))
+            // Work catches its panics itself; without this line one beside it would abort the process.
+            .panic_handler(|_| tracing::error!("a thread of the mempool panicked"))
             .build()
             .map_err(|error| SubmitError::Node(format!("cannot start the admission threads: {error}")))?;
         let imported = executor.head().number;
         Ok(Self(Arc::new(Inner {
             workers,
+            line: Line::new(threads),
             checking: Arc::new(Semaphore::new(config.checking_max)),
             checking_bytes: Arc::new(Semaphore::new(config.checking_bytes_max.div_ceil(PERMIT_BYTES))),
             state: Mutex::new(State {
@@ -193,8 +189,10 @@ impl Mempool {
         drop(state);
         self.0.wake(&events);
         if !foreign.is_empty() || !suspects.is_empty() {
-            let inner = self.0.clone();
-            self.0.workers.spawn(move || inner.after_block(&foreign, &suspects));
+            let chore = Box::new(move |inner: &Inner| inner.after_block(&foreign, &suspects));
+            if self.0.line.chore(chore) {
+                self.wake_worker();
+            }
         }
     }
 
@@ -285,106 +283,9 @@ impl Mempool {
         let checking = self.0.config.checking_max.saturating_sub(self.0.checking.available_permits());
         self.0.counters.fill(Stats { waiting, ready, bytes, checking, ..Stats::default() })
     }
-
-    /// Queues a submission for the worker threads and waits for their verdict.
-    async fn check(
-        &self,
-        bytes: Bytes,
-        source: TransactionSource,
-        watcher: Option<mpsc::Sender<TxStatus>>,
-    ) -> Result<Hash, SubmitError> {
-        let max = x0_limits::EXTRINSIC_BYTES_MAX;
-        if bytes.len() > max {
-            return Err(SubmitError::TooLarge { bytes: bytes.len(), max });
-        }
-        let place = self.place(bytes.len())?;
-        let (answer, verdict) = oneshot::channel();
-        let inner = self.0.clone();
-        self.0.workers.spawn(move || {
-            let result = inner.admit(&bytes, source, watcher);
-            count(if result.is_ok() { &inner.counters.admitted } else { &inner.counters.refused });
-            drop(place);
-            // Before the answer: a submitter that ends now must be the last holder of the database,
-            // because closing it on this thread while the process exits would abort the process.
-            drop(inner);
-            // A submitter that went away does not want the answer.
-            let _ = answer.send(result);
-        });
-        verdict.await.map_err(|_| SubmitError::Node("the check did not finish".to_owned()))?
-    }
-
-    fn place(&self, bytes: usize) -> Result<Place, SubmitError> {
-        let units = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let place = || {
-            let count = self.0.checking.clone().try_acquire_owned().ok()?;
-            let bytes = self.0.checking_bytes.clone().try_acquire_many_owned(units).ok()?;
-            Some(Place { _count: count, _bytes: bytes })
-        };
-        place().ok_or_else(|| {
-            count(&self.0.counters.busy);
-            SubmitError::Busy { waiting: self.0.config.checking_max - self.0.checking.available_permits() }
-        })
-    }
 }
 
 impl Inner {
-    /// Runs on a worker thread: everything from duplicate to pool.
-    fn admit(
-        &self,
-        bytes: &Bytes,
-        source: TransactionSource,
-        watcher: Option<mpsc::Sender<TxStatus>>,
-    ) -> Result<Hash, SubmitError> {
-        let hash = extrinsic_hash(bytes);
-        self.refuse_early(bytes, hash, source)?;
-        let start = Instant::now();
-        let checked = admission::check(&self.executor, bytes, hash, source);
-        self.counters.checked(start.elapsed());
-        self.insert(checked?, watcher)
-    }
-
-    /// Refuses what needs no check to be refused: what is known, and what a full pool would not take at any
-    /// priority. Without this the check of refused submissions would take the processor from the blocks that make
-    /// room. Transactions of this node itself are judged in full.
-    fn refuse_early(&self, bytes: &Bytes, hash: Hash, source: TransactionSource) -> Result<(), SubmitError> {
-        let state = self.state.lock();
-        refuse_known(&state, hash)?;
-        let Some(lowest_tip) = state.pool.entry_tip(bytes.len()) else { return Ok(()) };
-        let full = SubmitError::Full { count: state.pool.len(), bytes: state.pool.bytes() };
-        drop(state);
-        let tip = admission::offer(bytes).map_or(0, |(_, tip)| tip);
-        if source == TransactionSource::External && tip <= lowest_tip { Err(full) } else { Ok(()) }
-    }
-
-    fn insert(&self, checked: Checked, watcher: Option<mpsc::Sender<TxStatus>>) -> Result<Hash, SubmitError> {
-        let Checked { transaction, mut state_nonce, mut read_at } = checked;
-        let hash = transaction.hash;
-        loop {
-            let mut state = self.state.lock();
-            refuse_known(&state, hash)?;
-            if read_at < state.imported {
-                // A block came in between, and may have used this nonce.
-                drop(state);
-                (state_nonce, read_at) = admission::nonce_on_head(&self.executor, &transaction.sender)?;
-                continue;
-            }
-            let mut events = Vec::new();
-            let bytes = transaction.payload.bytes.clone();
-            let result = state.pool.insert(transaction, state_nonce, &mut events);
-            if let (Ok(()), Some(watcher)) = (&result, watcher) {
-                state.watchers.insert(hash, watcher);
-            }
-            self.tell(&mut state, &events, None);
-            drop(state);
-            if result.is_ok() {
-                // A node without peers has no followers.
-                let _ = self.entered.send((hash, bytes));
-            }
-            self.wake(&events);
-            return result.map(|()| hash).map_err(|error| SubmitError::from_pool(error, hash));
-        }
-    }
-
     /// Runs on a worker thread after a block: nonces that transactions of others moved, and
     /// transactions that the builder passed over although it took later ones.
     fn after_block(&self, foreign: &HashSet<AccountId>, suspects: &[Arc<Admitted>]) {
@@ -415,7 +316,7 @@ impl Inner {
     }
 
     /// Counts events and passes them to watchers.
-    fn tell(&self, state: &mut State, events: &[Event], block: Option<Hash>) {
+    pub(crate) fn tell(&self, state: &mut State, events: &[Event], block: Option<Hash>) {
         for event in events {
             match event {
                 Event::Ready(hash) => state.watchers.tell(hash, TxStatus::Ready),
@@ -446,21 +347,11 @@ impl Inner {
         }
     }
 
-    fn wake(&self, events: &[Event]) {
+    pub(crate) fn wake(&self, events: &[Event]) {
         if events.iter().any(|event| matches!(event, Event::Ready(_))) {
             self.work.notify_waiters();
         }
     }
-}
-
-fn refuse_known(state: &State, hash: Hash) -> Result<(), SubmitError> {
-    if let Some(block) = state.recent.block_of(&hash) {
-        return Err(SubmitError::AlreadyIncluded { hash, block });
-    }
-    if state.pool.contains(&hash) {
-        return Err(SubmitError::AlreadyKnown(hash));
-    }
-    Ok(())
 }
 
 /// Transactions that may have become invalid, since the builder was offered them and did not take

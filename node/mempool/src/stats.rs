@@ -56,8 +56,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 }
 
 impl Counters {
-    pub(crate) fn checked(&self, took: Duration) {
-        count(&self.checked);
+    pub(crate) fn checked(&self, checks: usize, took: Duration) {
+        self.checked.fetch_add(u64::try_from(checks).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.check_ns.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 

@@ -34,6 +34,8 @@ pub const RUNTIME_CALL_FAILED: i32 = 7001;
 pub const BUSY: i32 = 7002;
 /// This connection sent more requests than it may.
 pub const RATE_LIMITED: i32 = 7003;
+/// The node has no chain yet: it fetches a snapshot, and answers about itself only.
+pub const STARTING: i32 = 7004;
 /// The listing, deal, identity or certificate does not exist in this state.
 pub const NOT_FOUND: i32 = 7006;
 

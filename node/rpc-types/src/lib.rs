@@ -14,6 +14,8 @@
 //! * [`market`]: listings, deals, meters and the solvency report;
 //! * [`validators`]: sets, candidates, proposals;
 //! * [`chain`]: certificates, measuring status, account history, admission statistics;
+//! * [`light`]: headers, set changes and proofs for clients that believe no node;
+//! * [`node`]: the node's own links;
 //! * [`error`]: the error codes of the RPC and the data that comes with a refused transaction.
 //!
 //! # Correctness
@@ -43,8 +45,10 @@ pub mod bytes;
 pub mod chain;
 pub mod did;
 pub mod error;
+pub mod light;
 pub mod market;
 pub mod multibase;
+pub mod node;
 pub mod validators;
 
 pub use amount::{Amount, Number};

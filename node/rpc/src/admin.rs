@@ -8,11 +8,12 @@ use crate::{
     params::Args,
 };
 use std::sync::Arc;
-use x0_rpc_types::{chain::MempoolStatus, error as code};
+use x0_rpc_types::{chain::MempoolStatus, error as code, node::Peer};
 
 /// Adds the methods.
 pub(crate) fn register(module: &mut Module) -> Registered {
     quick(module, "admin_mempool", mempool)?;
+    quick(module, "admin_peers", peers)?;
     quick(module, "admin_setLogFilter", set_log_filter)
 }
 
@@ -24,6 +25,11 @@ fn set_log_filter(node: &Arc<Node>, mut args: Args) -> RpcResult<()> {
     };
     tracing::info!(target: "x0::rpc", filter, "log filter changes by request");
     control(&filter).map_err(|cause| invalid_params(format!("'filter': {cause}")))
+}
+
+fn peers(node: &Arc<Node>, args: Args) -> RpcResult<Vec<Peer>> {
+    args.end()?;
+    Ok(node.about.neighbours.peers())
 }
 
 fn mempool(node: &Arc<Node>, args: Args) -> RpcResult<MempoolStatus> {

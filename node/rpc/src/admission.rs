@@ -1,5 +1,6 @@
 //! Places for connections: so many on a listener, so many for one remote address.
 
+use crate::traffic::Traffic;
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -16,6 +17,7 @@ struct Inner {
     total_max: u32,
     per_address_max: u32,
     taken: Mutex<Taken>,
+    traffic: Arc<Traffic>,
 }
 
 #[derive(Debug, Default)]
@@ -33,12 +35,21 @@ pub(crate) struct Place {
 
 impl Admission {
     /// All places free.
-    pub(crate) fn new(total_max: u32, per_address_max: u32) -> Self {
-        Self(Arc::new(Inner { total_max, per_address_max, taken: Mutex::default() }))
+    pub(crate) fn new(total_max: u32, per_address_max: u32, traffic: Arc<Traffic>) -> Self {
+        Self(Arc::new(Inner { total_max, per_address_max, taken: Mutex::default(), traffic }))
     }
 
     /// A place for a connection from this address, if there is one.
     pub(crate) fn enter(&self, address: IpAddr) -> Option<Place> {
+        let place = self.take(address);
+        match &place {
+            Some(_) => self.0.traffic.connected(),
+            None => self.0.traffic.refused_connection(),
+        }
+        place
+    }
+
+    fn take(&self, address: IpAddr) -> Option<Place> {
         let address = network_of(address);
         let mut taken = self.0.taken.lock();
         if taken.total >= self.0.total_max {
@@ -56,6 +67,7 @@ impl Admission {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.admission.0.traffic.disconnected();
         let mut taken = self.admission.0.taken.lock();
         taken.total = taken.total.saturating_sub(1);
         if let Some(count) = taken.by_address.get_mut(&self.address) {
@@ -89,7 +101,7 @@ mod tests {
 
     #[test]
     fn one_machine_cannot_take_all_places() {
-        let admission = Admission::new(5, 2);
+        let admission = Admission::new(5, 2, Arc::default());
         let first = admission.enter(ip("192.0.2.1")).unwrap();
         let _second = admission.enter(ip("::ffff:192.0.2.1")).unwrap();
         assert!(admission.enter(ip("192.0.2.1")).is_none(), "the same address in IPv6 clothes");
@@ -104,7 +116,7 @@ mod tests {
 
     #[test]
     fn loopback_shares_the_places_freely_and_nothing_is_left_behind() {
-        let admission = Admission::new(5, 2);
+        let admission = Admission::new(5, 2, Arc::default());
         let all: Vec<_> = (0..5).map(|_| admission.enter(ip("127.0.0.1")).unwrap()).collect();
         assert!(admission.enter(ip("127.0.0.1")).is_none());
         drop(all);

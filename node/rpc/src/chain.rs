@@ -4,14 +4,14 @@
 //! "all heads" and "finalised heads" are one stream.
 
 use crate::{
-    error::{RpcResult, error, internal, invalid_params, unknown_block},
+    error::{RpcResult, error, internal, invalid_params, pruned, unknown_block},
     feed::Waiting,
     module::{Module, Registered, aliases, blocking, quick},
     node::Node,
     params::Args,
 };
 use codec::Decode;
-use jsonrpsee::core::SubscriptionResult;
+use jsonrpsee::{core::SubscriptionResult, types::ErrorObjectOwned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -71,9 +71,17 @@ fn get_block(node: &Node, mut args: Args) -> RpcResult<Option<Value>> {
     let at = args.block()?;
     args.end()?;
     let Some(number) = known(node, at) else { return Ok(None) };
-    let (Some(header), Some(body)) = (header_json(node, number)?, node.database.body(number)) else { return Ok(None) };
+    let Some(header) = header_json(node, number)? else { return Ok(None) };
+    let Some(body) = node.database.body(number) else { return Err(pruned_body(node, number)) };
     let extrinsics: Vec<String> = body.iter().map(|extrinsic| to_hex(extrinsic)).collect();
     Ok(Some(json!({ "block": { "header": header, "extrinsics": extrinsics }, "justifications": null })))
+}
+
+/// What a node that restored a snapshot, or that bounds its history, says about older blocks.
+fn pruned_body(node: &Node, number: u32) -> ErrorObjectOwned {
+    let start = node.database.history_start();
+    let message = format!("The body of block {number} is not kept: this node's history begins at block {start}");
+    pruned(code::UNKNOWN_BLOCK, message, "historyStart", start)
 }
 
 /// A height as clients write it: a number or hex text.
@@ -102,6 +110,20 @@ impl Height {
     fn hash(&self, node: &Node) -> RpcResult<Option<Hash>> {
         Ok(self.number()?.and_then(|number| node.database.hash_of(number)))
     }
+
+    /// As [`Self::hash`], for a caller that asks for this height alone: a block below the head that a node which
+    /// began with a snapshot never had is not the same as one that does not exist yet.
+    fn only_hash(&self, node: &Node) -> RpcResult<Option<Hash>> {
+        let hash = self.hash(node)?;
+        match self.number()? {
+            Some(number) if hash.is_none() && number < node.head().number => {
+                let start = node.database.history_start();
+                let message = format!("Block {number} is not kept: this node's history begins at block {start}");
+                Err(pruned(code::UNKNOWN_BLOCK, message, "historyStart", start))
+            }
+            _ => Ok(hash),
+        }
+    }
 }
 
 /// One height or several.
@@ -125,7 +147,7 @@ fn get_block_hash(node: &Node, mut args: Args) -> RpcResult<Hashes> {
     args.end()?;
     match heights {
         None => Ok(Hashes::One(Some(node.head().hash))),
-        Some(Heights::One(height)) => height.hash(node).map(Hashes::One),
+        Some(Heights::One(height)) => height.only_hash(node).map(Hashes::One),
         Some(Heights::Many(list)) if list.len() > RPC_BLOCK_HASHES_MAX => Err(error(
             code::INVALID_COUNT,
             format!("{} heights asked for, at most {RPC_BLOCK_HASHES_MAX} are answered", list.len()),
@@ -157,12 +179,20 @@ fn certificate(node: &Node, mut args: Args) -> RpcResult<Certificate> {
         Some(BlockRef::Hash(hash)) => node.database.number_of(&hash),
         Some(BlockRef::Height(height)) => height.number()?,
     };
-    let found = number.and_then(|number| Some((number, node.database.header(number)?, node.database.hash_of(number)?)));
-    let Some((number, header, block_hash)) = found else { return Err(unknown_block("not on this chain")) };
-    let certificate = node.database.certificate(number).ok_or_else(|| {
-        let why = if number == 0 { "the genesis block has none" } else { "pruned, or not stored yet" };
-        error(code::NOT_FOUND, format!("No certificate of block {number}: {why}"))
-    })?;
+    let Some(number) = number.filter(|number| *number <= node.head().number) else {
+        return Err(unknown_block("not on this chain"));
+    };
+    let absent = || {
+        if number == 0 {
+            return error(code::NOT_FOUND, "No certificate of block 0: the genesis block has none");
+        }
+        let start = node.database.history_start();
+        let message = format!("No certificate of block {number}: this node's history begins at block {start}");
+        pruned(code::NOT_FOUND, message, "historyStart", start)
+    };
+    let found = node.database.header(number).zip(node.database.hash_of(number));
+    let (header, block_hash) = found.ok_or_else(absent)?;
+    let certificate = node.database.certificate(number).ok_or_else(absent)?;
     Ok(Certificate { number, block_hash, header: HexBytes(header), certificate: HexBytes(certificate) })
 }
 

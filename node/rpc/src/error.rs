@@ -61,6 +61,11 @@ pub(crate) fn unknown_block(what: impl core::fmt::Display) -> ErrorObjectOwned {
     error(code::UNKNOWN_BLOCK, format!("Unknown block: {what}"))
 }
 
+/// What this node does not keep any more; `data` has the lowest height that it keeps, under `floor`.
+pub(crate) fn pruned(rpc_code: i32, message: String, floor: &str, lowest: u32) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(rpc_code, message, Some(json!({ floor: lowest })))
+}
+
 /// A transaction that is refused: a title by the code, a stable kind for programs, a reason for
 /// people.
 pub(crate) fn invalid_transaction(rpc_code: i32, kind: &str, reason: &str) -> ErrorObjectOwned {

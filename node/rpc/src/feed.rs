@@ -77,6 +77,7 @@ impl Waiting {
         let sink = pending.accept().await?;
         drop(accepting);
         owed.queued();
+        flow.traffic().subscribed();
         Ok(Feed { sink, flow, frame })
     }
 
@@ -106,6 +107,12 @@ impl Feed {
     /// Completes when the client has unsubscribed or is gone.
     pub(crate) async fn closed(&self) {
         self.sink.closed().await;
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.flow.traffic().unsubscribed();
     }
 }
 

@@ -21,6 +21,7 @@
 //! * An unsubscription is looked up after every answer of a subscription sent before it
 //!   ([`Flow::accepted`]).
 
+use crate::traffic::Traffic;
 use futures::task::AtomicWaker;
 use std::{
     io::{IoSlice, Result},
@@ -54,6 +55,8 @@ pub(crate) struct Flow {
     reader: AtomicWaker,
     /// Shared by subscriptions between their answer and their entry in the table of subscriptions.
     accepting: RwLock<()>,
+    /// Counts for all connections.
+    traffic: Arc<Traffic>,
 }
 
 /// Bytes that were counted for the connection's queue; given back when dropped before [`Self::queued`].
@@ -98,8 +101,13 @@ impl Drop for Turn<'_> {
 }
 
 impl Flow {
-    /// Nothing owed.
+    /// Nothing owed, and counted for nobody.
     pub(crate) fn new() -> Self {
+        Self::counted(Arc::default())
+    }
+
+    /// Nothing owed.
+    pub(crate) fn counted(traffic: Arc<Traffic>) -> Self {
         Self {
             calls: Semaphore::new(RPC_CALLS_PER_CONNECTION_MAX),
             unsent: AtomicUsize::new(0),
@@ -108,6 +116,7 @@ impl Flow {
             drained: Notify::new(),
             reader: AtomicWaker::new(),
             accepting: RwLock::new(()),
+            traffic,
         }
     }
 
@@ -144,8 +153,14 @@ impl Flow {
         drop(self.accepting.write().await);
     }
 
+    /// The counters of all connections.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// The socket took bytes: answers, and whatever frames them.
     fn written(&self, bytes: usize) {
+        self.traffic.sent(bytes);
         self.stuck.store(false, SeqCst);
         self.read.store(0, SeqCst);
         self.settle(bytes);
@@ -207,7 +222,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Metered<I> {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
-        self.flow.read.fetch_add(buffer.filled().len().saturating_sub(before), SeqCst);
+        let bytes = buffer.filled().len().saturating_sub(before);
+        self.flow.read.fetch_add(bytes, SeqCst);
+        self.flow.traffic.received(bytes);
         polled
     }
 }

@@ -37,6 +37,7 @@
     )
 )]
 
+mod about;
 mod access;
 mod admin;
 mod admission;
@@ -47,6 +48,7 @@ mod error;
 mod feed;
 mod flow;
 mod history;
+mod light;
 mod listener;
 mod market;
 mod measurement;
@@ -58,17 +60,22 @@ mod per_block;
 mod rate;
 mod state;
 mod system;
+mod traffic;
 mod validators;
 
+pub use about::Neighbours;
 pub use access::Origins;
 pub use error::RpcError;
 pub use listener::{ListenerConfig, Transport};
 pub use node::{LogControl, Node, NodeInfo};
+pub use traffic::{ClassStats, LATENCY_BOUNDS_US, RpcStats};
 
+use about::About;
 use jsonrpsee::{RpcModule, server::Methods};
-use listener::Listener;
+use listener::{Bound, Listener};
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::mpsc;
+use traffic::{Table, Traffic};
 
 pub use x0_rpc_types::RPC_ALPN;
 
@@ -78,7 +85,7 @@ pub use x0_rpc_types::RPC_ALPN;
 /// [`RpcError::Methods`] when two methods share a name, which the tests exclude.
 pub fn methods(node: &Arc<Node>, unsafe_methods: bool) -> Result<Methods, RpcError> {
     let mut module = RpcModule::new(node.clone());
-    system::register(&mut module)?;
+    system::register(&mut module, node)?;
     chain::register(&mut module)?;
     state::register(&mut module)?;
     author::register(&mut module)?;
@@ -88,11 +95,79 @@ pub fn methods(node: &Arc<Node>, unsafe_methods: bool) -> Result<Methods, RpcErr
     measurement::register(&mut module)?;
     history::register(&mut module)?;
     validators::register(&mut module)?;
+    light::register(&mut module)?;
     if unsafe_methods {
         admin::register(&mut module)?;
     }
     system::register_methods(&mut module)?;
     Ok(module.into())
+}
+
+/// The bound sockets of all listeners, and what they count. They outlive the servers on them: a node serves what it
+/// can while it fetches a chain, and then everything, at the same addresses. A connection that comes in between waits.
+pub struct Sockets {
+    bound: Vec<Bound>,
+    traffic: Arc<Traffic>,
+}
+
+impl Sockets {
+    /// Checks and binds all listeners. Either all are bound or none is.
+    ///
+    /// # Errors
+    /// [`RpcError`] names the listener and the rule or the system's answer.
+    pub fn bind(configs: &[ListenerConfig]) -> Result<Self, RpcError> {
+        for config in configs {
+            config.check()?;
+        }
+        let bound = configs.iter().map(Bound::new).collect::<Result<_, _>>()?;
+        Ok(Self { bound, traffic: Arc::default() })
+    }
+
+    /// Where the listeners listen, in the order of their configurations.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|bound| bound.address).collect()
+    }
+
+    /// Gives what went over the listeners since they were bound, as often as it is called.
+    pub fn stats(&self) -> impl Fn() -> RpcStats + Send + Sync + use<> {
+        let traffic = Arc::clone(&self.traffic);
+        move || traffic.stats()
+    }
+
+    /// Serves all methods. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`RpcError::Methods`], [`RpcError::Bind`].
+    pub fn serve(&self, node: &Arc<Node>) -> Result<RpcServer, RpcError> {
+        self.start(|bound| Ok(Table::new(methods(node, bound.unsafe_methods())?, &self.traffic, None)))
+    }
+
+    /// Serves what a node without a chain can say: about itself. Everything else is refused with the code
+    /// [`STARTING`](x0_rpc_types::error::STARTING) and the given reason. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Sockets::serve`].
+    pub fn serve_starting(
+        &self,
+        info: NodeInfo,
+        neighbours: Arc<dyn Neighbours>,
+        reason: &str,
+    ) -> Result<RpcServer, RpcError> {
+        let about = Arc::new(About::new(info, None, Some(neighbours)));
+        let mut module = RpcModule::new(());
+        system::register_starting(&mut module, &about)?;
+        let methods = Methods::from(module);
+        self.start(|_| Ok(Table::new(methods.clone(), &self.traffic, Some(reason.to_owned()))))
+    }
+
+    fn start(&self, table: impl Fn(&Bound) -> Result<Table, RpcError>) -> Result<RpcServer, RpcError> {
+        // One slot for each listener, since each reports at most once.
+        let (failed, failures) = mpsc::channel(self.bound.len().max(1));
+        let listener = |bound| Listener::start(bound, table(bound)?, &self.traffic, failed.clone());
+        let listeners = self.bound.iter().map(listener).collect::<Result<_, _>>()?;
+        Ok(RpcServer { listeners, failures })
+    }
 }
 
 /// The running RPC: all listeners.
@@ -106,17 +181,9 @@ impl RpcServer {
     ///
     /// # Errors
     /// [`RpcError`] names the listener and the rule or the system's answer.
+    #[expect(clippy::unused_async, reason = "a server starts within a runtime, which an asynchronous call shows")]
     pub async fn start(node: &Arc<Node>, configs: &[ListenerConfig]) -> Result<Self, RpcError> {
-        for config in configs {
-            config.check()?;
-        }
-        // One slot for each listener, since each reports at most once.
-        let (failed, failures) = mpsc::channel(configs.len().max(1));
-        let mut listeners = Vec::with_capacity(configs.len());
-        for config in configs {
-            listeners.push(Listener::start(config, methods(node, config.unsafe_methods)?, failed.clone()).await?);
-        }
-        Ok(Self { listeners, failures })
+        Sockets::bind(configs)?.serve(node)
     }
 
     /// Where the listeners listen, in the order of their configurations.

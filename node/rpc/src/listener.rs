@@ -12,6 +12,7 @@ use crate::{
     error::RpcError,
     flow::{Flow, Metered},
     rate::{Bucket, RateLimited},
+    traffic::{Table, Traffic},
 };
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -22,7 +23,7 @@ use hyper_util::{
 use jsonrpsee::{
     core::{BoxError, middleware::RpcServiceBuilder},
     server::{
-        BatchRequestConfig, HttpBody, Methods, PingConfig, RandomStringIdProvider, Server, ServerConfig, ServerHandle,
+        BatchRequestConfig, HttpBody, PingConfig, RandomStringIdProvider, Server, ServerConfig, ServerHandle,
         StopHandle, TowerServiceBuilder, stop_channel,
     },
 };
@@ -98,6 +99,32 @@ impl ListenerConfig {
     }
 }
 
+/// A socket that is bound and listens; connections wait in it until somebody serves.
+pub(crate) struct Bound {
+    /// What was asked for.
+    config: ListenerConfig,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    socket: std::net::TcpListener,
+}
+
+impl Bound {
+    /// Checks and binds.
+    pub(crate) fn new(config: &ListenerConfig) -> Result<Self, RpcError> {
+        config.check()?;
+        let bind = |source| RpcError::Bind { address: config.address, source };
+        let socket = std::net::TcpListener::bind(config.address).map_err(bind)?;
+        socket.set_nonblocking(true).map_err(bind)?;
+        let address = socket.local_addr().map_err(bind)?;
+        Ok(Self { config: config.clone(), address, socket })
+    }
+
+    /// Whether `admin_*` methods are served here.
+    pub(crate) fn unsafe_methods(&self) -> bool {
+        self.config.unsafe_methods
+    }
+}
+
 /// A running listener.
 pub(crate) struct Listener {
     /// Where it listens.
@@ -109,25 +136,34 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds and serves until stopped. An accept loop that ends by itself reports to `failed`.
-    pub(crate) async fn start(
-        config: &ListenerConfig,
-        methods: Methods,
+    /// Serves until stopped; the socket goes on listening for whoever serves next. An accept loop that ends by
+    /// itself reports to `failed`. Must be called within a tokio runtime.
+    pub(crate) fn start(
+        bound: &Bound,
+        table: Table,
+        traffic: &Arc<Traffic>,
         failed: mpsc::Sender<RpcError>,
     ) -> Result<Self, RpcError> {
-        config.check()?;
-        let bind = |source| RpcError::Bind { address: config.address, source };
-        let socket = TcpListener::bind(config.address).await.map_err(bind)?;
-        let address = socket.local_addr().map_err(bind)?;
+        let (config, address) = (&bound.config, bound.address);
+        let socket = bound
+            .socket
+            .try_clone()
+            .and_then(TcpListener::from_std)
+            .map_err(|source| RpcError::Bind { address, source })?;
         let (stop, handle) = stop_channel();
         let connections = TaskTracker::new();
         let shared = Shared {
             builder: Server::builder().set_config(server_config()).to_service_builder(),
-            methods,
+            table,
             stop,
             transport: config.transport.clone(),
             origins: config.origins.clone(),
-            admission: Admission::new(limits::RPC_CONNECTIONS_MAX, limits::RPC_CONNECTIONS_PER_ADDRESS_MAX),
+            admission: Admission::new(
+                limits::RPC_CONNECTIONS_MAX,
+                limits::RPC_CONNECTIONS_PER_ADDRESS_MAX,
+                Arc::clone(traffic),
+            ),
+            traffic: Arc::clone(traffic),
             connections: connections.clone(),
         };
         let accepting = tokio::spawn(async move {
@@ -162,11 +198,12 @@ impl Listener {
 #[derive(Clone)]
 struct Shared {
     builder: TowerServiceBuilder<tower::layer::util::Identity, tower::layer::util::Identity>,
-    methods: Methods,
+    table: Table,
     stop: StopHandle,
     transport: Transport,
     origins: Origins,
     admission: Admission,
+    traffic: Arc<Traffic>,
     connections: TaskTracker,
 }
 
@@ -243,7 +280,7 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let bucket = Arc::new(Bucket::new());
-    let flow = Arc::new(Flow::new());
+    let flow = Arc::new(Flow::counted(Arc::clone(&shared.traffic)));
     let io = Metered::new(io, flow.clone());
     let handler = shared.clone();
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
@@ -280,14 +317,14 @@ async fn respond(
     let mut response = if request.method() == http::Method::OPTIONS {
         text(StatusCode::NO_CONTENT, "")?
     } else {
-        let methods = shared.methods.clone();
+        let table = shared.table.clone();
         let layer = RpcServiceBuilder::new().layer_fn(move |service| RateLimited {
             service,
-            methods: methods.clone(),
+            table: table.clone(),
             bucket: bucket.clone(),
             flow: flow.clone(),
         });
-        let mut service = shared.builder.set_rpc_middleware(layer).build(shared.methods, shared.stop);
+        let mut service = shared.builder.set_rpc_middleware(layer).build(shared.table.methods().clone(), shared.stop);
         let answer = service.call(request);
         match tokio::time::timeout(Duration::from_millis(limits::RPC_REQUEST_TIMEOUT_MS), answer).await {
             Ok(answer) => answer?,

@@ -1,6 +1,7 @@
 //! What the RPC methods share: the node's parts, and the rule that nothing blocks the async threads.
 
 use crate::{
+    about::{About, Neighbours},
     error::{RpcResult, error, internal, unknown_block},
     market::Walks,
 };
@@ -47,8 +48,8 @@ pub struct Node {
     pub(crate) info: NodeInfo,
     /// For `admin_setLogFilter`.
     pub(crate) log: Option<LogControl>,
-    /// Height at start, for `system_syncState`.
-    pub(crate) started_at: u32,
+    /// What the node says about itself.
+    pub(crate) about: Arc<About>,
     /// Answers about the whole market.
     pub(crate) market: Walks,
     executions: Arc<Semaphore>,
@@ -65,18 +66,25 @@ impl Node {
         info: NodeInfo,
         log: Option<LogControl>,
     ) -> Self {
-        let started_at = executor.head().number;
+        let about = Arc::new(About::new(info.clone(), Some(executor.clone()), None));
         Self {
             executor,
             database,
             mempool,
             info,
             log,
-            started_at,
+            about,
             market: Walks::default(),
             executions: Arc::new(Semaphore::new(RPC_EXECUTIONS_MAX)),
             waiting: Arc::new(Semaphore::new(RPC_WAITING_MAX)),
         }
+    }
+
+    /// The same node with links to others.
+    #[must_use]
+    pub fn with_neighbours(mut self, neighbours: Arc<dyn Neighbours>) -> Self {
+        self.about = Arc::new(About::new(self.info.clone(), Some(self.executor.clone()), Some(neighbours)));
+        self
     }
 
     /// The last finalised block.

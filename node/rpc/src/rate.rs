@@ -11,10 +11,11 @@
 use crate::{
     error::error,
     flow::{Flow, Owed},
+    traffic::Table,
 };
 use jsonrpsee::{
     core::middleware::{Batch, BatchEntry, BatchEntryErr, Notification, Request, RpcServiceT},
-    server::{MethodCallback, MethodResponse, Methods},
+    server::{MethodCallback, MethodResponse},
     types::ErrorObjectOwned,
 };
 use parking_lot::Mutex;
@@ -66,7 +67,7 @@ fn refusal() -> ErrorObjectOwned {
 #[derive(Clone)]
 pub(crate) struct RateLimited<S> {
     pub(crate) service: S,
-    pub(crate) methods: Methods,
+    pub(crate) table: Table,
     pub(crate) bucket: Arc<Bucket>,
     pub(crate) flow: Arc<Flow>,
 }
@@ -74,7 +75,7 @@ pub(crate) struct RateLimited<S> {
 impl<S> RateLimited<S> {
     /// Gives a call what subscriptions need of the connection; says whether it is an unsubscription.
     fn prepare(&self, call: &mut Request<'_>) -> bool {
-        match self.methods.method(&call.method) {
+        match self.table.methods().method(&call.method) {
             Some(MethodCallback::Subscription(_)) => {
                 call.extensions.insert(self.flow.clone());
                 false
@@ -109,7 +110,10 @@ where
     type BatchResponse = MethodResponse;
 
     fn call<'a>(&self, mut request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
-        let granted = self.bucket.take(Instant::now());
+        let refused =
+            if self.bucket.take(Instant::now()) { self.table.refusal(&request.method) } else { Some(refusal()) };
+        let class = self.table.class(&request.method);
+        class.asked();
         let unsubscribes = self.prepare(&mut request);
         let (service, flow) = (self.service.clone(), self.flow.clone());
         async move {
@@ -117,8 +121,12 @@ where
             if unsubscribes {
                 flow.accepted().await;
             }
-            let answer =
-                if granted { service.call(request).await } else { MethodResponse::error(request.id, refusal()) };
+            let begun = Instant::now();
+            let answer = match refused {
+                None => service.call(request).await,
+                Some(refusal) => MethodResponse::error(request.id, refusal),
+            };
+            class.answered(begun.elapsed(), answer.as_error_code());
             count(&flow, &answer);
             answer
         }
@@ -131,20 +139,31 @@ where
         let entries = batch
             .into_iter()
             .map(|entry| match entry {
-                Ok(BatchEntry::Call(call)) if !self.bucket.take(now) => Err(BatchEntryErr::new(call.id, refusal())),
                 Ok(BatchEntry::Call(mut call)) => {
+                    let class = self.table.class(&call.method);
+                    class.asked();
+                    let refused =
+                        if self.bucket.take(now) { self.table.refusal(&call.method) } else { Some(refusal()) };
+                    if let Some(refusal) = refused {
+                        class.failed(Some(refusal.code()));
+                        return Err(BatchEntryErr::new(call.id, refusal));
+                    }
                     unsubscribes |= self.prepare(&mut call);
                     Ok(BatchEntry::Call(call))
                 }
                 other => other,
             })
             .collect();
+        let class = self.table.batch();
+        class.asked();
         async move {
             let _turn = flow.turn().await;
             if unsubscribes {
                 flow.accepted().await;
             }
+            let begun = Instant::now();
             let answer = service.batch(Batch::from(entries)).await;
+            class.answered(begun.elapsed(), answer.as_error_code());
             count(&flow, &answer);
             answer
         }
@@ -164,7 +183,7 @@ mod tests {
     use jsonrpsee::{
         RpcModule,
         core::server::{BoundedSubscriptions, ConnectionId, MethodSink, SubscriptionState},
-        server::RandomStringIdProvider,
+        server::{Methods, RandomStringIdProvider},
         types::{Id, Params},
     };
     use serde_json::{Value, value::RawValue};
@@ -285,7 +304,8 @@ mod tests {
             places: BoundedSubscriptions::new(1),
         };
         let (bucket, flow) = (Arc::new(Bucket::new()), Arc::new(Flow::new()));
-        (RateLimited { service: inner, methods, bucket, flow }, inbox)
+        let table = Table::new(methods, &crate::traffic::Traffic::default(), None);
+        (RateLimited { service: inner, table, bucket, flow }, inbox)
     }
 
     #[tokio::test]

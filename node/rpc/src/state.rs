@@ -1,7 +1,7 @@
 //! `state_*`: storage, proofs, metadata, runtime calls, and subscriptions to storage.
 
 use crate::{
-    error::{RpcResult, error, internal, invalid_params, unknown_block},
+    error::{RpcResult, error, internal, invalid_params, pruned, unknown_block},
     feed::Waiting,
     module::{Module, Registered, aliases, blocking},
     node::Node,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use x0_executor::ExecutorError;
 use x0_limits::{RPC_KEY_BYTES_MAX, RPC_KEYS_PAGE_MAX, RPC_KEYS_PER_QUERY_MAX};
-use x0_rpc_types::{HexBytes, error as code};
+use x0_rpc_types::{HexBytes, error as code, light::ReadProof};
 use x0_storage::StorageError;
 use x0_types::Hash;
 
@@ -61,9 +61,12 @@ pub(crate) fn register(module: &mut Module) -> Registered {
 pub(crate) fn executor_error(cause: &ExecutorError) -> ErrorObjectOwned {
     match cause {
         ExecutorError::UnknownBlock(hash) => unknown_block(format!("{hash:?}")),
-        ExecutorError::Storage(StorageError::StateUnavailable { .. }) => {
-            unknown_block(format!("State already discarded: {cause}"))
-        }
+        ExecutorError::Storage(StorageError::StateUnavailable { oldest, .. }) => pruned(
+            code::UNKNOWN_BLOCK,
+            format!("Unknown block: State already discarded: {cause}"),
+            "oldestState",
+            *oldest,
+        ),
         ExecutorError::UnknownFunction { .. } | ExecutorError::Panicked { .. } => {
             error(code::RUNTIME_CALL_FAILED, cause.to_string())
         }
@@ -166,15 +169,14 @@ fn read_all(node: &Node, at: Hash, keys: Vec<HexBytes>) -> RpcResult<Vec<(HexByt
     keys.into_iter().map(|key| storage(node, at, &key.0).map(|value| (key, value))).collect()
 }
 
-fn get_read_proof(node: &Node, mut args: Args) -> RpcResult<Value> {
+fn get_read_proof(node: &Node, mut args: Args) -> RpcResult<ReadProof> {
     let keys = keys(&mut args)?;
     let at = args.block()?;
     args.end()?;
     let (hash, _) = node.block(at)?;
     let keys: Vec<Vec<u8>> = keys.into_iter().map(|key| key.0).collect();
     let proof = node.executor.read_proof(hash, &keys).map_err(|cause| executor_error(&cause))?;
-    let proof: Vec<HexBytes> = proof.into_iter().map(HexBytes).collect();
-    Ok(json!({ "at": hash, "proof": proof }))
+    Ok(ReadProof { at: hash, proof: proof.into_iter().map(HexBytes).collect() })
 }
 
 fn get_metadata(node: &Node, mut args: Args) -> RpcResult<HexBytes> {

@@ -1,37 +1,73 @@
 //! `system_*` and `rpc_methods`: what the node is and how it is.
 
 use crate::{
+    about::About,
     error::{RpcResult, internal},
-    module::{Module, Registered, aliases, blocking, quick},
+    module::{Module, Registered, aliases, blocking},
     node::Node,
     params::Args,
 };
+use jsonrpsee::RpcModule;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use x0_types::{AccountId, Nonce};
+use x0_rpc_types::node::Peer;
+use x0_types::{AccountId, Hash, Nonce};
 
 /// Adds the methods, except `rpc_methods`, which needs the finished table.
-pub(crate) fn register(module: &mut Module) -> Registered {
-    quick(module, "system_name", |_, args| args.end().map(|()| "x0-node"))?;
-    quick(module, "system_version", |node, args| args.end().map(|()| node.info.version.clone()))?;
-    quick(module, "system_chain", |node, args| args.end().map(|()| node.info.chain.clone()))?;
-    quick(module, "system_chainType", |node, args| args.end().map(|()| node.info.chain_type.clone()))?;
-    quick(module, "system_properties", properties)?;
-    quick(module, "system_health", health)?;
-    quick(module, "system_localPeerId", |node, args| args.end().map(|()| node.info.peer_id.clone()))?;
-    // This node has no peer-to-peer links yet: its answers say so.
-    quick(module, "system_localListenAddresses", |_, args| args.end().map(|()| Vec::<String>::new()))?;
-    quick(module, "system_peers", |_, args| args.end().map(|()| Vec::<Value>::new()))?;
-    quick(module, "system_nodeRoles", |node, args| {
-        args.end().map(|()| [if node.info.validator { "Authority" } else { "Full" }])
+pub(crate) fn register(module: &mut Module, node: &Node) -> Registered {
+    register_about(module, &node.about)?;
+    blocking(module, "system_peers", |node, args| {
+        let hash_of = |tip| u32::try_from(tip).ok().and_then(|number| node.database.hash_of(number));
+        peers(&node.about, args, hash_of)
     })?;
-    quick(module, "system_syncState", sync_state)?;
     blocking(module, "system_accountNextIndex", account_next_index)?;
     aliases(module, "system_accountNextIndex", &["account_nextIndex"])
 }
 
+/// Adds what a node serves that has no chain yet.
+pub(crate) fn register_starting(module: &mut RpcModule<()>, about: &Arc<About>) -> Registered {
+    register_about(module, about)?;
+    answer(module, about, "system_peers", |about, args| peers(about, args, |_| None))?;
+    register_methods(module)
+}
+
+/// Adds the methods that need no chain.
+fn register_about<C: Send + Sync + 'static>(module: &mut RpcModule<C>, about: &Arc<About>) -> Registered {
+    answer(module, about, "system_name", |_, args| args.end().map(|()| "x0-node"))?;
+    answer(module, about, "system_version", |about, args| args.end().map(|()| about.info.version.clone()))?;
+    answer(module, about, "system_chain", |about, args| args.end().map(|()| about.info.chain.clone()))?;
+    answer(module, about, "system_chainType", |about, args| args.end().map(|()| about.info.chain_type.clone()))?;
+    answer(module, about, "system_properties", properties)?;
+    answer(module, about, "system_health", health)?;
+    answer(module, about, "system_localPeerId", |about, args| args.end().map(|()| about.info.peer_id.clone()))?;
+    answer(module, about, "system_localListenAddresses", |about, args| {
+        args.end().map(|()| about.neighbours.listening())
+    })?;
+    answer(module, about, "system_nodeRoles", |about, args| {
+        args.end().map(|()| [if about.info.validator { "Authority" } else { "Full" }])
+    })?;
+    answer(module, about, "system_syncState", sync_state)
+}
+
+/// Registers a method about the node.
+fn answer<C, R>(
+    module: &mut RpcModule<C>,
+    about: &Arc<About>,
+    name: &'static str,
+    f: fn(&About, Args) -> RpcResult<R>,
+) -> Registered
+where
+    C: Send + Sync + 'static,
+    R: Serialize + Clone + Send + 'static,
+{
+    let about = Arc::clone(about);
+    module.register_method(name, move |params, _, _| -> RpcResult<R> { f(&about, Args::new(&params)?) })?;
+    Ok(())
+}
+
 /// Adds `rpc_methods`: exactly the names that this listener serves, its own included.
-pub(crate) fn register_methods(module: &mut Module) -> Registered {
+pub(crate) fn register_methods<C: Send + Sync + 'static>(module: &mut RpcModule<C>) -> Registered {
     let mut names: Vec<&'static str> = module.method_names().chain(["rpc_methods"]).collect();
     names.sort_unstable();
     module.register_method("rpc_methods", move |params, _, _| -> RpcResult<Value> {
@@ -41,25 +77,38 @@ pub(crate) fn register_methods(module: &mut Module) -> Registered {
     Ok(())
 }
 
-fn properties(node: &Arc<Node>, args: Args) -> RpcResult<Value> {
+fn properties(about: &About, args: Args) -> RpcResult<Value> {
     args.end()?;
     Ok(json!({
-        "ss58Format": node.info.ss58_prefix,
+        "ss58Format": about.info.ss58_prefix,
         "tokenDecimals": x0_types::account::DECIMALS,
         "tokenSymbol": x0_types::account::SYMBOL,
-        "x0Network": node.info.network,
+        "x0Network": about.info.network,
     }))
 }
 
-fn health(_: &Arc<Node>, args: Args) -> RpcResult<Value> {
+fn health(about: &About, args: Args) -> RpcResult<Value> {
     args.end()?;
-    Ok(json!({ "peers": 0, "isSyncing": false, "shouldHavePeers": false }))
+    let peers = about.neighbours.peers();
+    Ok(json!({
+        "peers": peers.len(),
+        "isSyncing": about.is_syncing(&peers),
+        "shouldHavePeers": about.neighbours.wanted(),
+    }))
 }
 
-fn sync_state(node: &Arc<Node>, args: Args) -> RpcResult<Value> {
+/// Peers in Substrate's form, without their addresses, which are the operator's business (`admin_peers`). A peer says
+/// its height and no hash: the hash is the one that this node has for that height, if it has it.
+fn peers(about: &About, args: Args, hash_of: impl Fn(u64) -> Option<Hash>) -> RpcResult<Vec<Value>> {
     args.end()?;
-    let head = node.head().number;
-    Ok(json!({ "startingBlock": node.started_at, "currentBlock": head, "highestBlock": head }))
+    let peer = |peer: Peer| json!({ "peerId": peer.peer_id, "roles": "FULL", "bestHash": hash_of(peer.tip), "bestNumber": peer.tip });
+    Ok(about.neighbours.peers().into_iter().map(peer).collect())
+}
+
+fn sync_state(about: &About, args: Args) -> RpcResult<Value> {
+    args.end()?;
+    let heights = about.heights(&about.neighbours.peers());
+    Ok(json!({ "startingBlock": heights.start, "currentBlock": heights.now, "highestBlock": heights.highest }))
 }
 
 /// The nonce that the account's next transaction carries, those that wait included.

@@ -8,6 +8,9 @@
 //!   OUT/manifest.json   written last: sizes and BLAKE2b-256 of all files, height, chain
 //! ```
 //!
+//! A running node is asked for its copy through the operator's door ([`crate::control`]). Such a backup holds no record: the
+//! node signs on, and an older record is worse than none.
+//!
 //! Key files are not in it: they never change, and whoever finds a backup should not find them too.
 //!
 //! The chain may go back in time, for the network has the blocks. The record of the consensus key may not: what was
@@ -17,6 +20,7 @@ mod files;
 
 use crate::{
     cli::{BackupArgs, RestoreArgs},
+    control,
     exit::Failure,
     failures::storage_failure,
     guard, keys, setup,
@@ -31,7 +35,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 use x0_sign_guard::{GuardError, GuardExport, export, import};
-use x0_storage::{Database, OpenOptions};
+use x0_storage::{Database, Head, OpenOptions};
 use x0_types::Hash;
 
 /// What the manifest calls itself.
@@ -58,30 +62,27 @@ struct Manifest {
     /// The consensus key whose record is in it.
     consensus_key: Option<String>,
     made_at_ms: u64,
+    /// Made while the node ran: without a record.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    online: bool,
     files: Vec<Entry>,
 }
 
-/// Makes a backup of a node that does not run.
+/// Makes a backup.
 ///
 /// # Errors
 /// One line; a directory without a manifest is no backup.
 pub fn backup(args: &BackupArgs) -> Result<Value, Failure> {
     let site = Site::load(&args.run)?;
-    site.refuse_running("chain and record must be of one moment")?;
     let out = &args.out;
     if !keys::is_there(&site.chain_directory())? {
         return Err(Failure::configuration(format!("{} holds no chain", site.base.display())));
     }
     std::fs::create_dir(out)
         .map_err(|cause| Failure::configuration(format!("cannot create {}: {cause}", out.display())))?;
-    let database =
-        Database::open(&site.chain_directory(), OpenOptions { genesis: Some(site.genesis), ..OpenOptions::default() })
-            .map_err(|cause| storage_failure(&cause))?;
-    let head =
-        database.head().ok_or_else(|| Failure::configuration("the database is empty: there is nothing to back up"))?;
-    database.checkpoint(&out.join(CHAIN)).map_err(|cause| storage_failure(&cause))?;
-    drop(database);
-    let consensus_key = save_guard(&site, out)?;
+    let online = site.is_running();
+    let head = if online { copy_running(&site, out)? } else { copy_stopped(&site, out)? };
+    let consensus_key = if online { own_key(&site)? } else { save_guard(&site, out)? };
     for (path, name) in [(&args.run.config, "config.toml"), (&site.config.file.node.chain, "chain.json")] {
         if let Some(path) = path {
             copy_text(path, &out.join(name))?;
@@ -96,11 +97,51 @@ pub fn backup(args: &BackupArgs) -> Result<Value, Failure> {
         hash: head.hash,
         consensus_key,
         made_at_ms: now_ms(),
+        online,
         files: list(out)?,
     };
     let text = serde_json::to_string_pretty(&manifest).map_err(Failure::configuration)?;
     setup::write_new(&out.join(MANIFEST), &text, MODE)?;
-    Ok(json!({ "directory": out, "height": head.number, "hash": head.hash, "files": manifest.files.len() }))
+    Ok(json!({
+        "directory": out,
+        "height": head.number,
+        "hash": head.hash,
+        "files": manifest.files.len(),
+        "guard": if online { "the node runs: its record is not in the backup" } else { "as of this moment" },
+    }))
+}
+
+/// Copies the chain of a node that does not run.
+fn copy_stopped(site: &Site, out: &Path) -> Result<Head, Failure> {
+    let database = open(site, &site.chain_directory())?;
+    let head = head(&database)?;
+    database.checkpoint(&out.join(CHAIN)).map_err(|cause| storage_failure(&cause))?;
+    Ok(head)
+}
+
+/// Has the running node copy its chain, and opens the copy to see that it is whole and how high it is.
+fn copy_running(site: &Site, out: &Path) -> Result<Head, Failure> {
+    let whole = out
+        .canonicalize()
+        .map_err(|cause| Failure::configuration(format!("cannot look at {}: {cause}", out.display())))?;
+    let directory = whole.join(CHAIN);
+    control::ask(&site.base, &control::Request::Backup { directory: directory.clone() })?;
+    head(&open(site, &directory)?)
+}
+
+fn open(site: &Site, directory: &Path) -> Result<Database, Failure> {
+    Database::open(directory, OpenOptions { genesis: Some(site.genesis), ..OpenOptions::default() })
+        .map_err(|cause| storage_failure(&cause))
+}
+
+fn head(database: &Database) -> Result<Head, Failure> {
+    database.head().ok_or_else(|| Failure::configuration("the database is empty: there is nothing to back up"))
+}
+
+/// Fingerprint of this node's consensus key, if it has one in a file here.
+fn own_key(site: &Site) -> Result<Option<String>, Failure> {
+    let here = site.config.dev || keys::is_there(&site.config.file.keys.consensus(&site.base))?;
+    if here { Ok(Some(hex::encode(site.consensus_key()?.fingerprint()))) } else { Ok(None) }
 }
 
 /// Saves the guard's record, if this node ever signed; the fingerprint of its key.
@@ -157,16 +198,19 @@ pub fn restore(args: &RestoreArgs) -> Result<Value, Failure> {
 
 /// Decides about the record of the consensus key, and says what was done.
 fn restore_guard(site: &Site, args: &RestoreArgs, manifest: &Manifest) -> Result<Value, Failure> {
-    let own = match keys::is_there(&site.config.file.keys.consensus(&site.base))? || site.config.dev {
-        true => Some(hex::encode(site.consensus_key()?.fingerprint())),
-        false => None,
-    };
+    let own = own_key(site)?;
     let Some(saved) = &manifest.consensus_key else { return Ok(json!("the backup has no record")) };
     if own.as_ref() != Some(saved) {
         return Ok(json!("this node has another consensus key than the backup: the record of that one is left alone"));
     }
     let present = keys::is_there(&site.guard_directory())?;
-    if args.keep_guard {
+    if manifest.online && !present {
+        return Err(Failure::configuration(
+            "the record of what this key signed is lost, and a backup of a running node has none: give the node a new \
+             consensus key (`x0-node rotate-key`)",
+        ));
+    }
+    if args.keep_guard || manifest.online {
         return match present {
             true => Ok(json!("the record that was here stays")),
             false => Err(Failure::configuration("--keep-guard: there is no record here to keep")),

@@ -46,8 +46,10 @@ pub enum Command {
     RotateKey(Box<RotateArgs>),
     /// Holds a consensus key for nodes that ask over post-quantum TLS.
     Signer(SignerArgs),
-    /// Copies chain and sign guard's record of a stopped node into a directory.
+    /// Copies the chain into a directory, and of a stopped node the sign guard's record too.
     Backup(Box<BackupArgs>),
+    /// Prints the checkpoints that this node vouches for, for the settings of other nodes and of wallets.
+    Checkpoint(Box<CheckpointArgs>),
     /// Brings a backup into the data directory of a node without a chain.
     Restore(Box<RestoreArgs>),
 }
@@ -112,6 +114,14 @@ pub struct BackupArgs {
     /// The directory to make.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Whose checkpoints.
+#[derive(Clone, Debug, Args)]
+pub struct CheckpointArgs {
+    /// The node, running or not.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// What is restored.
@@ -218,6 +228,7 @@ pub struct TestnetArgs {
     #[arg(long, default_value = "127.0.0.1", value_name = "HOST")]
     pub host_template: String,
     /// First port: links, RPC and metrics take three, and validators on one host are ten apart. 0 takes free ports.
+    /// On hosts of their own, RPC and metrics have their usual ports.
     #[arg(long, default_value_t = 30_000, value_name = "PORT")]
     pub base_port: u16,
     /// Gives money to the development accounts (alice, bob, charlie, dave), whose keys everybody can derive.
@@ -264,6 +275,10 @@ pub struct RunArgs {
     /// How a node without a chain gets one.
     #[arg(long, env = "X0_SYNC", value_name = "MODE")]
     pub sync: Option<crate::config::SyncMode>,
+    /// A block that somebody vouches for, HEIGHT:0xHASH:TIME, as `x0-node checkpoint` prints it: this node follows
+    /// only a chain that contains it.
+    #[arg(long, env = "X0_CHECKPOINT", value_name = "CHECKPOINT")]
+    pub checkpoint: Option<String>,
     /// Address of the listener for metrics, health and readiness, or `off`.
     #[arg(long, env = "X0_METRICS_ADDRESS", value_name = "ADDRESS")]
     pub metrics_address: Option<String>,

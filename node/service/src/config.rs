@@ -15,6 +15,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
+use x0_light::Checkpoint;
 use x0_limits as limits;
 
 /// The documented default configuration file.
@@ -238,11 +239,13 @@ pub struct SyncSection {
     pub mode: SyncMode,
     /// Blocks between the snapshots that this node makes for others; 0 makes none.
     pub snapshot_interval: u32,
+    /// A block that somebody vouches for, `HEIGHT:0xHASH:TIME`.
+    pub checkpoint: Option<String>,
 }
 
 impl Default for SyncSection {
     fn default() -> Self {
-        Self { mode: SyncMode::Blocks, snapshot_interval: limits::SNAPSHOT_INTERVAL_BLOCKS }
+        Self { mode: SyncMode::Blocks, snapshot_interval: limits::SNAPSHOT_INTERVAL_BLOCKS, checkpoint: None }
     }
 }
 
@@ -316,6 +319,8 @@ pub struct Config {
     pub plain: Option<SocketAddr>,
     /// Address of the listener for metrics, unless it is off.
     pub metrics: Option<SocketAddr>,
+    /// The block that somebody vouches for.
+    pub checkpoint: Option<Checkpoint>,
     /// Descriptor of the password.
     pub password_fd: Option<i32>,
 }
@@ -382,7 +387,13 @@ impl Config {
             let least = limits::HISTORY_BLOCKS_MIN;
             return Err(Failure::configuration(format!("storage.history_blocks: {blocks} are fewer than {least}")));
         }
-        Ok(Self { dev: args.dev, file, base_path, plain, metrics, password_fd: args.password_fd })
+        let checkpoint = match &file.sync.checkpoint {
+            Some(text) => Some(
+                text.parse().map_err(|cause| Failure::configuration(format!("sync.checkpoint: '{text}': {cause}")))?,
+            ),
+            None => None,
+        };
+        Ok(Self { dev: args.dev, file, base_path, plain, metrics, checkpoint, password_fd: args.password_fd })
     }
 }
 
@@ -393,6 +404,9 @@ fn apply_network(file: &mut FileConfig, args: &RunArgs) {
     }
     file.network.peers.extend(args.peer.iter().cloned());
     file.sync.mode = args.sync.unwrap_or(file.sync.mode);
+    if let Some(checkpoint) = &args.checkpoint {
+        file.sync.checkpoint = Some(checkpoint.clone());
+    }
     if let Some(address) = &args.metrics_address {
         file.metrics.address.clone_from(address);
     } else if args.dev && file.metrics.address == MetricsSection::default().address {
@@ -499,6 +513,7 @@ mod tests {
         assert!(
             config.signer.is_some()
                 && config.storage.history_blocks.is_some()
+                && config.sync.checkpoint.is_some()
                 && config.keys.password_file.is_some()
                 && config.consensus.busy_ms.is_some()
                 && config.consensus.idle_ms.is_some()

@@ -48,7 +48,7 @@ pub fn executor_failure(cause: &ExecutorError) -> Failure {
 pub fn consensus_failure(cause: &ConsensusError) -> Failure {
     let exit = match cause {
         ConsensusError::Guard(cause) => return guard::failure(cause),
-        ConsensusError::Wal(WalError::Io { .. }) => Exit::Storage,
+        ConsensusError::Wal(WalError::Io { .. }) | ConsensusError::Evidence(_) => Exit::Storage,
         ConsensusError::Wal(WalError::Damaged(_)) => Exit::SafetyHalt,
         _ => Exit::Restartable,
     };
@@ -62,6 +62,7 @@ const DISK_FULL_BYTES: u64 = 1 << 20;
 pub fn engine_failure(failure: x0_consensus::Failure, data: &Path) -> Failure {
     let (exit, reason) = match failure {
         x0_consensus::Failure::SafetyHalt(reason) => (Exit::SafetyHalt, reason),
+        x0_consensus::Failure::Storage(reason) => (Exit::Storage, reason),
         x0_consensus::Failure::Restartable(reason) => (Exit::Restartable, reason),
     };
     if x0_telemetry::process::space(data).is_ok_and(|space| space.free < DISK_FULL_BYTES) {

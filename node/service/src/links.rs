@@ -7,15 +7,12 @@
 //!                                        consensus <---- transactions <---- snapshots <-+
 //! ```
 
-use crate::{
-    exit::Failure,
-    parts::{Ground, Plan},
-};
+use crate::{exit::Failure, ground::Ground, parts::Plan};
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use x0_executor::Executor;
 use x0_network::{
@@ -23,6 +20,7 @@ use x0_network::{
     memory::MemoryCarrier,
     p2p::{Admission, Direction, HostPort, P2pCarrier, P2pConfig, P2pLimits, P2pMetrics, PeerAddress, Tip},
 };
+use x0_rpc_types::node::{LinkDirection, Peer};
 use x0_runtime::Validators;
 
 /// What consensus sends and receives.
@@ -79,21 +77,6 @@ impl P2p {
     pub fn snapshots(&self) -> Arc<dyn Carrier> {
         self.branch(2)
     }
-}
-
-/// What the node knows of a peer.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// The first bytes of its key.
-    pub name: String,
-    /// `in` when it dialled, `out` when this node did.
-    pub direction: &'static str,
-    /// Its height, as far as it told.
-    pub tip: u64,
-    /// Time of a ping and its answer, milliseconds.
-    pub rtt_ms: Option<f64>,
-    /// How far its clock is ahead of this node's, milliseconds.
-    pub clock_ahead_ms: i64,
 }
 
 impl Links {
@@ -174,12 +157,22 @@ impl Links {
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
         let Self::P2p(p2p) = self else { return Vec::new() };
+        let since_ms = |since: SystemTime| {
+            since.duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+        };
         let peer = |info: x0_network::p2p::PeerInfo| Peer {
-            name: info.key.to_string(),
-            direction: if info.direction == Direction::In { "in" } else { "out" },
+            peer_id: info.key.to_string(),
+            address: info.address.to_string(),
+            direction: if info.direction == Direction::In { LinkDirection::In } else { LinkDirection::Out },
+            software: info.version,
             tip: info.tip,
+            since_ms: since_ms(info.since),
             rtt_ms: info.rtt_ms,
             clock_ahead_ms: info.clock_ahead_ms,
+            sent: info.sent,
+            received: info.received,
+            dropped: info.dropped,
+            penalties: info.penalties,
         };
         p2p.carrier.peers().into_iter().map(peer).collect()
     }

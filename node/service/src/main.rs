@@ -32,11 +32,15 @@
 
 mod backup;
 mod catchup;
+mod checkpoint;
 mod cli;
 mod config;
+mod control;
 mod doctor;
+mod doors;
 mod exit;
 mod failures;
+mod ground;
 mod guard;
 mod keys;
 mod links;
@@ -52,6 +56,7 @@ mod setup;
 mod signer;
 mod signing;
 mod site;
+mod standing;
 
 use clap::Parser as _;
 use cli::{Cli, Command};
@@ -90,6 +95,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor(args)) => leave(report(doctor::doctor(&args, print))),
         Some(Command::Guard(command)) => guard::run(&command).and_then(|answer| print_json(&answer)),
         Some(Command::Backup(args)) => leave(report(backup::backup(&args).and_then(|answer| print_json(&answer)))),
+        Some(Command::Checkpoint(args)) => leave(report(checkpoint::run(&args).and_then(|answer| print_json(&answer)))),
         Some(Command::Restore(args)) => leave(report(backup::restore(&args).and_then(|answer| print_json(&answer)))),
         Some(Command::Join(args)) => membership::join(&args).and_then(|answer| print_json(&answer)),
         Some(Command::RotateKey(args)) => membership::rotate(&args).and_then(|answer| print_json(&answer)),

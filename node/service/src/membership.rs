@@ -96,6 +96,11 @@ fn prepare(args: &RotateArgs, site: &Site, role: KeyRole, next: &Path) -> Result
     }
     let proof = prove(next, &to_hex(site.genesis.as_bytes()), controller, None, args.life_s, &source)?;
     let path = args.out.clone().unwrap_or_else(|| next.with_extension("proof.json"));
+    // The proof beside the key is this command's own: it is good for an hour, and of an earlier key after a rotation.
+    if args.out.is_none() && is_there(&path)? {
+        std::fs::remove_file(&path)
+            .map_err(|cause| Failure::configuration(format!("cannot replace {}: {cause}", path.display())))?;
+    }
     setup::write_new(&path, &format!("{proof:#}\n"), MODE)?;
     let mut commands = vec![format!("x0 did rotate-key --proof {} --key CONTROLLER", path.display())];
     if role == KeyRole::Consensus {
@@ -111,10 +116,15 @@ fn activate(site: &Site, role: KeyRole, current: &Path, next: &Path) -> Result<V
     if !is_there(next)? {
         return Err(Failure::configuration(format!("there is no {}: run without --activate first", next.display())));
     }
-    let old = KeystoreFile::read(current).and_then(|file| file.public_key()).map_err(Failure::configuration)?;
-    let name = hex::encode(old.fingerprint().get(..4).unwrap_or_default());
-    let retired = beside(current, &name);
-    let mut moves = vec![(current.to_owned(), retired), (next.to_owned(), current.to_owned())];
+    // A key that is lost has no file any more; what belonged to it is then named by the key that follows it.
+    let (lost, named_by) = if is_there(current)? { (false, current) } else { (true, next) };
+    let key = KeystoreFile::read(named_by).and_then(|file| file.public_key()).map_err(Failure::configuration)?;
+    let fingerprint = hex::encode(key.fingerprint().get(..4).unwrap_or_default());
+    let name = if lost { format!("before-{fingerprint}") } else { fingerprint };
+    let mut moves = vec![(next.to_owned(), current.to_owned())];
+    if !lost {
+        moves.insert(0, (current.to_owned(), beside(current, &name)));
+    }
     if role == KeyRole::Consensus {
         // Record and log speak of what the old key signed; the new one begins with neither.
         for part in ["guard", "wal"] {

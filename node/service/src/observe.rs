@@ -1,13 +1,20 @@
 //! What the node says about itself: health, readiness and metrics.
 //!
 //! ```text
-//!   executor's heads --> [`Progress`] --+
-//!   engine, mempool, database, links ---+--> [`Observer`] --> x0-telemetry --> /metrics, /health, /ready
+//!   no chain yet: links, RPC --------> [`Starting`] --+
+//!   executor's heads --> [`Progress`] --+             +--> [`Stage`] --> x0-telemetry --> /metrics, /health, /ready
+//!   engine, mempool, database, links ---+--> [`Observer`]
 //! ```
 
 mod metrics;
+mod starting;
 
-use crate::{links::Links, parts::Neighbourly};
+pub use starting::{Look, Stage, Starting};
+
+use crate::{
+    ground::Neighbourly,
+    standing::{Phase, Standing},
+};
 use parking_lot::Mutex;
 use std::{
     path::PathBuf,
@@ -29,6 +36,9 @@ use x0_telemetry::{Report, Status, process};
 
 /// The engine while it runs; the node takes it out to stop it.
 pub type EngineSlot = Arc<Mutex<Option<Arc<EngineHandle>>>>;
+
+/// What serves the other nodes while it runs.
+pub type NeighbourlySlot = Arc<Mutex<Option<Arc<Neighbourly>>>>;
 
 /// When the height grew last.
 #[derive(Debug)]
@@ -75,10 +85,12 @@ pub struct Observer {
     pub engine: EngineSlot,
     /// The consensus key.
     pub key: Arc<dyn ConsensusKey>,
-    /// The links.
-    pub links: Links,
-    /// What serves the other nodes.
-    pub neighbourly: Arc<Neighbourly>,
+    /// The links and the phase.
+    pub standing: Arc<Standing>,
+    /// What serves the other nodes, once the node takes part.
+    pub neighbourly: NeighbourlySlot,
+    /// What went over the RPC.
+    pub rpc: Box<dyn Fn() -> x0_rpc::RpcStats + Send + Sync>,
     /// When the height grew last.
     pub progress: Arc<Progress>,
     /// Longest wait of a healthy node for a block.
@@ -136,13 +148,17 @@ impl Status for Observer {
 
     fn ready(&self) -> Report {
         let mut report = self.health();
-        let peers = self.links.peers();
+        let peers = self.standing.peers();
         report.detail("peers", peers.len());
+        if let Phase::Following { until } = self.standing.phase() {
+            report.detail("followUntil", until);
+            report.against(format!("the node follows until height {until}, for which its consensus key has signed"));
+        }
         let Some(engine) = self.engine_status() else { return report };
         report.detail("round", engine.round);
         report.detail("validator", engine.validator);
         // The only validator of a network wants nobody.
-        let missing = self.links.missing();
+        let missing = self.standing.missing();
         if peers.is_empty() && missing > 0 {
             report.against(format!("there are no peers, and {missing} are wanted"));
         }

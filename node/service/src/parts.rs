@@ -2,16 +2,20 @@
 
 use crate::{
     catchup::{self, blocking},
+    checkpoint,
     config::Config,
+    control::Control,
+    doors::Doors,
     exit::{Exit, Failure},
-    failures::{consensus_failure, engine_failure, executor_failure, fatal_handler, storage_failure},
+    failures::{consensus_failure, engine_failure, fatal_handler, storage_failure},
+    ground::{Ground, neighbourly},
     keys::NodeKeys,
-    links::{Links, P2p},
+    links::Links,
     listeners::listeners,
-    observe::{EngineSlot, Observer, Progress},
+    observe::{EngineSlot, NeighbourlySlot, Observer, Progress},
     signing::{self, Follower},
+    standing::{Phase, Standing},
 };
-use parking_lot::Mutex;
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -24,17 +28,15 @@ use tokio::task::JoinHandle;
 use x0_chain_spec::{ChainSpec, ChainType};
 use x0_consensus::{EngineConfig, Pacing};
 use x0_crypto::SigningKey;
-use x0_executor::{Executor, Options};
-use x0_gossip::Gossip;
+use x0_executor::Executor;
+use x0_light::Checkpoint;
 use x0_mempool::Mempool;
 use x0_network::PeerKey;
 use x0_offchain::{EndpointPolicy, NodeChain, ProbeConfig, ProbeHandle, ProbeWorker, SystemClock, accuse};
-use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, RpcServer, Transport};
+use x0_rpc::{ListenerConfig, LogControl, Node, NodeInfo, Transport};
 use x0_runtime::{Runtime, network::ActiveSpec, version::SUPPORTED_SPECS};
 use x0_sign_guard::ConsensusKey;
 use x0_storage::{Database, History, OpenOptions};
-use x0_sync::{Shelf, SnapshotMaker, SnapshotServer};
-use x0_telemetry::{Samples, Source as _, Telemetry};
 use x0_types::Hash;
 
 /// The running parts, in the order in which they were started.
@@ -42,12 +44,13 @@ pub struct Parts {
     database: Database,
     executor: Executor,
     links: Links,
-    neighbourly: Arc<Neighbourly>,
+    neighbourly: NeighbourlySlot,
     engine: EngineSlot,
     accuser: Option<JoinHandle<()>>,
     probes: Option<ProbeHandle>,
-    rpc: Option<RpcServer>,
-    telemetry: Option<x0_telemetry::Server>,
+    doors: Doors,
+    control: Control,
+    checkpoint: Option<Checkpoint>,
 }
 
 /// How often the measuring worker is looked at.
@@ -98,54 +101,59 @@ impl Plan {
     }
 }
 
-/// The parts that hold state: opened on a blocking thread.
-pub struct Ground {
-    /// The blocks.
-    pub database: Database,
-    /// What executes them.
-    pub executor: Executor,
-    /// The waiting transactions.
-    pub mempool: Mempool,
-}
-
-/// Parts that serve the other nodes.
-#[derive(Default)]
-pub struct Neighbourly {
-    /// Spreads transactions.
-    pub gossip: Option<Gossip>,
-    /// Makes snapshots.
-    pub maker: Option<SnapshotMaker>,
-    /// Serves them.
-    pub server: Option<SnapshotServer>,
-}
-
 impl Parts {
     /// Starts all parts, and prints the READY line.
     ///
     /// # Errors
     /// Which part does not start, and why. What was started is stopped.
     pub async fn start(plan: &Plan, log: LogControl) -> Result<Self, Failure> {
-        catchup::restore(plan).await?;
-        let ground = {
-            let (path, options, genesis) = (plan.chain_directory(), plan.open_options(), plan.genesis.clone());
-            let trie_cache_bytes = plan.config.file.storage.trie_cache_bytes;
-            blocking(move || Ground::open(&path, options, &genesis, trie_cache_bytes)).await?
-        };
         let listeners = listeners(&plan.config, &plan.keys.network, plan.genesis_hash)?;
+        let lacking = catchup::lacks_chain(plan).await?;
+        // A second node on the directory meets the database's lock before it meets its own ports.
+        let ground = if lacking { None } else { Some(Ground::of(plan).await?) };
+        let standing =
+            Arc::new(Standing::new(&plan.config.file.network, if lacking { Phase::Restoring } else { Phase::Running }));
+        let mut doors = Doors::open(plan, &listeners, &standing).await?;
+        let ground = match ground {
+            Some(ground) => ground,
+            None => {
+                doors.serve_starting(plan, &standing)?;
+                catchup::restore(plan, &standing).await?;
+                Ground::of(plan).await?
+            }
+        };
+        if let Some(named) = plan.config.checkpoint {
+            let (database, genesis) = (ground.database.clone(), plan.genesis_hash);
+            blocking(move || checkpoint::check(&database, genesis, &named).map(|_| ())).await?;
+        }
+        let control = Control::open(&plan.base, &ground.database)?;
         let key = open_key(plan).await?;
-        if let Some(last) = key.last() {
-            // The last height of the record may be undecided: its votes can be repeated when the chain ends right below.
-            let passed = if u64::from(ground.executor.head().number).saturating_add(1) == last.height {
-                last.height.saturating_sub(1)
-            } else {
-                last.height
-            };
-            catchup::follow(plan, &ground, passed).await?;
+        standing.enter(phase(&key, &ground));
+        let (engine, neighbourly) = (EngineSlot::default(), NeighbourlySlot::default());
+        let observer = Observer {
+            chain: plan.spec.id.clone(),
+            base: plan.base.clone(),
+            database: ground.database.clone(),
+            executor: ground.executor.clone(),
+            mempool: ground.mempool.clone(),
+            engine: Arc::clone(&engine),
+            key: Arc::clone(&key),
+            standing: Arc::clone(&standing),
+            neighbourly: Arc::clone(&neighbourly),
+            rpc: doors.rpc_stats(),
+            progress: Progress::follow(&ground.executor),
+            patience: plan.patience(),
+        };
+        doors.serve(&node(plan, &ground, &standing, log), observer).await?;
+        if let Phase::Following { until } = standing.phase() {
+            catchup::follow(plan, &ground, until, &standing, &engine).await?;
+            standing.enter(Phase::Running);
         }
         let links = Links::of_ground(plan, &ground).await?;
-        let engine = x0_consensus::start(
+        standing.link(Some(links.clone()));
+        let started = x0_consensus::start(
             engine_config(&plan.config, &plan.spec, &plan.base),
-            Arc::clone(&key),
+            key,
             ground.executor.clone(),
             ground.mempool.clone(),
             ground.database.clone(),
@@ -153,22 +161,21 @@ impl Parts {
         )
         .await
         .map_err(|cause| consensus_failure(&cause))?;
+        *engine.lock() = Some(Arc::new(started));
         let mut parts = Self {
             database: ground.database.clone(),
             executor: ground.executor.clone(),
-            engine: Arc::new(Mutex::new(Some(Arc::new(engine)))),
+            engine,
             accuser: None,
             probes: probes(&plan.config, &plan.spec, &plan.keys, &ground.executor, &ground.mempool),
             links,
-            neighbourly: Arc::default(),
-            rpc: None,
-            telemetry: None,
+            neighbourly,
+            doors,
+            control,
+            checkpoint: plan.config.checkpoint,
         };
         parts.accuser = parts.accuse(plan, &ground);
-        let info = node_info(&plan.spec, &plan.keys);
-        let (executor, mempool) = (ground.executor.clone(), ground.mempool.clone());
-        let node = Arc::new(Node::new(executor, ground.database.clone(), mempool, info, Some(log)));
-        if let Err(failure) = parts.serve(plan, &ground, key, &node, &listeners).await {
+        if let Err(failure) = parts.join(plan, &ground).await {
             if let Err(second) = parts.stop().await {
                 tracing::error!(target: "x0::node", reason = second.reason, "and the parts did not stop in good order");
             }
@@ -190,36 +197,11 @@ impl Parts {
         })))
     }
 
-    /// Starts what others ask the node over.
-    async fn serve(
-        &mut self,
-        plan: &Plan,
-        ground: &Ground,
-        key: Arc<dyn ConsensusKey>,
-        node: &Arc<Node>,
-        listeners: &[ListenerConfig],
-    ) -> Result<(), Failure> {
+    /// Starts what serves the other nodes.
+    async fn join(&self, plan: &Plan, ground: &Ground) -> Result<(), Failure> {
         if let Some(p2p) = self.links.p2p() {
-            self.neighbourly = Arc::new(neighbourly(plan, ground, p2p).await?);
+            *self.neighbourly.lock() = Some(Arc::new(neighbourly(plan, ground, p2p).await?));
         }
-        self.rpc = Some(RpcServer::start(node, listeners).await.map_err(Failure::configuration)?);
-        let Some(address) = plan.config.metrics else { return Ok(()) };
-        let observer = Arc::new(Observer {
-            chain: plan.spec.id.clone(),
-            base: plan.base.clone(),
-            database: ground.database.clone(),
-            executor: ground.executor.clone(),
-            mempool: ground.mempool.clone(),
-            engine: Arc::clone(&self.engine),
-            key,
-            links: self.links.clone(),
-            neighbourly: Arc::clone(&self.neighbourly),
-            progress: Progress::follow(&ground.executor),
-            patience: plan.patience(),
-        });
-        let status = Arc::clone(&observer);
-        let telemetry = Telemetry::new(status).with(move |samples: &mut Samples| observer.collect(samples));
-        self.telemetry = Some(x0_telemetry::serve(address, Arc::new(telemetry)).await.map_err(Failure::configuration)?);
         Ok(())
     }
 
@@ -232,15 +214,12 @@ impl Parts {
                 None => std::future::pending().await,
             }
         };
-        let rpc = async {
-            match &mut self.rpc {
-                Some(rpc) => rpc.failed().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             failure = engine => engine_failure(failure, self.database.path()),
-            failure = rpc => Failure::new(Exit::Restartable, failure),
+            failure = self.doors.failed() => failure,
+            failure = checkpoint::strayed(self.executor.clone(), self.database.clone(), self.checkpoint) => {
+                Failure::new(Exit::SafetyHalt, failure.reason)
+            }
             failure = outgrown(self.executor.clone()) => failure,
             () = ended(self.probes.as_ref()) => Failure::new(Exit::Restartable, "the measuring worker ended"),
         }
@@ -251,12 +230,8 @@ impl Parts {
     /// # Errors
     /// When the database cannot flush.
     pub async fn stop(self) -> Result<(), Failure> {
-        if let Some(telemetry) = self.telemetry {
-            telemetry.stop().await;
-        }
-        if let Some(rpc) = self.rpc {
-            rpc.stop().await;
-        }
+        drop(self.control);
+        self.doors.close().await;
         if let Some(probes) = self.probes {
             probes.stop().await;
         }
@@ -275,7 +250,7 @@ impl Parts {
         }
         self.links.stop().await;
         // The thread that makes snapshots ends with its work at hand.
-        let neighbourly = self.neighbourly;
+        let neighbourly = self.neighbourly.lock().take();
         blocking(move || {
             drop(neighbourly);
             Ok(())
@@ -299,7 +274,7 @@ impl Parts {
 
     /// Prints the READY line for scripts and logs the same for people.
     fn announce(&self, listeners: &[ListenerConfig], executor: &Executor, network: &SigningKey) {
-        let addresses = self.rpc.as_ref().map(RpcServer::addresses).unwrap_or_default();
+        let addresses = self.doors.addresses();
         let address = |wanted: fn(&Transport) -> bool| {
             let place = listeners.iter().position(|listener| wanted(&listener.transport))?;
             addresses.get(place).copied()
@@ -314,7 +289,7 @@ impl Parts {
             "native": native,
             "web": web,
             "p2p": self.links.listening().first(),
-            "metrics": self.telemetry.as_ref().map(|server| format!("http://{}", server.address())),
+            "metrics": self.doors.metrics().map(|address| format!("http://{address}")),
             "networkKey": format!("0x{}", hex::encode(network.public().fingerprint())),
             "genesis": executor.genesis_hash(),
             "head": head.number,
@@ -327,6 +302,23 @@ impl Parts {
             tracing::warn!(target: "x0::node", %cause, "the READY line could not be written");
         }
     }
+}
+
+/// Whether the node may take part, or has to follow first until the chain is where its key has been.
+fn phase(key: &Arc<dyn ConsensusKey>, ground: &Ground) -> Phase {
+    let Some(last) = key.last() else { return Phase::Running };
+    let head = u64::from(ground.executor.head().number);
+    // The last height of the record may be undecided: its votes can be repeated when the chain ends right below.
+    let until = if head.saturating_add(1) == last.height { last.height.saturating_sub(1) } else { last.height };
+    if head < until { Phase::Following { until } } else { Phase::Running }
+}
+
+/// The node as the RPC sees it.
+fn node(plan: &Plan, ground: &Ground, standing: &Arc<Standing>, log: LogControl) -> Arc<Node> {
+    let info = node_info(&plan.spec, &plan.keys);
+    let (executor, database) = (ground.executor.clone(), ground.database.clone());
+    let node = Node::new(executor, database, ground.mempool.clone(), info, Some(log));
+    Arc::new(node.with_neighbours(Arc::clone(standing) as Arc<dyn x0_rpc::Neighbours>))
 }
 
 /// Opens the consensus key. Without one the node follows with a key that is in no set.
@@ -346,23 +338,6 @@ async fn open_key(plan: &Plan) -> Result<Arc<dyn ConsensusKey>, Failure> {
     }
     tracing::info!(target: "x0::node", "there is no consensus key: this node follows the chain");
     Follower::key()
-}
-
-/// Starts what serves the other nodes.
-async fn neighbourly(plan: &Plan, ground: &Ground, p2p: &P2p) -> Result<Neighbourly, Failure> {
-    let taken = || Failure::new(Exit::Restartable, "the links' transactions are taken");
-    let gossip = x0_gossip::start(p2p.transactions(), ground.mempool.clone()).ok_or_else(taken)?;
-    let failed = |cause: x0_sync::SyncError| Failure::new(Exit::Restartable, format!("snapshots: {cause}"));
-    let (directory, executor) = (plan.base.join("snapshots"), ground.executor.clone());
-    let interval = plan.config.file.sync.snapshot_interval;
-    let (shelf, maker) = blocking(move || {
-        let shelf = Shelf::open(&directory).map_err(failed)?;
-        let maker = SnapshotMaker::start(&executor, &shelf, interval).map_err(failed)?;
-        Ok((shelf, maker))
-    })
-    .await?;
-    let server = SnapshotServer::start(p2p.snapshots(), shelf, ground.database.clone()).map_err(failed)?;
-    Ok(Neighbourly { gossip: Some(gossip), maker: Some(maker), server: Some(server) })
 }
 
 /// Starts measuring, on a node that has a reporter key.
@@ -426,22 +401,6 @@ async fn ended(probes: Option<&ProbeHandle>) {
     }
 }
 
-impl Ground {
-    fn open(
-        path: &Path,
-        options: OpenOptions,
-        genesis: &serde_json::Value,
-        trie_cache_bytes: usize,
-    ) -> Result<Self, Failure> {
-        let database = Database::open(path, options).map_err(|cause| storage_failure(&cause))?;
-        let executor = Executor::new(database.clone(), genesis, Options { trie_cache_bytes, ..Options::default() })
-            .map_err(|cause| executor_failure(&cause))?;
-        let mempool = Mempool::new(executor.clone(), x0_mempool::Config::default())
-            .map_err(|cause| Failure::new(Exit::Restartable, format!("mempool: {cause}")))?;
-        Ok(Self { database, executor, mempool })
-    }
-}
-
 /// The engine's settings: production's, with the pace of the chain and of the configuration.
 pub fn engine_config(config: &Config, spec: &ChainSpec, base: &Path) -> EngineConfig {
     let moniker = config.file.node.name.clone().unwrap_or_else(|| spec.id.clone());
@@ -461,7 +420,7 @@ pub fn engine_config(config: &Config, spec: &ChainSpec, base: &Path) -> EngineCo
 }
 
 /// What the node says about itself.
-fn node_info(spec: &ChainSpec, keys: &NodeKeys) -> NodeInfo {
+pub fn node_info(spec: &ChainSpec, keys: &NodeKeys) -> NodeInfo {
     NodeInfo {
         chain: spec.name.clone(),
         network: spec.id.clone(),

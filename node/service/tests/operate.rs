@@ -72,6 +72,8 @@ async fn dashboard_alerts_and_manual_name_the_metrics_of_a_running_node() {
     }
     let manual = read("docs/operating/monitor.md");
     for name in live.iter().filter(|name| name.starts_with("x0_")) {
+        // A histogram's samples stand in the manual under one name.
+        let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
         assert!(manual.contains(&format!("| `{name}` |")), "monitor.md lacks {name}");
     }
 }
@@ -88,13 +90,6 @@ async fn a_validator_comes_back_from_a_backup_from_its_peers_and_from_a_snapshot
     let backup = network.folder.path().join("backup");
     let backup = backup.to_str().unwrap();
     reach(network.node(3), 3).await;
-    // A running node is not backed up by halves.
-    let refused = run(&["backup", "--config", &config, "--out", backup]);
-    assert!(
-        refused.status.code() == Some(1) && last_line(&refused).contains("stop it first"),
-        "{}",
-        last_line(&refused)
-    );
     assert_eq!(network.take(3).terminate().code(), Some(0));
     let made = run(&["backup", "--config", &config, "--out", backup]);
     assert!(made.status.success(), "{}", last_line(&made));
@@ -362,4 +357,12 @@ fn joining_and_rotating_prepare_what_the_wallet_signs() {
         std::fs::read_dir(&keys).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect();
     assert!(kept.contains(&before), "no key is ever removed");
     assert_eq!(run(&["rotate-key", "--config", &config, "--role", "agent"]).status.code(), Some(2));
+    // A key whose file is lost is replaced in the same way.
+    std::fs::remove_file(keys.join("consensus.json")).unwrap();
+    let made = rotate(&["--controller", controller]);
+    assert!(made.status.success(), "{}", last_line(&made));
+    let next = std::fs::read(keys.join("consensus.next.json")).unwrap();
+    let done = rotate(&["--activate"]);
+    assert!(done.status.success(), "{}", last_line(&done));
+    assert_eq!(std::fs::read(keys.join("consensus.json")).unwrap(), next);
 }

@@ -105,6 +105,27 @@ pub enum RestoreError {
     /// that a third of the validators' power is dishonest. No peer can mend this.
     #[error(transparent)]
     Trust(LightError),
+    /// The checkpoint names another first block than the network definition.
+    #[error(
+        "the checkpoint's first block is 0x{found}, and that of this network is 0x{genesis}: it is of another chain"
+    )]
+    OtherChain {
+        /// The network definition's, hex.
+        genesis: String,
+        /// The checkpoint's, hex.
+        found: String,
+    },
+    /// Nobody offers a chain that contains the checkpoint.
+    #[error(
+        "the chain of the {peers} peers that offer one does not contain the checkpoint at block {number}: \
+         it, or the checkpoint, is of another chain"
+    )]
+    CheckpointMissing {
+        /// Height of the checkpoint.
+        number: u32,
+        /// Peers whose chain does not contain it.
+        peers: usize,
+    },
     /// The state does not name the block's time.
     #[error("the restored state does not name the block's time")]
     NoTimestamp,

@@ -80,6 +80,8 @@ pub struct Fetcher {
     /// Peers that are not asked again.
     shunned: BTreeSet<PeerKey>,
     false_contents: BTreeSet<[u8; 32]>,
+    /// Peers whose chain does not contain the anchor.
+    astray: usize,
     next_id: u32,
 }
 
@@ -94,12 +96,14 @@ impl Fetcher {
             anchor,
             anchor_seen,
             changes: Vec::new(),
-            above,
+            // A snapshot below the anchor cannot show that it is of the anchor's chain.
+            above: above.max(anchor.number.saturating_sub(1)),
             resume,
             phase: Phase::Choosing { first_offer_ms: None },
             peers: BTreeMap::new(),
             shunned: BTreeSet::new(),
             false_contents: BTreeSet::new(),
+            astray: 0,
             next_id: 1,
         }
     }
@@ -108,6 +112,24 @@ impl Fetcher {
     #[must_use]
     pub fn changes(&self) -> &[SetChangeProof] {
         &self.changes
+    }
+
+    /// Only snapshots above this height are of use.
+    #[must_use]
+    pub const fn above(&self) -> u32 {
+        self.above
+    }
+
+    /// The block that a person vouches for.
+    #[must_use]
+    pub const fn anchor(&self) -> Anchor {
+        self.anchor
+    }
+
+    /// How many peers have a chain without the anchor, once nobody else is left.
+    #[must_use]
+    pub fn only_astray(&self) -> Option<usize> {
+        (self.astray > 0 && self.peers.is_empty()).then_some(self.astray)
     }
 
     /// Whether a snapshot was chosen.
@@ -216,6 +238,9 @@ impl Fetcher {
     }
 
     fn shun(&mut self, peer: PeerKey, fault: PeerFault) -> Action {
+        if matches!(fault, PeerFault::CheckpointMissing(_)) {
+            self.astray = self.astray.saturating_add(1);
+        }
         self.peers.remove(&peer);
         self.shunned.insert(peer);
         if let Phase::Following { from, changes_done, .. } = &mut self.phase

@@ -26,6 +26,8 @@ use x0_types::{BlockNumber, Hash, Moment};
 
 /// How often the fetcher looks at the clock.
 const TICK: Duration = Duration::from_millis(100);
+/// How long a node waits for an honest peer when all that it met have a chain without the anchor.
+const ASTRAY_WAIT: Duration = Duration::from_secs(10);
 /// Events that wait for the fetcher; answers are bounded by what is asked.
 const EVENTS_MAX: usize = 64;
 
@@ -36,7 +38,7 @@ pub struct RestoreSettings {
     pub data: PathBuf,
     /// The full genesis configuration of the runtime.
     pub genesis: serde_json::Value,
-    /// The block that the operator vouches for; `None` for the genesis block, vouched for now.
+    /// The block that somebody vouches for; `None` for the genesis block, vouched for now.
     pub anchor: Option<Anchor>,
     /// Only snapshots above this height are of use: the height of the present database, 0 without one.
     pub above: BlockNumber,
@@ -162,8 +164,15 @@ impl<'a> Session<'a> {
         let area = RestoreArea::open(&settings.data)?;
         let genesis = Genesis::build(&settings.genesis)?;
         let anchor = settings.anchor.unwrap_or(Anchor { number: 0, hash: genesis.hash.0, vouched_at_ms: unix_ms() });
+        if anchor.number == 0 && anchor.hash != genesis.hash.0 {
+            let (genesis, found) = (hex::encode(genesis.hash.0), hex::encode(anchor.hash));
+            return Err(RestoreError::OtherChain { genesis, found });
+        }
+        let trust = genesis.trust(&anchor)?;
+        // Before anybody is asked: no peer can make old trust young.
+        trust.check_usable(unix_ms()).map_err(RestoreError::Trust)?;
         let resume = Download::earlier(area.path())?;
-        let fetcher = Fetcher::new(genesis.trust(&anchor)?, anchor, settings.above, resume);
+        let fetcher = Fetcher::new(trust, anchor, settings.above, resume);
         let started = Instant::now();
         let mut session =
             Session { carrier, settings, stopping, area, genesis, fetcher, download: None, resumed: 0, started };
@@ -190,6 +199,10 @@ impl<'a> Session<'a> {
 
     /// Gives up when nothing came for a long time. Progress is a chunk fewer to fetch, or a manifest.
     fn check_patience(&self, progress: &mut (Option<usize>, Instant)) -> Result<(), RestoreError> {
+        let wait = ASTRAY_WAIT.min(self.settings.patience);
+        if let Some(peers) = self.fetcher.only_astray().filter(|_| self.started.elapsed() >= wait) {
+            return Err(RestoreError::CheckpointMissing { number: self.fetcher.anchor().number, peers });
+        }
         let missing = self.fetcher.missing();
         if missing != progress.0 {
             *progress = (missing, Instant::now());
@@ -201,7 +214,7 @@ impl<'a> Session<'a> {
         let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         match missing {
             Some(chunks) => Err(RestoreError::Stalled { chunks, waited_ms }),
-            None => Err(RestoreError::NothingOffered { above: self.settings.above, waited_ms }),
+            None => Err(RestoreError::NothingOffered { above: self.fetcher.above(), waited_ms }),
         }
     }
 

@@ -9,6 +9,8 @@ pub enum Kind {
     Gauge,
     /// Only grows while the process lives. Its name ends in `_total`.
     Counter,
+    /// Counts of values by their size: samples `_bucket`, `_sum` and `_count`.
+    Histogram,
 }
 
 /// A metric's name, kind and meaning.
@@ -35,10 +37,16 @@ impl Metric {
         Self { name, kind: Kind::Counter, help }
     }
 
+    /// A histogram; its samples have this name with the endings `_bucket`, `_sum` and `_count`.
+    #[must_use]
+    pub const fn histogram(name: &'static str, help: &'static str) -> Self {
+        Self { name, kind: Kind::Histogram, help }
+    }
+
     /// The name of the metric's family, which for counters lacks the ending.
     fn family(&self) -> &'static str {
         match self.kind {
-            Kind::Gauge => self.name,
+            Kind::Gauge | Kind::Histogram => self.name,
             Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
         }
     }
@@ -107,8 +115,22 @@ impl<F: Fn(&mut Samples) + Send + Sync + 'static> Source for F {
     }
 }
 
-/// A metric and its values by their labels.
-type Family = (Metric, Vec<(String, Value)>);
+/// A value: the ending of its name, its labels, itself.
+type Sample = (&'static str, String, Value);
+/// A metric and its values.
+type Family = (Metric, Vec<Sample>);
+
+/// Counts of values by their size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distribution<'a> {
+    /// Upper bounds of the sizes, ascending, each inclusive; what is above the last one counts as `+Inf`.
+    pub bounds: &'a [f64],
+    /// How many values lie in each range: one count for each bound, and one for what is above the last. Not
+    /// cumulative.
+    pub counts: &'a [u64],
+    /// The sum of all values.
+    pub sum: f64,
+}
 
 /// The values of one answer, by metric.
 #[derive(Debug, Default)]
@@ -124,10 +146,27 @@ impl Samples {
 
     /// Adds a value with labels. Label names are constants of the caller, values may be any text.
     pub fn put_labelled(&mut self, metric: &Metric, labels: &[(&str, &str)], value: impl Into<Value>) {
+        self.put_sample(metric, "", labels, value.into());
+    }
+
+    /// Adds counts by size. The format counts them cumulatively.
+    pub fn put_distribution(&mut self, metric: &Metric, labels: &[(&str, &str)], distribution: &Distribution<'_>) {
+        let bounds = distribution.bounds.iter().map(|bound| Value::Fraction(*bound).to_string());
+        let mut below = 0u64;
+        for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(distribution.counts) {
+            below = below.saturating_add(*count);
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.put_sample(metric, "_bucket", &labels, below.into());
+        }
+        self.put_sample(metric, "_sum", labels, distribution.sum.into());
+        self.put_sample(metric, "_count", labels, below.into());
+    }
+
+    fn put_sample(&mut self, metric: &Metric, ending: &'static str, labels: &[(&str, &str)], value: Value) {
         let text =
             labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect::<Vec<_>>().join(",");
         let (_, values) = self.families.entry(metric.name).or_insert_with(|| (*metric, Vec::new()));
-        values.push((text, value.into()));
+        values.push((ending, text, value));
     }
 
     /// The names of the metrics that have a value.
@@ -140,14 +179,19 @@ impl Samples {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (metric, values) in self.families.values() {
-            let (family, kind) = (metric.family(), if metric.kind == Kind::Gauge { "gauge" } else { "counter" });
+            let family = metric.family();
+            let kind = match metric.kind {
+                Kind::Gauge => "gauge",
+                Kind::Counter => "counter",
+                Kind::Histogram => "histogram",
+            };
             // Writing to a text cannot fail.
             let _ = writeln!(text, "# HELP {family} {}.\n# TYPE {family} {kind}", escaped(metric.help));
-            for (labels, value) in values {
+            for (ending, labels, value) in values {
                 let name = metric.name;
                 let _ = match labels.as_str() {
-                    "" => writeln!(text, "{name} {value}"),
-                    labels => writeln!(text, "{name}{{{labels}}} {value}"),
+                    "" => writeln!(text, "{name}{ending} {value}"),
+                    labels => writeln!(text, "{name}{ending}{{{labels}}} {value}"),
                 };
             }
         }
@@ -189,6 +233,21 @@ mod tests {
             # HELP x0_p2p_frames Frames.\n# TYPE x0_p2p_frames counter\n\
             x0_p2p_frames_total{peer=\"a\"} 1\nx0_p2p_frames_total{peer=\"b\\\"\\\\\\n\",way=\"in\"} 0.5\n";
         assert_eq!(samples.text(), expected);
+    }
+
+    #[test]
+    fn counts_by_size_are_cumulative_and_keep_their_labels() {
+        const LATENCY: Metric = Metric::histogram("x0_rpc_request_seconds", "Time");
+        let mut samples = Samples::default();
+        let distribution = Distribution { bounds: &[0.001, 0.5], counts: &[3, 0, 2], sum: 1.25 };
+        samples.put_distribution(&LATENCY, &[("class", "chain")], &distribution);
+        let expected = "# HELP x0_rpc_request_seconds Time.\n# TYPE x0_rpc_request_seconds histogram\n\
+            x0_rpc_request_seconds_bucket{class=\"chain\",le=\"0.001\"} 3\n\
+            x0_rpc_request_seconds_bucket{class=\"chain\",le=\"0.5\"} 3\n\
+            x0_rpc_request_seconds_bucket{class=\"chain\",le=\"+Inf\"} 5\n\
+            x0_rpc_request_seconds_sum{class=\"chain\"} 1.25\nx0_rpc_request_seconds_count{class=\"chain\"} 5\n";
+        assert_eq!(samples.text(), expected);
+        assert_eq!(samples.names().collect::<Vec<_>>(), ["x0_rpc_request_seconds"]);
     }
 
     #[test]

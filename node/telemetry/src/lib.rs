@@ -38,6 +38,6 @@ pub mod process;
 mod server;
 mod status;
 
-pub use exposition::{Kind, Metric, Samples, Source, Value};
+pub use exposition::{Distribution, Kind, Metric, Samples, Source, Value};
 pub use server::{Server, Telemetry, TelemetryError, serve};
 pub use status::{Report, Status};

@@ -2,6 +2,7 @@
 //!
 //! These tests need the plain-bytes functions that no user of the crate can call.
 
+mod acvp;
 mod differential;
 mod kem_vectors;
 mod purposes;

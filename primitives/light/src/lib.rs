@@ -56,6 +56,7 @@
 extern crate alloc;
 
 mod change;
+mod checkpoint;
 mod error;
 mod header;
 mod proof;
@@ -67,8 +68,9 @@ mod store;
 mod tests;
 
 pub use change::{PROOF_BYTES_MAX, SetChangeProof};
+pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::{HeaderError, LightError, ProofError, SetError};
 pub use header::{Header, LogItem, VALIDATOR_SET_ENGINE};
-pub use proof::{Account, account, account_key, timestamp_key, validator_set_keys, verify_proof};
+pub use proof::{Account, account, account_key, deal_key, timestamp, timestamp_key, validator_set_keys, verify_proof};
 pub use set::{SET_BYTES_MAX, Validator, ValidatorSet};
 pub use state::{Conflict, TrustedState, VerifiedHeader, Witness, advance, read_upcoming, refresh, verify_header};

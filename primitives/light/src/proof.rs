@@ -4,7 +4,7 @@ use crate::ProofError;
 use alloc::{format, vec::Vec};
 use codec::{Decode, DecodeAll};
 use sp_core::{Blake2Hasher, H256};
-use sp_crypto_hashing::{blake2_128, twox_128};
+use sp_crypto_hashing::{blake2_128, twox_64, twox_128};
 use sp_trie::{LayoutV1, StorageProof, read_trie_value};
 use x0_limits::{LIGHT_PROOF_BYTES_MAX, LIGHT_PROOF_NODES_MAX};
 
@@ -64,6 +64,13 @@ pub fn timestamp_key() -> Vec<u8> {
     value_key(b"Timestamp", b"Now")
 }
 
+/// Storage key of a deal.
+#[must_use]
+pub fn deal_key(deal: u64) -> Vec<u8> {
+    let number = deal.to_le_bytes();
+    [value_key(b"Marketplace", b"Deals").as_slice(), &twox_64(&number), &number].concat()
+}
+
 /// Storage keys of the validator set in force and of the decided ones.
 #[must_use]
 pub fn validator_set_keys() -> [Vec<u8>; 2] {
@@ -87,7 +94,10 @@ pub fn account(state_root: &[u8; 32], account: &[u8; 32], proof: &[Vec<u8>]) -> 
 }
 
 /// Reads the block's timestamp out of a storage proof, milliseconds since the Unix epoch.
-pub(crate) fn timestamp(state_root: &[u8; 32], proof: &[Vec<u8>]) -> Result<u64, ProofError> {
+///
+/// # Errors
+/// As [`verify_proof`], [`ProofError::Value`], [`ProofError::Missing`].
+pub fn timestamp(state_root: &[u8; 32], proof: &[Vec<u8>]) -> Result<u64, ProofError> {
     let key = timestamp_key();
     match verify_proof(state_root, &[&key], proof)?.pop() {
         Some(Some(value)) => u64::decode(&mut &value[..]).map_err(|_| ProofError::Value("Timestamp.Now")),

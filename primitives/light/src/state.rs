@@ -314,7 +314,11 @@ impl TrustedState {
         known.map(|known| &known.set).ok_or(LightError::SetUnknown { number, first })
     }
 
-    fn check_usable(&self, now_ms: u64) -> Result<(), LightError> {
+    /// Checks that the trust is neither too old nor halted, before anything is asked of anybody.
+    ///
+    /// # Errors
+    /// [`LightError::Halted`], [`LightError::ClockBehind`], [`LightError::TrustExpired`].
+    pub fn check_usable(&self, now_ms: u64) -> Result<(), LightError> {
         if let Some(conflict) = &self.conflict {
             return Err(LightError::Halted(conflict.second.number));
         }

@@ -39,6 +39,8 @@ pub const MEMPOOL_PER_ACCOUNT_MAX: usize = 8_192;
 pub const ADMISSION_QUEUE_MAX: usize = 4_096;
 /// Most bytes of submissions that wait for their signature check at one node.
 pub const ADMISSION_BYTES_MAX: usize = BLOCK_BYTES_MAX;
+/// Submissions that one thread of the mempool judges together.
+pub const ADMISSION_BATCH_MAX: usize = 16;
 /// Statuses that wait for one watcher of a transaction. No transaction passes through as many, so
 /// a watcher loses none; one that reads nothing holds no more than this.
 pub const MEMPOOL_WATCH_MAX: usize = 16;
@@ -104,6 +106,11 @@ pub const SIGNER_IDLE_MS: u64 = 600_000;
 pub const WITNESS_HEIGHTS_KEPT: u64 = 4;
 /// Statements of one validator at one height that a node compares: eight rounds of a correct one.
 pub const WITNESS_STATEMENTS_MAX: usize = 32;
+/// Groups of statements that a node tells a peer, and keeps of one, about one decided height.
+pub const ACCOUNT_GROUPS_MAX: usize = 256;
+/// Statements that a node sends to one peer because of what the peer told about one height: one for each validator that
+/// may be dishonest.
+pub const ACCOUNT_ANSWERS_MAX: usize = VALIDATORS_MAX as usize / 3 + 1;
 /// Proofs of contradictions that wait to be put on chain.
 pub const EVIDENCE_WAITING_MAX: usize = 256;
 /// How long the tip stands still behind the peers before synchronisation starts over, milliseconds.
@@ -220,8 +227,11 @@ pub const LINK_RECONNECT_MS_MAX: u64 = 2_000;
 pub const LINK_STABLE_MS: u64 = 10_000;
 /// Dials under way at the same time.
 pub const LINK_DIALS_MAX: usize = 32;
-/// Connections with one peer at the same time; more than one only while two dials cross.
-pub const LINK_CONNECTIONS_PER_PEER_MAX: usize = 4;
+/// Longest wait before the connection for bulk with a peer is dialled again, milliseconds: a peer of another release
+/// may not know it, and the connection for votes carries bulk meanwhile.
+pub const LINK_BULK_RECONNECT_MS_MAX: u64 = 30_000;
+/// Connections with one peer for votes, and as many for bulk; more than one of a kind only while two dials cross.
+pub const LINK_CONNECTIONS_PER_LANE_MAX: usize = 4;
 /// How long the second of two crossed connections stays, milliseconds.
 pub const LINK_SURPLUS_MS: u64 = 3_000;
 /// Streams that a peer may open on one connection.

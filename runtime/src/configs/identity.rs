@@ -5,7 +5,7 @@ use frame_support::traits::{ConstU128, EitherOf, EitherOfDiverse, EnsureOrigin};
 use frame_system::EnsureRoot;
 use pallet_x0_governance::EnsureTrack;
 use pallet_x0_validators::EnsureQuorum;
-use x0_types::{AccountId, Balance, KeyRole, MlDsa65PublicKey, account::MILLI};
+use x0_types::{AccountId, Balance, Hash, KeyRole, MlDsa65PublicKey, account::MILLI};
 
 /// Deposit for one identity, base units.
 pub const IDENTITY_DEPOSIT: Balance = 50 * MILLI;
@@ -57,10 +57,10 @@ pub fn account_key(account: &AccountId) -> Option<MlDsa65PublicKey> {
     pallet_x0_did::Pallet::<Runtime>::account_key(account)
 }
 
-/// Whether a key may sign transactions of the account that its hash names: a key that the chain knows
-/// in a role that signs other things may not, because one key has one role (architecture D13).
+/// Whether the key with this fingerprint may sign transactions of the account that its hash names: a key that the chain
+/// knows in a role that signs other things may not, because one key has one role (architecture D13).
 #[must_use]
-pub fn may_sign_transactions(public: &MlDsa65PublicKey) -> bool {
-    pallet_x0_did::Pallet::<Runtime>::use_of(&public.fingerprint())
+pub fn may_sign_transactions(fingerprint: &Hash) -> bool {
+    pallet_x0_did::Pallet::<Runtime>::use_of(fingerprint)
         .is_none_or(|usage| matches!(usage.role, KeyRole::Account | KeyRole::Reporter))
 }

@@ -10,6 +10,10 @@ mod compare;
 mod node;
 mod phases;
 
+/// The node's allocator: the phases that run in this process are to cost what they cost there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Parser)]
 #[command(about = "Pre-signed open-loop load, counted at finality")]
 struct Arguments {
@@ -44,6 +48,8 @@ enum Command {
 }
 
 fn main() -> Result<()> {
+    // As in the node: without a subscriber each span of the runtime asks the `log` crate instead, which costs more.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match Arguments::parse().command {
         Command::Report(options) => runtime.block_on(bench::report(&options)),

@@ -4,17 +4,18 @@
 //! compared with the raw verify rate in alternating slices, so that another load on the machine slows both alike.
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 use rayon::prelude::*;
 use sp_runtime::transaction_validity::TransactionSource;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use x0_executor::{Admitted, Executor, Options as ExecutorOptions};
+use x0_executor::{Admitted, Executor, Options as ExecutorOptions, Submission};
 use x0_load::{
     machine::RawVerify,
     report::Row,
-    transfers::{self, Sender, Transfer},
+    transfers::{self, Sender},
 };
 use x0_storage::{Database, OpenOptions};
 use x0_types::AccountId;
@@ -66,20 +67,32 @@ pub fn measure(senders: &[Sender]) -> Result<Phases> {
     let executor = Executor::new(database, &config, ExecutorOptions::default())?;
     let count = senders.len().min(20_000);
     let batch = transfers::sign_all(&senders[..count], |_| 0, executor.genesis_hash())?;
-    let encoded: Vec<Vec<u8>> = batch.iter().map(Transfer::bytes).collect::<Result<_>>()?;
+    let encoded: Vec<Bytes> = batch.iter().map(|transfer| transfer.bytes().map(Bytes::from)).collect::<Result<_>>()?;
     let raw = RawVerify::new()?;
-    let decoded: Vec<_> = encoded.iter().map(|bytes| x0_executor::decode_extrinsic(bytes)).collect::<Result<_, _>>()?;
+    let decoded: Vec<_> = encoded
+        .iter()
+        .map(|bytes| x0_executor::Signed::decode_hashed(bytes, x0_executor::extrinsic_hash(bytes)))
+        .collect::<Result<_, _>>()?;
     let signature = against_raw(&raw, &decoded, |slice| {
         executor.verify_signatures(slice).map(|held| held.into_iter().filter(|held| *held).count()).context("verify")
     })?;
     let mut admitted = Vec::with_capacity(count);
     let admission = against_raw(&raw, &encoded, |slice| {
-        let done: Vec<Admitted> = slice
-            .par_iter()
-            .map(|bytes| executor.validate(bytes, TransactionSource::External).context("a valid transfer"))
+        // In the pieces in which the mempool's threads take what waits.
+        let done: Vec<Vec<Admitted>> = slice
+            .par_chunks(x0_limits::ADMISSION_BATCH_MAX)
+            .map(|chunk| {
+                let submissions: Vec<Submission> = chunk
+                    .iter()
+                    .zip(x0_executor::extrinsic_hashes(chunk))
+                    .map(|(bytes, hash)| Submission { bytes: bytes.clone(), hash, source: TransactionSource::External })
+                    .collect();
+                let judged = executor.validate_many(&submissions);
+                judged.into_iter().map(|judged| judged.context("a valid transfer")).collect()
+            })
             .collect::<Result<_>>()?;
-        let count = done.len();
-        admitted.extend(done.into_iter().map(Arc::new));
+        let count = done.iter().map(Vec::len).sum();
+        admitted.extend(done.into_iter().flatten().map(Arc::new));
         Ok(count)
     })?;
     let blocks = blocks(&executor, &admitted)?;

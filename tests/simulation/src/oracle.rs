@@ -99,6 +99,18 @@ pub enum Violation {
         /// What is wrong.
         reason: &'static str,
     },
+    /// Correct nodes heard a validator say two things at one place, and nobody could prove it in time.
+    #[error(
+        "validator {validator} was heard to contradict itself by height {height}, and there is no proof at height {now}"
+    )]
+    Unproven {
+        /// The validator.
+        validator: usize,
+        /// The final height when both statements had been heard.
+        height: u64,
+        /// The final height at the end.
+        now: u64,
+    },
     /// A correct node does not get on after the healing.
     #[error("node {node} stands at height {height} round {round}, not {target}, {waited_ms} ms after the healing")]
     Stuck {
@@ -132,6 +144,9 @@ pub enum Violation {
     Panic(String),
 }
 
+/// Blocks within which proof of a contradiction can be on chain.
+const PROOF_BLOCKS: u64 = 2;
+
 /// The books of one run.
 pub(crate) struct Oracle {
     correct: Vec<bool>,
@@ -148,6 +163,13 @@ pub(crate) struct Oracle {
     pub(crate) starts: BTreeMap<u64, u64>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) accused: BTreeSet<usize>,
+    /// What correct nodes heard in the good phase, by validator and place.
+    audible: BTreeMap<(usize, Place), Statement>,
+    /// Validators that correct nodes heard contradict themselves in the good phase, with the greatest final height at
+    /// that time.
+    pub(crate) exposed: BTreeMap<usize, u64>,
+    /// The greatest final height when a correct node first had proof against a validator.
+    proven: BTreeMap<usize, u64>,
     pub(crate) contradictions: BTreeSet<(usize, Place)>,
     pub(crate) certificate_bytes: u64,
 }
@@ -166,6 +188,9 @@ impl Oracle {
             starts: BTreeMap::new(),
             violations: Vec::new(),
             accused: BTreeSet::new(),
+            audible: BTreeMap::new(),
+            exposed: BTreeMap::new(),
+            proven: BTreeMap::new(),
             contradictions: BTreeSet::new(),
             certificate_bytes: 0,
         }
@@ -343,6 +368,39 @@ impl Oracle {
         self.accuse(keys, &accused, proof(keys, &accused, words));
     }
 
+    /// A correct node heard a statement and checked its signature.
+    pub(crate) fn heard(&mut self, keys: &Keys, statement: &Statement) {
+        let Some(identity) = keys.identity(&Address(*statement.signer())) else { return };
+        let (place, height) = (statement.place(), self.height());
+        let first = *self.audible.entry((identity, place)).or_insert(*statement);
+        if first.body() != statement.body() {
+            // A statement of a height that is long decided is of no interest to anybody any more.
+            if place.height + x0_limits::WITNESS_HEIGHTS_KEPT > height + 1 {
+                self.exposed.entry(identity).or_insert(height.max(place.height));
+            }
+        }
+    }
+
+    /// Blocks between the height at which a contradiction could be heard and the block that could carry its proof, at
+    /// most; reports those that came too late, or not at all although there was time.
+    pub(crate) fn check_proofs(&mut self) -> u64 {
+        let now = self.height();
+        let mut slowest = 0;
+        for (validator, height) in self.exposed.clone() {
+            // The next block takes what is proven now.
+            let carried = self.proven.get(&validator).map(|proven| proven + 1);
+            match carried {
+                Some(carried) => slowest = slowest.max(carried.saturating_sub(height)),
+                None if now < height + PROOF_BLOCKS => continue,
+                None => {}
+            }
+            if carried.is_none_or(|carried| carried > height + PROOF_BLOCKS) {
+                self.report(Violation::Unproven { validator, height, now });
+            }
+        }
+        slowest
+    }
+
     fn accuse(&mut self, keys: &Keys, accused: &Address, flaw: Option<&'static str>) {
         let Some(validator) = keys.identity(accused) else { return };
         match flaw {
@@ -350,7 +408,11 @@ impl Oracle {
             None if self.correct[validator] => {
                 self.report(Violation::Evidence { validator, reason: "it is correct" });
             }
-            None => drop(self.accused.insert(validator)),
+            None => {
+                self.accused.insert(validator);
+                let height = self.height();
+                self.proven.entry(validator).or_insert(height);
+            }
         }
     }
 

@@ -116,6 +116,8 @@ pub struct Plan {
     pub agenda: Vec<Change>,
     /// Validators of which two copies run with one key and without a guard.
     pub twins: BTreeSet<usize>,
+    /// Whether each copy of a twin is heard by another part of the validators.
+    pub split: bool,
     /// Whether twins lie about heights and answer requests with rubbish.
     pub lying: bool,
     /// Faults of the network.
@@ -159,6 +161,7 @@ impl Plan {
             powers,
             agenda: Vec::new(),
             twins: BTreeSet::new(),
+            split: false,
             lying: rng.random_bool(0.5),
             network: draw_network(&mut rng),
             nodes: draw_nodes(&mut rng),
@@ -175,7 +178,36 @@ impl Plan {
             plan.draw_agenda(&mut rng);
         }
         plan.draw_wrong(&mut rng);
+        plan.split = rng.random_bool(0.5);
         plan
+    }
+
+    /// A healthy network of four to seven validators, of which one runs twice, and each copy is heard by others: what
+    /// it takes to prove that it contradicts itself.
+    #[must_use]
+    pub fn split_twin(seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let count = rng.random_range(4..=VALIDATORS_MAX);
+        Self {
+            powers: vec![1; count],
+            agenda: Vec::new(),
+            twins: [rng.random_range(0..count)].into(),
+            split: true,
+            lying: false,
+            network: NetworkFaults {
+                loss: 0,
+                duplication: 0,
+                cuts: false,
+                partitions: false,
+                shuffled_parts: false,
+                ..draw_network(&mut rng)
+            },
+            nodes: NodeFaults { crash_ms: 0, tear: Tear::Cut, skew_ms: 0, slow_us: 0 },
+            permanent: Vec::new(),
+            bad_ms: 0,
+            good_heights: 3 * u64::try_from(count).unwrap_or(u64::MAX),
+            ..Self::draw(seed)
+        }
     }
 
     /// The plan of a seed with something wrong on purpose.

@@ -26,6 +26,10 @@ pub struct Report {
     pub contradictions: usize,
     /// Validators that correct nodes hold evidence against.
     pub accused: usize,
+    /// Validators that correct nodes could hear contradict themselves after the healing.
+    pub exposed: usize,
+    /// Blocks until a block could carry the proof against one of them, at most.
+    pub proof_blocks: u64,
     /// Changes of the validator set that are final.
     pub changes: usize,
     /// Greatest round in which a height was decided.
@@ -66,6 +70,8 @@ impl Report {
             refusals: 0,
             contradictions: 0,
             accused: 0,
+            exposed: 0,
+            proof_blocks: 0,
             changes: 0,
             round_max: 0,
             late: 0,

@@ -102,6 +102,7 @@ pub fn measure(
         powers: vec![1; validators],
         agenda: Vec::new(),
         twins: BTreeSet::new(),
+        split: false,
         lying: false,
         network: NetworkFaults {
             delay_us: 0,

@@ -91,6 +91,7 @@ struct World {
     crashes: u64,
     refusals: u64,
     late: BTreeSet<u64>,
+    proof_blocks: u64,
     /// Nodes at which each height is final.
     holders: BTreeMap<u64, usize>,
     final_us: BTreeMap<u64, u64>,
@@ -123,6 +124,7 @@ impl World {
             crashes: 0,
             refusals: 0,
             late: BTreeSet::new(),
+            proof_blocks: 0,
             holders: BTreeMap::new(),
             final_us: BTreeMap::new(),
         };
@@ -184,6 +186,7 @@ impl World {
         let late: Vec<_> = self.counted().filter(|id| self.procs[*id].node.disk.chain.height() < target).collect();
         if late.is_empty() {
             self.check_rounds();
+            self.proof_blocks = self.env.oracle.check_proofs();
             return true;
         }
         if waited_ms < GOOD_MS_MAX {
@@ -391,7 +394,7 @@ impl World {
         let size = crate::study::modelled_bytes(self.env.plan.bandwidth.as_ref(), channel, bytes);
         for to in 0..self.procs.len() {
             let identity = self.procs[to].node.identity;
-            if identity == from || only.is_some_and(|only| only != identity) {
+            if identity == from || only.is_some_and(|only| only != identity) || !self.hears(to, node) {
                 continue;
             }
             let frame = || Event::Frame { to, from, channel, bytes: bytes.clone(), digest };
@@ -412,6 +415,16 @@ impl World {
         }
     }
 
+    /// Whether a node is of the audience of another: each copy of a twin may have its own.
+    fn hears(&self, listener: usize, speaker: usize) -> bool {
+        let twin = |node: usize| self.procs[node].node.twin;
+        if !self.env.plan.split || !twin(speaker) || twin(listener) {
+            return true;
+        }
+        let second = speaker >= self.env.plan.powers.len();
+        second == listener.is_multiple_of(2)
+    }
+
     fn report(self) -> Report {
         let oracle = &self.env.oracle;
         let progress = self.procs.iter().map(|proc| proc.node.disk.chain.progress()).max();
@@ -425,6 +438,8 @@ impl World {
             refusals: self.refusals,
             contradictions: oracle.contradictions.len(),
             accused: oracle.accused.len(),
+            exposed: oracle.exposed.len(),
+            proof_blocks: self.proof_blocks,
             changes: progress.unwrap_or(0),
             round_max: oracle.rounds.values().copied().max().unwrap_or(0),
             late: self.late.len(),

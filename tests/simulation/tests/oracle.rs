@@ -78,6 +78,20 @@ fn a_lost_block_is_caught() {
 }
 
 #[test]
+fn a_twin_that_splits_its_audience_is_proven_within_two_blocks_and_nobody_else() {
+    let (mut exposed, mut slowest) = (0, 0);
+    for seed in 0..500 {
+        let report = run(Plan::split_twin(seed), false);
+        assert!(report.passed(), "seed {seed}: {:?}", report.violations);
+        assert!(report.accused <= 1);
+        exposed += report.exposed;
+        slowest = slowest.max(report.proof_blocks);
+    }
+    println!("{exposed} of 500 twins were heard to contradict themselves; the slowest proof took {slowest} blocks");
+    assert!(exposed > 450, "{exposed}");
+}
+
+#[test]
 fn a_range_goes_on_where_it_stopped() {
     let directory = std::env::temp_dir().join(format!("x0-simulation-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();

@@ -16,14 +16,14 @@ use std::{
 pub struct Node {
     process: Process,
     /// Its data, when the node is to leave nothing behind.
-    _directory: Option<tempfile::TempDir>,
+    directory: Option<tempfile::TempDir>,
 }
 
 impl Node {
     /// Starts a node with these arguments and waits until it is ready.
     #[must_use]
     pub fn start(program: &Program, arguments: &[&str]) -> Self {
-        Self { process: program.start(arguments), _directory: None }
+        Self { process: program.start(arguments), directory: None }
     }
 
     /// Starts a development node in a directory, on a free port unless the arguments name one.
@@ -45,8 +45,14 @@ impl Node {
     pub fn dev_tmp(program: &Program, more: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("x0-test-").tempdir().expect("a directory");
         let mut node = Self::dev(program, directory.path(), more);
-        node._directory = Some(directory);
+        node.directory = Some(directory);
         node
+    }
+
+    /// The data directory of a node that leaves nothing behind.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_ref().map(tempfile::TempDir::path)
     }
 
     /// WebSocket address of the plain listener.

@@ -130,6 +130,25 @@ pub enum ClientError {
         /// What was asked for.
         what: String,
     },
+    /// What the node says does not follow from what is trusted.
+    #[error("{}: {error}", unproven(.0), error = .0)]
+    Unproven(x0_light::LightError),
+    /// The node has no state of the checkpoint any more.
+    #[error(
+        "the node keeps no state of block {number} any more: have a newer checkpoint printed by `x0-node checkpoint`"
+    )]
+    CheckpointGone {
+        /// Height of the checkpoint.
+        number: u32,
+    },
+    /// The node is behind what this client has seen proven.
+    #[error("the node's head is block {head}, and block {known} is proven already: ask a node that is not behind")]
+    Behind {
+        /// Height of the node's head.
+        head: u32,
+        /// Height of the newest proven block.
+        known: u32,
+    },
     /// A text that is not an account.
     #[error("`{text}` is not an account: {reason}")]
     Account {
@@ -178,8 +197,14 @@ impl ClientError {
             | Self::Plaintext { .. }
             | Self::Account { .. }
             | Self::NotFound { .. }
+            | Self::CheckpointGone { .. }
             | Self::UnsafeCall { .. } => ErrorClass::Usage,
-            Self::Connect { .. } | Self::Transport { .. } | Self::OtherChain { .. } => ErrorClass::Network,
+            Self::Unproven(error) if is_old(error) => ErrorClass::Usage,
+            Self::Connect { .. }
+            | Self::Transport { .. }
+            | Self::OtherChain { .. }
+            | Self::Unproven(_)
+            | Self::Behind { .. } => ErrorClass::Network,
             Self::Rpc { .. }
             | Self::Rejected { .. }
             | Self::Dropped { .. }
@@ -213,8 +238,22 @@ impl ClientError {
             Self::Account { .. } => "account",
             Self::Key { .. } => "key",
             Self::UnsafeCall { .. } => "unsafe-call",
+            Self::Unproven(error) if is_old(error) => "trust-expired",
+            Self::Unproven(_) => "unproven",
+            Self::CheckpointGone { .. } => "checkpoint-gone",
+            Self::Behind { .. } => "behind",
         }
     }
+}
+
+/// Whether trust or clock are the matter, which no node can mend.
+const fn is_old(error: &x0_light::LightError) -> bool {
+    matches!(error, x0_light::LightError::TrustExpired { .. } | x0_light::LightError::ClockBehind { .. })
+}
+
+/// Whose fault it is that something is not proven.
+const fn unproven(error: &x0_light::LightError) -> &'static str {
+    if is_old(error) { "nothing can be proven" } else { "the node's answer is not proven; do not rely on it" }
 }
 
 /// What an error means, after its name.

@@ -18,6 +18,8 @@
 //! * For the calls that it knows, the client holds the chain's description against its own knowledge: a
 //!   node that gives one call the name of another is found out before anything is signed.
 //! * The signature's form follows what the chain names now (architecture D3), never a cache.
+//! * What is called proven stands in a state whose root more than two thirds of the validators' power have signed, from a
+//!   block on that a person vouches for.
 //! * A transaction that was handed over and not seen final is "unknown", never "failed".
 //!
 //! # Limits
@@ -46,6 +48,7 @@ mod connect;
 pub mod describe;
 mod error;
 pub mod guard;
+mod light;
 pub mod password;
 mod pins;
 pub mod proof;
@@ -62,6 +65,7 @@ pub use chain::{ChainConfig, ChainSignature};
 pub use client::{Client, Head};
 pub use connect::{Endpoint, RPC_ALPN};
 pub use error::{ClientError, ErrorClass};
+pub use light::{AgreedTerms, ProvenHead};
 pub use query::{AccountInfo, Hold};
 pub use read::{ReadTransaction, read_transaction};
 pub use signer::{SignatureForm, Signer, account_of, signature_form};

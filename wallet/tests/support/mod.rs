@@ -61,6 +61,16 @@ impl Wallet {
         Self { url: Some(node.text("rpc")), ..Self::new() }
     }
 
+    /// An empty wallet that talks to whatever is at an address.
+    pub fn to(url: &str) -> Self {
+        Self { url: Some(url.to_owned()), ..Self::new() }
+    }
+
+    /// The same wallet talks to another address from now on.
+    pub fn turn_to(&mut self, url: &str) {
+        self.url = Some(url.to_owned());
+    }
+
     /// A file in the wallet's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -125,6 +135,16 @@ impl Node {
     pub fn dev() -> Self {
         let program = Program::beside(env!("CARGO_BIN_EXE_x0"), "x0-node");
         Self(x0_test_support::node::Node::dev_tmp(&program, &["--rpc-native-address", "127.0.0.1:0"]))
+    }
+
+    /// What `x0-node checkpoint` prints under a name: `node` or `wallet`.
+    pub fn checkpoint(&self, name: &str) -> String {
+        let base = self.0.directory().unwrap().to_str().unwrap();
+        let program = Program::beside(env!("CARGO_BIN_EXE_x0"), "x0-node");
+        let printed = program.run(["checkpoint", "--dev", "--base-path", base]);
+        assert!(printed.status.success(), "{}", x0_test_support::process::last_line(&printed));
+        let printed: Value = serde_json::from_slice(&printed.stdout).unwrap();
+        printed[name].as_str().unwrap().to_owned()
     }
 
     /// A text of the READY line.

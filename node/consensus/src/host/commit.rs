@@ -55,7 +55,7 @@ async fn commit(shared: &Shared, certificate: CommitCertificate<ChainContext>) -
     shared.book.refresh(shared.chain.as_ref(), tip.height).await?;
     shared.candidates.lock().prune(height);
     shared.assembler.lock().prune(height);
-    shared.fabric.decided(height);
+    shared.fabric.decided(height, block.0);
     shared.tip.send_replace(tip);
     // At once: a block that goes before the database has moved it from memory to a file costs no file.
     shared.chain.forget(height).await?;

@@ -1,8 +1,9 @@
 //! What a peer sent: decoded within bounds, checked, and passed on or refused by name.
 
-use super::{Fabric, TAG_STATUS, TAG_WAKE, peer_id};
+use super::{Fabric, TAG_ACCOUNT, TAG_STATUS, TAG_WAKE, peer_id};
 use crate::{
     context::{ChainContext, Height, Signature},
+    exchange::Account,
     parts::Part,
     signer::{proposal_statement, vote_statement},
     wire::{ChainCodec, CodecError},
@@ -119,11 +120,12 @@ impl Fabric {
         if self.around.book.set(height.0).is_some() { Ok(()) } else { Err(FrameError::NotDue(height.0)) }
     }
 
-    /// A statement of a height that is not due. It is looked at only if its signer said something else before.
+    /// A statement of a height that is not due. At a height that was decided lately it may still be half of a
+    /// contradiction, whose other half somebody else heard.
     async fn late(&self, statement: Statement, signature: Signature) -> Result<(), FrameError> {
         let height = statement.place().height;
-        let contradicts = self.witness.lock().compare(&statement) == Heard::Contradicts;
-        if let (true, Some(set)) = (contradicts, self.around.book.any_set(height)) {
+        let news = self.exchange.lock().compare(&statement) != Heard::Same;
+        if let (true, Some(set)) = (news, self.around.book.any_set(height)) {
             self.check(&set, &statement, &signature).await?;
             self.hear(Said { statement, signature });
         }
@@ -211,6 +213,16 @@ impl Fabric {
                 // A node that is that far behind catches up by synchronisation, not by waking.
                 if height <= (self.around.height)().saturating_add(x0_limits::FUTURE_HEIGHTS_MAX) {
                     self.around.pacer.peer_at(height);
+                }
+                Ok(())
+            }
+            (_, Some(TAG_ACCOUNT)) => {
+                let account = Account::decode(bytes.slice(1..)).ok_or(FrameError::Malformed)?;
+                // Without a set the height is far away, and what was said at it is settled or comes again.
+                let set = self.around.book.any_set(account.height).ok_or(FrameError::NotDue(account.height))?;
+                let answers = self.exchange.lock().told(peer, &account, &set);
+                for said in answers {
+                    self.answer(&peer, &said);
                 }
                 Ok(())
             }

@@ -1,19 +1,23 @@
 //! Our way through one transaction against the one of FRAME's executive.
 
 use super::support::*;
-use crate::{ExtrinsicError, TransactionSource, decode_extrinsic, executor::Dispatcher};
+use crate::{ExtrinsicError, Signed, TransactionSource, decode_extrinsic, executor::Dispatcher, extrinsic_hash};
 use bytes::Bytes;
 use sp_runtime::ApplyExtrinsicResult;
 use std::sync::Arc;
 use x0_runtime::{Executive, UncheckedExtrinsic};
-use x0_types::account::UNIT;
+use x0_types::{Hash, account::UNIT};
 
 /// The executive, detours included.
 struct Reference;
 
 impl Dispatcher for Reference {
-    fn apply(&self, extrinsic: UncheckedExtrinsic, _: &[u8]) -> ApplyExtrinsicResult {
+    fn apply(&self, extrinsic: UncheckedExtrinsic, _: usize) -> ApplyExtrinsicResult {
         Executive::apply_extrinsic(extrinsic)
+    }
+
+    fn extrinsics_root(&self, noted: Hash, _: &[Bytes]) -> Hash {
+        noted
     }
 }
 
@@ -62,7 +66,7 @@ fn refusals_are_those_of_the_executive() {
         ours.sign(&alice, 1, remark(b"good")),
         ours.sign(&alice, 9, remark(b"future")),
         ours.sign(&nobody, 0, remark(b"unpayable")),
-        nobody.sign(x0_types::Hash::zero(), 0, remark(b"another chain")),
+        nobody.sign(Hash::zero(), 0, remark(b"another chain")),
     ] {
         let head = ours.executor.head().hash;
         let extrinsic = decode_extrinsic(&bytes).unwrap();
@@ -88,9 +92,11 @@ fn the_signature_stage_finds_the_forged_ones() {
     let stolen = Signer { account: alice.account.clone(), ..bob.clone() };
     let good = node.sign(&alice, 0, remark(b"x"));
     let forged = node.sign(&stolen, 0, remark(b"x"));
-    let elsewhere = bob.sign(x0_types::Hash::zero(), 0, remark(b"x"));
+    let elsewhere = bob.sign(Hash::zero(), 0, remark(b"x"));
     let long = node.sign(&bob, 0, remark(&[1; 5_000]));
-    let decoded: Vec<_> =
-        [&good, &forged, &elsewhere, &long].iter().map(|bytes| decode_extrinsic(bytes).unwrap()).collect();
+    let decoded: Vec<_> = [&good, &forged, &elsewhere, &long]
+        .iter()
+        .map(|bytes| Signed::decode_hashed(bytes, extrinsic_hash(bytes)).unwrap())
+        .collect();
     assert_eq!(node.executor.verify_signatures(&decoded).unwrap(), [true, false, false, true]);
 }

@@ -14,7 +14,11 @@ const MARKER: &[u8] = b"panic in a pallet";
 struct Panicking;
 
 impl Dispatcher for Panicking {
-    fn apply(&self, extrinsic: UncheckedExtrinsic, _: &[u8]) -> ApplyExtrinsicResult {
+    fn extrinsics_root(&self, noted: Hash, _: &[bytes::Bytes]) -> Hash {
+        noted
+    }
+
+    fn apply(&self, extrinsic: UncheckedExtrinsic, _: usize) -> ApplyExtrinsicResult {
         let marked = matches!(
             &extrinsic.function,
             RuntimeCall::System(frame_system::Call::remark { remark }) if remark == MARKER

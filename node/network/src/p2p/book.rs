@@ -8,8 +8,11 @@
 //!      |   unlinked()     v
 //!      +------------- linked     a link that stood for long starts the back-off anew
 //! ```
+//!
+//! Each peer has this once for each [`Lane`]. The lane of bulk is dialled only while that of votes stands and this side
+//! leads, so that the two sides do not both dial it.
 
-use super::address::HostPort;
+use super::{address::HostPort, lane::Lane};
 use crate::PeerKey;
 use rand::{Rng, RngCore};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -39,18 +42,71 @@ enum State {
     Linked { since_ms: u64 },
 }
 
+/// The way to a peer on one lane.
+#[derive(Clone, Copy, Debug)]
+struct Road {
+    state: State,
+    attempts: u32,
+}
+
+impl Road {
+    const NEW: Self = Self { state: State::Waiting { until_ms: 0 }, attempts: 0 };
+
+    const fn waits(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
+
+    const fn linked(&self) -> bool {
+        matches!(self.state, State::Linked { .. })
+    }
+
+    /// Waits no longer than until this time.
+    fn hurry(&mut self, now_ms: u64) {
+        if let State::Waiting { until_ms } = &mut self.state {
+            *until_ms = (*until_ms).min(now_ms);
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     wanted: bool,
     places: Vec<Place>,
-    state: State,
-    attempts: u32,
+    votes: Road,
+    bulk: Road,
+    /// Whether this side dials the lane of bulk.
+    leads: bool,
     last_error: Option<String>,
 }
 
 impl Entry {
     const fn new() -> Self {
-        Self { wanted: false, places: Vec::new(), state: State::Waiting { until_ms: 0 }, attempts: 0, last_error: None }
+        Self { wanted: false, places: Vec::new(), votes: Road::NEW, bulk: Road::NEW, leads: false, last_error: None }
+    }
+
+    const fn road(&mut self, lane: Lane) -> &mut Road {
+        match lane {
+            Lane::Votes => &mut self.votes,
+            Lane::Bulk => &mut self.bulk,
+        }
+    }
+
+    /// When the next dial on a lane is due.
+    const fn due_at(&self, lane: Lane) -> Option<u64> {
+        let road = match lane {
+            Lane::Votes => &self.votes,
+            Lane::Bulk if self.leads && self.votes.linked() => &self.bulk,
+            Lane::Bulk => return None,
+        };
+        match road.state {
+            State::Waiting { until_ms } if self.wanted && !self.places.is_empty() => Some(until_ms),
+            _ => None,
+        }
+    }
+
+    /// Nothing stands and nothing is under way.
+    const fn idle(&self) -> bool {
+        self.votes.waits() && self.bulk.waits()
     }
 
     /// The place with the fewest failures, the most believed one among equals.
@@ -108,9 +164,9 @@ impl Book {
             let entry = self.entries.entry(*key).or_insert_with(Entry::new);
             if !entry.wanted {
                 entry.wanted = true;
-                entry.attempts = 0;
-                if matches!(entry.state, State::Waiting { .. }) {
-                    entry.state = State::Waiting { until_ms: now_ms };
+                entry.votes.attempts = 0;
+                if entry.votes.waits() {
+                    entry.votes.state = State::Waiting { until_ms: now_ms };
                 }
                 self.recall(*key);
             }
@@ -119,7 +175,7 @@ impl Book {
             entry.wanted = wanted.contains(key);
         }
         // Addresses of peers that left are of no use; those that still have a link go with it.
-        self.entries.retain(|_, entry| entry.wanted || !matches!(entry.state, State::Waiting { .. }));
+        self.entries.retain(|_, entry| entry.wanted || !entry.idle());
     }
 
     /// Takes note of an address. Whether it is news. Addresses of peers that nobody wants are not kept.
@@ -152,9 +208,7 @@ impl Book {
             entry.places.remove(index);
         }
         entry.places.push(Place { address, origin, failures: 0 });
-        if let State::Waiting { until_ms } = &mut entry.state {
-            *until_ms = (*until_ms).min(now_ms);
-        }
+        entry.votes.hurry(now_ms);
         true
     }
 
@@ -169,23 +223,34 @@ impl Book {
     }
 
     /// The dials that are due, each marked as under way.
-    pub(super) fn due(&mut self, now_ms: u64) -> Vec<(PeerKey, HostPort)> {
+    pub(super) fn due(&mut self, now_ms: u64) -> Vec<(PeerKey, Lane, HostPort)> {
         let mut due = Vec::new();
-        for (key, entry) in &mut self.entries {
-            if self.dialing >= x0_limits::LINK_DIALS_MAX {
-                break;
-            }
-            let State::Waiting { until_ms } = entry.state else { continue };
-            if !entry.wanted || until_ms > now_ms || *key == self.local {
-                continue;
-            }
-            if let Some(place) = entry.best() {
-                due.push((*key, place.address.clone()));
-                entry.state = State::Dialing;
+        // Votes first, when there are more dials than places.
+        for lane in Lane::ALL {
+            for (key, entry) in &mut self.entries {
+                if self.dialing >= x0_limits::LINK_DIALS_MAX {
+                    return due;
+                }
+                if *key == self.local || entry.due_at(lane).is_none_or(|at| at > now_ms) {
+                    continue;
+                }
+                let Some(address) = entry.best().map(|place| place.address.clone()) else { continue };
+                due.push((*key, lane, address));
+                entry.road(lane).state = State::Dialing;
                 self.dialing += 1;
             }
         }
         due
+    }
+
+    /// Whether this side dials the lane of bulk from now on. Who begins to lead dials at once.
+    pub(super) fn lead(&mut self, key: &PeerKey, leads: bool, now_ms: u64) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if leads && !entry.leads {
+            entry.bulk.attempts = 0;
+            entry.bulk.hurry(now_ms);
+        }
+        entry.leads = leads;
     }
 
     /// When the next dial is due, if nothing happens before.
@@ -195,11 +260,8 @@ impl Book {
         }
         self.entries
             .iter()
-            .filter(|(key, entry)| entry.wanted && !entry.places.is_empty() && **key != self.local)
-            .filter_map(|(_, entry)| match entry.state {
-                State::Waiting { until_ms } => Some(until_ms),
-                State::Dialing | State::Linked { .. } => None,
-            })
+            .filter(|(key, _)| **key != self.local)
+            .flat_map(|(_, entry)| Lane::ALL.into_iter().filter_map(|lane| entry.due_at(lane)))
             .min()
     }
 
@@ -207,47 +269,54 @@ impl Book {
     pub(super) fn failed(
         &mut self,
         key: &PeerKey,
+        lane: Lane,
         address: &HostPort,
         error: String,
         now_ms: u64,
         random: &mut dyn RngCore,
     ) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if let Some(place) = entry.places.iter_mut().find(|place| place.address == *address) {
+        if let (Lane::Votes, Some(place)) = (lane, entry.places.iter_mut().find(|place| place.address == *address)) {
             place.failures = place.failures.saturating_add(1);
         }
-        if entry.state == State::Dialing {
+        if entry.road(lane).state == State::Dialing {
             self.dialing = self.dialing.saturating_sub(1);
-            entry.last_error = Some(error);
-            back_off(entry, now_ms, random);
+            if lane == Lane::Votes {
+                entry.last_error = Some(error);
+            }
+            back_off(entry.road(lane), lane, now_ms, random);
         }
     }
 
     /// A link to the peer stands, whoever dialled.
-    pub(super) fn linked(&mut self, key: &PeerKey, dialled: Option<&HostPort>, now_ms: u64) {
+    pub(super) fn linked(&mut self, key: &PeerKey, lane: Lane, dialled: Option<&HostPort>, now_ms: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         if let Some(place) = dialled.and_then(|address| entry.places.iter_mut().find(|place| place.address == *address))
         {
             place.failures = 0;
         }
-        match entry.state {
+        let road = entry.road(lane);
+        match road.state {
             State::Dialing => self.dialing = self.dialing.saturating_sub(1),
             State::Linked { .. } => return,
             State::Waiting { .. } => {}
         }
-        entry.state = State::Linked { since_ms: now_ms };
-        entry.last_error = None;
+        road.state = State::Linked { since_ms: now_ms };
+        if lane == Lane::Votes {
+            entry.last_error = None;
+        }
     }
 
-    /// The last link to the peer is gone.
-    pub(super) fn unlinked(&mut self, key: &PeerKey, now_ms: u64, random: &mut dyn RngCore) {
+    /// The last connection with the peer on a lane is gone.
+    pub(super) fn unlinked(&mut self, key: &PeerKey, lane: Lane, now_ms: u64, random: &mut dyn RngCore) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if let State::Linked { since_ms } = entry.state {
+        let road = entry.road(lane);
+        if let State::Linked { since_ms } = road.state {
             if now_ms.saturating_sub(since_ms) >= x0_limits::LINK_STABLE_MS {
-                entry.attempts = 0;
+                road.attempts = 0;
             }
-            back_off(entry, now_ms, random);
-            if !entry.wanted {
+            back_off(road, lane, now_ms, random);
+            if !entry.wanted && entry.idle() {
                 self.entries.remove(key);
             }
         }
@@ -255,8 +324,11 @@ impl Book {
 
     /// No dial to the peer before this time.
     pub(super) fn postpone(&mut self, key: &PeerKey, until: u64) {
-        if let Some(Entry { state: State::Waiting { until_ms }, .. }) = self.entries.get_mut(key) {
-            *until_ms = (*until_ms).max(until);
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        for lane in Lane::ALL {
+            if let State::Waiting { until_ms } = &mut entry.road(lane).state {
+                *until_ms = (*until_ms).max(until);
+            }
         }
     }
 
@@ -282,15 +354,15 @@ impl Book {
             .collect()
     }
 
-    /// Wanted peers without a link.
+    /// Wanted peers without a connection on any lane.
     pub(super) fn unlinked_peers(&self) -> Vec<Unlinked> {
         self.entries
             .iter()
-            .filter(|(key, entry)| entry.wanted && **key != self.local && !matches!(entry.state, State::Linked { .. }))
+            .filter(|(key, entry)| entry.wanted && **key != self.local && !entry.votes.linked() && !entry.bulk.linked())
             .map(|(key, entry)| Unlinked {
                 key: *key,
                 addresses: entry.places.iter().map(|place| place.address.clone()).collect(),
-                attempts: entry.attempts,
+                attempts: entry.votes.attempts,
                 last_error: entry.last_error.clone(),
             })
             .collect()
@@ -299,11 +371,15 @@ impl Book {
 
 /// Doubles the wait, up to a limit, and takes a random part off, so that peers that lost each other
 /// at the same time do not dial at the same time for ever.
-fn back_off(entry: &mut Entry, now_ms: u64, random: &mut dyn RngCore) {
-    let longest = (x0_limits::LINK_RECONNECT_MS_MIN << entry.attempts.min(16)).min(x0_limits::LINK_RECONNECT_MS_MAX);
-    entry.attempts = entry.attempts.saturating_add(1);
+fn back_off(road: &mut Road, lane: Lane, now_ms: u64, random: &mut dyn RngCore) {
+    let max = match lane {
+        Lane::Votes => x0_limits::LINK_RECONNECT_MS_MAX,
+        Lane::Bulk => x0_limits::LINK_BULK_RECONNECT_MS_MAX,
+    };
+    let longest = (x0_limits::LINK_RECONNECT_MS_MIN << road.attempts.min(16)).min(max);
+    road.attempts = road.attempts.saturating_add(1);
     let wait = random.random_range(longest / 2..=longest);
-    entry.state = State::Waiting { until_ms: now_ms + wait };
+    road.state = State::Waiting { until_ms: now_ms + wait };
 }
 
 #[cfg(test)]
@@ -332,9 +408,9 @@ mod tests {
         assert_eq!(book.next_at(), Some(0));
         let (mut now, mut waits) = (0, Vec::new());
         for _ in 0..12 {
-            assert_eq!(book.due(now), [(key(1), at("10.0.0.1:1"))]);
+            assert_eq!(book.due(now), [(key(1), Lane::Votes, at("10.0.0.1:1"))]);
             assert!(book.due(now).is_empty(), "a dial that is under way is not begun again");
-            book.failed(&key(1), &at("10.0.0.1:1"), "refused".into(), now, &mut random);
+            book.failed(&key(1), Lane::Votes, &at("10.0.0.1:1"), "refused".into(), now, &mut random);
             let next = book.next_at().unwrap();
             waits.push(next - now);
             assert!(book.due(next - 1).is_empty());
@@ -353,14 +429,14 @@ mod tests {
         let mut now = 0;
         for _ in 0..8 {
             book.due(now);
-            book.linked(&key(1), Some(&at("10.0.0.1:1")), now);
-            book.unlinked(&key(1), now, &mut random);
+            book.linked(&key(1), Lane::Votes, Some(&at("10.0.0.1:1")), now);
+            book.unlinked(&key(1), Lane::Votes, now, &mut random);
             now = book.next_at().unwrap();
         }
         book.due(now);
-        book.linked(&key(1), None, now);
+        book.linked(&key(1), Lane::Votes, None, now);
         let broken = now + x0_limits::LINK_STABLE_MS;
-        book.unlinked(&key(1), broken, &mut random);
+        book.unlinked(&key(1), Lane::Votes, broken, &mut random);
         assert!(book.next_at().unwrap() - broken <= x0_limits::LINK_RECONNECT_MS_MIN);
     }
 
@@ -369,10 +445,42 @@ mod tests {
         let (mut book, mut random) = book();
         book.learn(key(1), at("10.0.0.1:1"), Origin::Configured, 0);
         book.learn(key(1), at("10.0.0.2:1"), Origin::Told, 0);
-        assert_eq!(book.due(0)[0].1, at("10.0.0.1:1"));
-        book.failed(&key(1), &at("10.0.0.1:1"), String::new(), 0, &mut random);
+        assert_eq!(book.due(0)[0].2, at("10.0.0.1:1"));
+        book.failed(&key(1), Lane::Votes, &at("10.0.0.1:1"), String::new(), 0, &mut random);
         let now = book.next_at().unwrap();
-        assert_eq!(book.due(now)[0].1, at("10.0.0.2:1"));
+        assert_eq!(book.due(now)[0].2, at("10.0.0.2:1"));
+    }
+
+    #[test]
+    fn bulk_is_dialled_by_the_side_that_leads_while_votes_have_their_link() {
+        let (mut book, mut random) = book();
+        book.learn(key(1), at("10.0.0.1:1"), Origin::Configured, 0);
+        book.lead(&key(1), true, 0);
+        assert_eq!(book.due(0), [(key(1), Lane::Votes, at("10.0.0.1:1"))], "not before the lane of votes stands");
+        book.linked(&key(1), Lane::Votes, Some(&at("10.0.0.1:1")), 0);
+        book.lead(&key(1), false, 0);
+        assert_eq!((book.due(0).len(), book.next_at()), (0, None), "the other side does");
+        book.lead(&key(1), true, 5);
+        assert_eq!(book.due(5), [(key(1), Lane::Bulk, at("10.0.0.1:1"))]);
+        // A peer that does not know the lane is asked more and more seldom, and is no missing peer.
+        let (mut now, mut waits) = (5, Vec::new());
+        for _ in 0..16 {
+            book.failed(&key(1), Lane::Bulk, &at("10.0.0.1:1"), "what?".into(), now, &mut random);
+            let next = book.next_at().unwrap();
+            waits.push(next - now);
+            now = next;
+            assert_eq!(book.due(now).len(), 1);
+        }
+        assert!(waits[0] <= x0_limits::LINK_RECONNECT_MS_MIN);
+        assert!(*waits.last().unwrap() >= x0_limits::LINK_BULK_RECONNECT_MS_MAX / 2);
+        assert!(book.unlinked_peers().iter().all(|peer| peer.key != key(1)));
+        // While one of the two stands, nobody is missing; and each comes back by itself.
+        book.linked(&key(1), Lane::Bulk, Some(&at("10.0.0.1:1")), now);
+        book.unlinked(&key(1), Lane::Votes, now, &mut random);
+        assert!(book.unlinked_peers().iter().all(|peer| peer.key != key(1)));
+        assert_eq!(book.due(now + x0_limits::LINK_RECONNECT_MS_MAX)[0].1, Lane::Votes);
+        book.unlinked(&key(1), Lane::Bulk, now, &mut random);
+        assert!(book.unlinked_peers().iter().any(|peer| peer.key == key(1)));
     }
 
     #[test]
@@ -401,10 +509,10 @@ mod tests {
             book.learn(key(tag), at("10.0.0.1:1"), Origin::Told, 0);
         }
         assert_eq!(book.due(0).len(), 2);
-        book.linked(&key(2), None, 0);
+        book.linked(&key(2), Lane::Votes, None, 0);
         book.want(&BTreeSet::new(), 0);
-        book.failed(&key(1), &at("10.0.0.1:1"), String::new(), 0, &mut random);
-        book.unlinked(&key(2), 0, &mut random);
+        book.failed(&key(1), Lane::Votes, &at("10.0.0.1:1"), String::new(), 0, &mut random);
+        book.unlinked(&key(2), Lane::Votes, 0, &mut random);
         assert!(book.due(1_000_000).is_empty());
         assert_eq!(book.next_at(), None);
         // Who comes back is dialled at once.
@@ -417,33 +525,41 @@ mod tests {
         /// Whatever happens in whatever order, no more dials are under way than allowed, none begins before its
         /// time, and the count of dials under way returns to zero.
         #[test]
-        fn dials_are_bounded_and_none_is_forgotten(steps in proptest::collection::vec((0u8..6, 0u8..40, 0u64..5_000), 1..300), seed: u64) {
+        fn dials_are_bounded_and_none_is_forgotten(
+            steps in proptest::collection::vec((0u8..8, 0u8..40, 0u64..5_000), 1..300),
+            seed: u64,
+        ) {
             let mut random = StdRng::seed_from_u64(seed);
             let mut book = Book::new(key(255));
             let all: BTreeSet<_> = (0..40).map(key).collect();
             book.want(&all, 0);
             let mut now = 0;
-            let mut under_way: BTreeMap<PeerKey, HostPort> = BTreeMap::new();
+            let mut under_way: BTreeMap<(PeerKey, Lane), HostPort> = BTreeMap::new();
             for (step, tag, elapsed) in steps {
                 now += elapsed;
+                let lane = Lane::ALL[usize::from(tag % 2)];
+                let road = (key(tag), lane);
                 match step {
                     0 => { book.learn(key(tag), at(&format!("10.0.0.{tag}:1")), Origin::Told, now); }
-                    1 => for (peer, address) in book.due(now) {
-                        proptest::prop_assert!(under_way.insert(peer, address).is_none());
+                    1 => for (peer, lane, address) in book.due(now) {
+                        proptest::prop_assert!(under_way.insert((peer, lane), address).is_none());
                     },
-                    2 => if let Some(address) = under_way.remove(&key(tag)) {
-                        book.failed(&key(tag), &address, String::new(), now, &mut random);
+                    2 => if let Some(address) = under_way.remove(&road) {
+                        book.failed(&key(tag), lane, &address, String::new(), now, &mut random);
                     },
-                    3 => { under_way.remove(&key(tag)); book.linked(&key(tag), None, now); }
-                    4 => book.unlinked(&key(tag), now, &mut random),
+                    3 => { under_way.remove(&road); book.linked(&key(tag), lane, None, now); }
+                    4 => book.unlinked(&key(tag), lane, now, &mut random),
+                    5 => book.lead(&key(tag), elapsed % 2 == 0, now),
+                    6 => { under_way.remove(&(key(tag), Lane::Votes)); book.linked(&key(tag), Lane::Votes, None, now); }
                     _ => book.want(&all.iter().copied().filter(|peer| peer.0[0] != tag).collect(), now),
                 }
                 proptest::prop_assert!(book.dialing <= x0_limits::LINK_DIALS_MAX);
             }
-            for (peer, address) in under_way {
-                book.failed(&peer, &address, String::new(), now, &mut random);
+            for ((peer, lane), address) in under_way {
+                book.failed(&peer, lane, &address, String::new(), now, &mut random);
             }
-            let dialing = book.entries.values().filter(|entry| entry.state == State::Dialing).count();
+            let roads = book.entries.values().flat_map(|entry| [entry.votes, entry.bulk]);
+            let dialing = roads.filter(|road| road.state == State::Dialing).count();
             proptest::prop_assert_eq!((book.dialing, dialing), (0, 0));
         }
     }

@@ -1,4 +1,4 @@
-//! One connection with one peer, from its first stream to its end.
+//! One connection with one peer, from its first stream to its end. A pair of peers has two, see [`super::lane`].
 //!
 //! ```text
 //!   streams open --> hellos cross --> manager lets it begin --> readers, writers, pings --> any of them ends
@@ -8,6 +8,7 @@
 //! after the peer is gone.
 
 use super::{
+    lane::Lane,
     metrics::count,
     quota::Quota,
     shared::{Command, LinkFacts, Ready, Route, Shared, unix_ms},
@@ -55,6 +56,8 @@ enum LinkError {
     Silence,
     #[error("a second stream for the same frames")]
     SecondStream,
+    #[error("the peer does not know this kind of connection")]
+    OtherLane,
     #[error("the node reads no events")]
     NoReader,
     #[error(transparent)]
@@ -79,7 +82,8 @@ pub(super) struct LinkContext {
     pub connection: ConnectionId,
     pub peer: PeerKey,
     pub remote: SocketAddr,
-    pub dialled: bool,
+    /// What this side dialled the connection for; `None` when the peer did.
+    pub dialled: Option<Lane>,
 }
 
 /// Runs a link to its end and tells the manager.
@@ -95,6 +99,7 @@ pub(super) async fn run(context: LinkContext, mut opened: mpsc::Receiver<Opened>
 
 /// The streams of a link, and what the peer said first.
 struct Greeted {
+    lane: Lane,
     hello: Hello,
     /// Version of the addresses that this side has told.
     told: u64,
@@ -122,13 +127,13 @@ async fn drive(
         queue: Arc::clone(&queue),
         facts: Arc::clone(&facts),
         remote: context.remote,
-        dialled: context.dialled,
+        dialled: context.dialled.is_some(),
         software: greeted.hello.software.clone(),
         since_ms: shared.now(),
     };
     let (begin, begun) = oneshot::channel();
-    let (connection, peer) = (context.connection, context.peer);
-    shared.tell(Command::Ready(Box::new(Ready { connection, peer, route, hello: greeted.hello.clone(), begin })));
+    let (connection, peer, lane) = (context.connection, context.peer, greeted.lane);
+    shared.tell(Command::Ready(Box::new(Ready { connection, peer, lane, route, hello: greeted.hello.clone(), begin })));
     begun.await.map_err(|_| LinkError::Unwanted)?;
     let mut tasks = JoinSet::new();
     let error = work(context, opened, greeted, &queue, &facts, &mut tasks).await;
@@ -145,13 +150,17 @@ async fn greet(context: &LinkContext, opened: &mut mpsc::Receiver<Opened>) -> Re
     while control_in.is_none() || control_out.is_none() || writers.len() < Class::ALL.len() {
         let Opened { purpose, ours, stream } = opened.recv().await.ok_or(LinkError::Closed)?;
         match (purpose, ours) {
-            (Purpose::Control, true) => control_out = Some(stream),
-            (Purpose::Control, false) => control_in = Some(stream),
+            (Purpose::Control(_), true) => control_out = Some(stream),
+            // A peer of a release with one connection opens the control stream that it knows.
+            (Purpose::Control(lane), false) if context.dialled.is_some_and(|dialled| dialled != lane) => {
+                return Err(LinkError::OtherLane);
+            }
+            (Purpose::Control(lane), false) => control_in = Some((lane, stream)),
             (Purpose::Frames(class), true) => writers.push((class, stream)),
             (Purpose::Frames(class), false) => early.push((class, stream)),
         }
     }
-    let (Some(mut control_in), Some(mut control_out)) = (control_in, control_out) else {
+    let (Some((lane, mut control_in)), Some(mut control_out)) = (control_in, control_out) else {
         return Err(LinkError::Closed);
     };
     let (own, told) = context.shared.hello();
@@ -163,7 +172,7 @@ async fn greet(context: &LinkContext, opened: &mut mpsc::Receiver<Opened>) -> Re
     if hello.genesis != context.shared.genesis {
         return Err(LinkError::OtherChain);
     }
-    Ok(Greeted { hello, told, control_in, control_out, writers, early })
+    Ok(Greeted { lane, hello, told, control_in, control_out, writers, early })
 }
 
 /// What the tasks of one link share.

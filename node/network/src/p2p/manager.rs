@@ -4,8 +4,9 @@ use super::{
     address::HostPort,
     book::{Book, Origin},
     gate::{Gate, Source},
+    lane::Lane,
     metrics::count,
-    shared::{Command, Ready, Route, Shared},
+    shared::{Command, Ready, Route, Routes, Shared},
     store,
     streams::Links,
     transport::{Judgement, dial_address},
@@ -31,13 +32,15 @@ use tokio::sync::{mpsc, oneshot};
 /// Distance between two looks at everything that only time changes.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
-/// An event of a link for the node, and who waits until the node has it.
-pub(super) type LinkEvent = (CarrierEvent, Option<oneshot::Sender<()>>);
+/// An event of a link for the node, if there is one, and who waits until the node has it and all earlier ones.
+pub(super) type LinkEvent = (Option<CarrierEvent>, Option<oneshot::Sender<()>>);
 
 /// Hands link events to the node in order, without ever holding up the manager.
 pub(super) async fn emit(mut waiting: mpsc::UnboundedReceiver<LinkEvent>, events: mpsc::Sender<CarrierEvent>) {
     while let Some((event, heard)) = waiting.recv().await {
-        if events.send(event).await.is_err() {
+        if let Some(event) = event
+            && events.send(event).await.is_err()
+        {
             return;
         }
         if let Some(heard) = heard {
@@ -49,7 +52,17 @@ pub(super) async fn emit(mut waiting: mpsc::UnboundedReceiver<LinkEvent>, events
 
 struct Connection {
     id: ConnectionId,
+    lane: Lane,
     route: Route,
+}
+
+/// Where frames go: on each lane to its newest connection, which is the one most certainly alive, and while one lane has
+/// none, to that of the other.
+fn routes(links: &[Connection]) -> Option<Routes> {
+    let newest = |lane| links.iter().rfind(|link| link.lane == lane);
+    let votes = newest(Lane::Votes).or(links.last())?;
+    let bulk = newest(Lane::Bulk).unwrap_or(votes);
+    Some(Routes { votes: votes.route.clone(), bulk: bulk.route.clone() })
 }
 
 pub(super) struct Manager {
@@ -62,7 +75,7 @@ pub(super) struct Manager {
     pub book: Book,
     pub random: StdRng,
     connections: BTreeMap<PeerKey, Vec<Connection>>,
-    dials: HashMap<ConnectionId, (PeerKey, HostPort)>,
+    dials: HashMap<ConnectionId, (PeerKey, Lane, HostPort)>,
     resolved: BTreeMap<HostPort, Vec<IpAddr>>,
 }
 
@@ -146,7 +159,7 @@ impl Manager {
             Command::AdmissionChanged => self.admission_changed(),
             Command::Banned(peer) => self.dismiss(&peer),
             Command::Told(told) => self.told(&told),
-            Command::Resolved { peer, place, addresses } => self.resolved(peer, place, addresses),
+            Command::Resolved { peer, lane, place, addresses } => self.resolved(peer, lane, place, addresses),
             Command::Stop(_) => {}
         }
     }
@@ -154,16 +167,16 @@ impl Manager {
     // ---- dialling
 
     fn dial_due(&mut self) {
-        for (peer, place) in self.book.due(self.shared.now()) {
+        for (peer, lane, place) in self.book.due(self.shared.now()) {
             match place.ip() {
-                Some(ip) => self.dial(peer, place.clone(), SocketAddr::new(ip, place.port())),
-                None => self.resolve(peer, place),
+                Some(ip) => self.dial(peer, lane, place.clone(), SocketAddr::new(ip, place.port())),
+                None => self.resolve(peer, lane, place),
             }
         }
     }
 
     /// Asks the system for the addresses of a name, off this task.
-    fn resolve(&self, peer: PeerKey, place: HostPort) {
+    fn resolve(&self, peer: PeerKey, lane: Lane, place: HostPort) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let limit = Duration::from_millis(x0_limits::LINK_HANDSHAKE_TIMEOUT_MS);
@@ -174,11 +187,11 @@ impl Manager {
             };
             let addresses =
                 tokio::time::timeout(limit, lookup).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-            shared.tell(Command::Resolved { peer, place, addresses });
+            shared.tell(Command::Resolved { peer, lane, place, addresses });
         });
     }
 
-    fn resolved(&mut self, peer: PeerKey, place: HostPort, addresses: std::io::Result<Vec<SocketAddr>>) {
+    fn resolved(&mut self, peer: PeerKey, lane: Lane, place: HostPort, addresses: std::io::Result<Vec<SocketAddr>>) {
         let chosen = addresses.and_then(|all| {
             self.resolved.insert(place.clone(), all.iter().map(SocketAddr::ip).collect());
             // Another one each time, since some may not be reachable from here.
@@ -187,70 +200,87 @@ impl Manager {
         });
         match chosen {
             Ok(socket) => {
-                self.dial(peer, place, socket);
+                self.dial(peer, lane, place, socket);
                 self.known_sources();
             }
             Err(error) => {
                 count(&self.shared.counters.dials_failed);
-                self.book.failed(&peer, &place, error.to_string(), self.shared.now(), &mut self.random);
+                self.book.failed(&peer, lane, &place, error.to_string(), self.shared.now(), &mut self.random);
             }
         }
     }
 
-    fn dial(&mut self, peer: PeerKey, place: HostPort, socket: SocketAddr) {
+    fn dial(&mut self, peer: PeerKey, lane: Lane, place: HostPort, socket: SocketAddr) {
         let Some(address) = dial_address(&peer, socket) else { return };
         let options = DialOpts::unknown_peer_id().address(address).build();
         let connection = options.connection_id();
-        self.dials.insert(connection, (peer, place));
+        self.dials.insert(connection, (peer, lane, place));
+        self.swarm.behaviour_mut().dialling(connection, lane);
         if let Err(error) = self.swarm.dial(options) {
             self.dial_failed(connection, &dial_error(&error));
         }
     }
 
     fn dial_failed(&mut self, connection: ConnectionId, error: &str) {
-        let Some((peer, place)) = self.dials.remove(&connection) else { return };
+        let Some((peer, lane, place)) = self.dials.remove(&connection) else { return };
+        self.swarm.behaviour_mut().dial_failed(connection);
         count(&self.shared.counters.dials_failed);
-        tracing::debug!(%peer, %place, error, "dial failed");
-        self.book.failed(&peer, &place, error.to_owned(), self.shared.now(), &mut self.random);
+        tracing::debug!(%peer, ?lane, %place, error, "dial failed");
+        self.book.failed(&peer, lane, &place, error.to_owned(), self.shared.now(), &mut self.random);
     }
 
     // ---- links
 
     fn ready(&mut self, ready: Ready) {
-        let Ready { connection, peer, route, hello, begin } = ready;
+        let Ready { connection, peer, lane, route, hello, begin } = ready;
         let now = self.shared.now();
-        let dialled = self.dials.remove(&connection).map(|(_, place)| place);
+        let dialled = self.dials.remove(&connection).map(|(_, _, place)| place);
         if self.shared.lists.judge(&peer, now) != Judgement::Admitted {
             // `begin` is dropped, which ends the link.
             if let Some(place) = dialled {
-                self.book.failed(&peer, &place, "not admitted any more".to_owned(), now, &mut self.random);
+                self.book.failed(&peer, lane, &place, "not admitted any more".to_owned(), now, &mut self.random);
             }
             return;
         }
-        self.book.linked(&peer, dialled.as_ref(), now);
+        self.book.linked(&peer, lane, dialled.as_ref(), now);
         self.learn_from(peer, route.remote.ip(), &hello);
         let links = self.connections.entry(peer).or_default();
         let first = links.is_empty();
-        if links.len() >= x0_limits::LINK_CONNECTIONS_PER_PEER_MAX {
-            let oldest = links.remove(0);
+        if links.iter().filter(|link| link.lane == lane).count() >= x0_limits::LINK_CONNECTIONS_PER_LANE_MAX
+            && let Some(oldest) = links.iter().position(|link| link.lane == lane)
+        {
+            let oldest = links.remove(oldest);
             self.swarm.close_connection(oldest.id);
         }
-        // The newest link is the one most certainly alive.
-        self.shared.routes.write().insert(peer, route.clone());
-        links.push(Connection { id: connection, route: route.clone() });
+        links.push(Connection { id: connection, lane, route: route.clone() });
+        self.reroute(&peer);
         if first {
             tracing::info!(
                 peer = %hex::encode(peer.0), remote = %route.remote, software = %route.software, tip = hello.tip, "link stands"
             );
-            self.emit(CarrierEvent::PeerUp(peer), Some(begin));
+            self.emit(Some(CarrierEvent::PeerUp(peer)), Some(begin));
         } else {
-            // A link that ended meanwhile does not wait.
-            let _ = begin.send(());
+            // After the event of the first one, which may still wait for the node.
+            self.emit(None, Some(begin));
         }
         self.addresses_changed();
     }
 
-    fn emit(&self, event: CarrierEvent, heard: Option<oneshot::Sender<()>>) {
+    /// Brings the routes of an admitted peer up to date with its connections, and who dials for its bulk.
+    fn reroute(&mut self, peer: &PeerKey) {
+        let links = self.connections.get(peer).map_or(&[][..], Vec::as_slice);
+        let votes: Vec<_> = links.iter().filter(|link| link.lane == Lane::Votes).collect();
+        // While two dials have crossed, both sides see the same pair of names, but not yet the same connection.
+        let leads = if let [only] = votes[..] { only.route.dialled } else { self.shared.local < *peer };
+        self.book.lead(peer, leads, self.shared.now());
+        let mut all = self.shared.routes.write();
+        match routes(links) {
+            Some(routes) => drop(all.insert(*peer, routes)),
+            None => drop(all.remove(peer)),
+        }
+    }
+
+    fn emit(&self, event: Option<CarrierEvent>, heard: Option<oneshot::Sender<()>>) {
         // The emitter lives as long as the node reads events.
         drop(self.emitter.send((event, heard)));
     }
@@ -259,26 +289,23 @@ impl Manager {
         self.swarm.close_connection(connection);
         self.dial_failed(connection, reason);
         let Some(links) = self.connections.get_mut(&peer) else { return };
-        let before = links.len();
-        links.retain(|link| link.id != connection);
-        if links.len() == before {
-            return;
-        }
+        let Some(at) = links.iter().position(|link| link.id == connection) else { return };
+        let lane = links.remove(at).lane;
+        let (last, last_of_lane) = (links.is_empty(), links.iter().all(|link| link.lane != lane));
         count(&self.shared.counters.links_ended);
-        let admitted = self.shared.lists.judge(&peer, self.shared.now()) == Judgement::Admitted;
-        let mut routes = self.shared.routes.write();
-        match links.last() {
-            Some(link) if admitted => drop(routes.insert(peer, link.route.clone())),
-            Some(_) => {}
-            None => {
-                routes.remove(&peer);
-                drop(routes);
-                self.connections.remove(&peer);
-                tracing::info!(peer = %hex::encode(peer.0), reason, "link ended");
-                self.emit(CarrierEvent::PeerDown(peer), None);
-                self.book.unlinked(&peer, self.shared.now(), &mut self.random);
-                self.respect_ban(&peer);
-            }
+        let now = self.shared.now();
+        if self.shared.lists.judge(&peer, now) == Judgement::Admitted {
+            self.reroute(&peer);
+        }
+        if last {
+            self.shared.routes.write().remove(&peer);
+            self.connections.remove(&peer);
+            tracing::info!(peer = %hex::encode(peer.0), reason, "link ended");
+            self.emit(Some(CarrierEvent::PeerDown(peer)), None);
+        }
+        if last_of_lane {
+            self.book.unlinked(&peer, lane, now, &mut self.random);
+            self.respect_ban(&peer);
         }
     }
 
@@ -315,13 +342,14 @@ impl Manager {
         self.addresses_changed();
     }
 
-    /// Ends all but the newest of several connections with one peer. The side with the smaller name
+    /// Ends all but the newest of several connections with one peer on one lane. The side with the smaller name
     /// decides, so that the two sides never end one each; the other side waits longer, in case the
     /// first does not.
     fn end_surplus(&mut self) {
         let now = self.shared.now();
-        for (peer, links) in &self.connections {
-            let Some((newest, surplus)) = links.split_last() else { continue };
+        for ((peer, links), lane) in self.connections.iter().flat_map(|peer| Lane::ALL.map(|lane| (peer, lane))) {
+            let of_lane: Vec<_> = links.iter().filter(|link| link.lane == lane).collect();
+            let Some((newest, surplus)) = of_lane.split_last() else { continue };
             let patience =
                 if self.shared.local < *peer { x0_limits::LINK_SURPLUS_MS } else { 3 * x0_limits::LINK_SURPLUS_MS };
             if now.saturating_sub(newest.route.since_ms) < patience {
@@ -385,7 +413,7 @@ impl Manager {
     }
 
     fn known_sources(&self) {
-        let linked = self.shared.routes.read().values().map(|route| route.remote.ip()).collect::<Vec<_>>();
+        let linked = self.shared.routes.read().values().map(|routes| routes.votes.remote.ip()).collect::<Vec<_>>();
         let known = self.book.ips().into_iter().chain(self.resolved.values().flatten().copied()).chain(linked);
         let known = known.map(Source::of).collect();
         self.gate.lock().set_known(known);

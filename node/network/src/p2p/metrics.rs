@@ -27,6 +27,8 @@ pub struct P2pMetrics {
     pub peers: u64,
     /// Peers that are wanted and have none.
     pub peers_missing: u64,
+    /// Peers with a standing link whose bulk has a connection of its own.
+    pub peers_bulk_apart: u64,
     /// Connections that were accepted by the operating system.
     pub accepted: u64,
     /// Connections that were closed at the gate, for each reason.
@@ -116,6 +118,7 @@ macro_rules! counters {
                     })),
                     peers: 0,
                     peers_missing: 0,
+                    peers_bulk_apart: 0,
                 }
             }
         }

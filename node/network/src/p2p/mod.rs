@@ -15,7 +15,8 @@
 //!   a peer that leaves the list are closed.
 //! * A peer counts only after hellos went both ways: the dialling side of TLS 1.3 is done before the
 //!   other has judged its key.
-//! * Frames go out on one stream for each class, so that a vote waits for no block.
+//! * Votes and bulk have a connection each with the same peer ([`lane`]), and on it one stream for each class, so that a
+//!   vote waits for no block, not even for one that TCP sends again.
 //!
 //! # Limits
 //! The `LINK_*` constants of `x0-limits`: handshakes per source, streams, windows, queues, quotas.
@@ -28,6 +29,7 @@ mod address;
 mod book;
 mod conduct;
 mod gate;
+mod lane;
 mod link;
 mod manager;
 mod metrics;
@@ -61,7 +63,7 @@ use manager::{Manager, Store};
 use metrics::Counters;
 use parking_lot::{Mutex, RwLock};
 use rand::{SeedableRng, rngs::StdRng};
-use shared::{Command, Lists, Route, Shared, millis};
+use shared::{Command, LinkFacts, Lists, Routes, Shared, millis};
 use socket::Listener;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -192,13 +194,17 @@ impl P2pCarrier {
     /// The peers with a standing link.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
-        let routes: Vec<_> = self.shared.routes.read().iter().map(|(key, route)| (*key, route.clone())).collect();
-        routes.into_iter().map(|(key, route)| self.peer_info(key, &route)).collect()
+        let routes: Vec<_> = self.shared.routes.read().iter().map(|(key, routes)| (*key, routes.clone())).collect();
+        routes.into_iter().map(|(key, routes)| self.peer_info(key, &routes)).collect()
     }
 
-    fn peer_info(&self, key: PeerKey, route: &Route) -> PeerInfo {
+    fn peer_info(&self, key: PeerKey, routes: &Routes) -> PeerInfo {
         let now = self.shared.now();
+        let route = &routes.votes;
         let facts = &route.facts;
+        let sum = |counter: fn(&LinkFacts) -> &std::sync::atomic::AtomicU64| {
+            routes.each().map(|route| counter(&route.facts).load(Ordering::Relaxed)).sum()
+        };
         let age = Duration::from_millis(now.saturating_sub(route.since_ms));
         let rtt_us = u32::try_from(facts.rtt_us.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
         PeerInfo {
@@ -210,9 +216,10 @@ impl P2pCarrier {
             since: SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
             rtt_ms: (rtt_us > 0).then(|| f64::from(rtt_us) / 1_000.0),
             clock_ahead_ms: facts.clock_ahead_ms.load(Ordering::Relaxed),
-            sent: facts.sent.load(Ordering::Relaxed),
-            received: facts.received.load(Ordering::Relaxed),
-            dropped: facts.dropped.load(Ordering::Relaxed),
+            bulk_apart: routes.apart(),
+            sent: sum(|facts| &facts.sent),
+            received: sum(|facts| &facts.received),
+            dropped: sum(|facts| &facts.dropped),
             penalties: self.shared.lists.conduct.lock().points(&key, now),
         }
     }
@@ -226,9 +233,12 @@ impl P2pCarrier {
     /// What was counted since the start.
     #[must_use]
     pub fn metrics(&self) -> P2pMetrics {
-        let peers = self.shared.routes.read().len() as u64;
+        let (peers, peers_bulk_apart) = {
+            let routes = self.shared.routes.read();
+            (routes.len() as u64, routes.values().filter(|routes| routes.apart()).count() as u64)
+        };
         let peers_missing = self.shared.unlinked.lock().len() as u64;
-        P2pMetrics { peers, peers_missing, ..self.shared.counters.read() }
+        P2pMetrics { peers, peers_missing, peers_bulk_apart, ..self.shared.counters.read() }
     }
 
     /// Ends every link and the carrier's threads, after the peer store is written. The stream of
@@ -302,10 +312,10 @@ fn prepare(config: P2pConfig, key: &SigningKey, genesis: [u8; 32], tip: Tip) -> 
     let transport = PqTransport { listeners, security, gate: Arc::clone(&gate), started, counters };
     let swarm_config =
         libp2p::swarm::Config::with_tokio_executor().with_max_negotiating_inbound_streams(x0_limits::LINK_STREAMS_MAX);
-    let swarm = Swarm::new(transport.boxed(), Links { shared: Arc::clone(&shared) }, id, swarm_config);
+    let swarm = Swarm::new(transport.boxed(), Links::new(Arc::clone(&shared)), id, swarm_config);
     let (emitter, link_events) = mpsc::unbounded_channel();
     // The channel is new and the emitter has only begun, so that this is the first event.
-    drop(emitter.send((CarrierEvent::Listening, None)));
+    drop(emitter.send((Some(CarrierEvent::Listening), None)));
     let manager = Manager::new(Arc::clone(&shared), swarm, waiting, emitter, gate, store, book, random);
     frames.spawn(manager::emit(link_events, events));
     frames.spawn(manager.run());
@@ -367,8 +377,8 @@ impl Carrier for P2pCarrier {
         if self.shared.events.lock().is_none() {
             return Err(SendError::Closed);
         }
-        for route in self.shared.routes.read().values() {
-            self.push(route, channel, bytes.clone());
+        for routes in self.shared.routes.read().values() {
+            self.push(routes, channel, bytes.clone());
         }
         Ok(())
     }
@@ -379,8 +389,8 @@ impl Carrier for P2pCarrier {
             return Err(SendError::Closed);
         }
         let routes = self.shared.routes.read();
-        let route = routes.get(peer).ok_or(SendError::NoLink(*peer))?;
-        self.push(route, channel, bytes);
+        let routes = routes.get(peer).ok_or(SendError::NoLink(*peer))?;
+        self.push(routes, channel, bytes);
         Ok(())
     }
 
@@ -403,7 +413,8 @@ impl Carrier for P2pCarrier {
 }
 
 impl P2pCarrier {
-    fn push(&self, route: &Route, channel: Channel, bytes: Bytes) {
+    fn push(&self, routes: &Routes, channel: Channel, bytes: Bytes) {
+        let route = routes.of(channel);
         let dropped = route.queue.push(Waiting { channel, bytes, not_before: self.shared.started });
         if dropped > 0 {
             route.facts.dropped.fetch_add(dropped, Ordering::Relaxed);

@@ -113,11 +113,13 @@ pub struct PeerInfo {
     pub rtt_ms: Option<f64>,
     /// How far its clock was ahead of this node's when the link began, milliseconds.
     pub clock_ahead_ms: i64,
-    /// Frames sent on this link.
+    /// Whether blocks and transactions have a connection of their own, so that no vote waits behind them.
+    pub bulk_apart: bool,
+    /// Frames sent on the connections that stand.
     pub sent: u64,
-    /// Frames received on this link.
+    /// Frames received on them.
     pub received: u64,
-    /// Frames that gave way to newer ones in a full queue of this link.
+    /// Frames that gave way to newer ones in a full queue of theirs.
     pub dropped: u64,
     /// Points on its account of offences; [`x0_limits::LINK_BAN_POINTS`] is a ban.
     pub penalties: u32,

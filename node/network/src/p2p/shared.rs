@@ -1,13 +1,18 @@
 //! What the parts of a carrier share.
 
 use super::{
+    address::HostPort,
     conduct::{Conduct, Verdict},
+    lane::Lane,
     metrics::{Counters, count},
     quota::ChannelQuota,
     transport::{Judgement, Security},
     wire::{Hello, Told},
 };
-use crate::{CarrierEvent, Channel, Offence, PeerKey, queue::LinkQueue};
+use crate::{
+    CarrierEvent, Channel, Offence, PeerKey,
+    queue::{Class, LinkQueue},
+};
 use libp2p::swarm::ConnectionId;
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -70,7 +75,34 @@ pub(super) struct LinkFacts {
     pub dropped: AtomicU64,
 }
 
-/// The link on which frames to a peer go.
+/// The connections on which frames to a peer go: the same one twice while another is missing.
+#[derive(Clone)]
+pub(super) struct Routes {
+    pub votes: Route,
+    pub bulk: Route,
+}
+
+impl Routes {
+    /// Where frames of a channel go.
+    pub(super) const fn of(&self, channel: Channel) -> &Route {
+        match Lane::of(Class::of(channel)) {
+            Lane::Votes => &self.votes,
+            Lane::Bulk => &self.bulk,
+        }
+    }
+
+    /// Whether bulk has a connection of its own.
+    pub(super) fn apart(&self) -> bool {
+        !Arc::ptr_eq(&self.votes.queue, &self.bulk.queue)
+    }
+
+    /// The connections, each once.
+    pub(super) fn each(&self) -> impl Iterator<Item = &Route> {
+        std::iter::once(&self.votes).chain(self.apart().then_some(&self.bulk))
+    }
+}
+
+/// One connection on which frames to a peer go.
 #[derive(Clone)]
 pub(super) struct Route {
     pub queue: Arc<LinkQueue>,
@@ -85,6 +117,7 @@ pub(super) struct Route {
 pub(super) struct Ready {
     pub connection: ConnectionId,
     pub peer: PeerKey,
+    pub lane: Lane,
     pub route: Route,
     pub hello: Hello,
     /// Answered when the node has heard of the peer; dropped when the link must end.
@@ -98,7 +131,7 @@ pub(super) enum Command {
     AdmissionChanged,
     Banned(PeerKey),
     Told(Vec<Told>),
-    Resolved { peer: PeerKey, place: super::address::HostPort, addresses: std::io::Result<Vec<SocketAddr>> },
+    Resolved { peer: PeerKey, lane: Lane, place: HostPort, addresses: std::io::Result<Vec<SocketAddr>> },
     Stop(oneshot::Sender<()>),
 }
 
@@ -125,7 +158,7 @@ pub(super) struct Shared {
     pub security: Arc<Security>,
     pub counters: Arc<Counters>,
     pub lists: Arc<Lists>,
-    pub routes: RwLock<BTreeMap<PeerKey, Route>>,
+    pub routes: RwLock<BTreeMap<PeerKey, Routes>>,
     pub quotas: [ChannelQuota; Channel::ALL.len()],
     /// Never blocks a sender: what is sent is bounded by links, lists and bans.
     pub commands: mpsc::UnboundedSender<Command>,

@@ -1,9 +1,11 @@
 //! The libp2p behaviour: opens the streams of each connection and hands all of them to the link.
 //!
 //! Each side opens one stream for control and one for each class of frames, and only writes to them;
-//! it reads from those that the other side opens.
+//! it reads from those that the other side opens. The name of the control stream is that of the connection's lane,
+//! which the dialling side chooses and the accepting side repeats.
 
 use super::{
+    lane::Lane,
     link::{self, LinkContext},
     shared::Shared,
 };
@@ -23,6 +25,7 @@ use libp2p::{
     },
 };
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
@@ -32,17 +35,23 @@ use tokio::sync::mpsc;
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    Control,
+    Control(Lane),
     Frames(Class),
 }
 
 impl Purpose {
-    const ALL: [Self; 4] =
-        [Self::Control, Self::Frames(Class::Votes), Self::Frames(Class::Blocks), Self::Frames(Class::Bulk)];
+    const ALL: [Self; 5] = [
+        Self::Control(Lane::Votes),
+        Self::Control(Lane::Bulk),
+        Self::Frames(Class::Votes),
+        Self::Frames(Class::Blocks),
+        Self::Frames(Class::Bulk),
+    ];
 
     const fn protocol(self) -> StreamProtocol {
         StreamProtocol::new(match self {
-            Self::Control => "/x0/control/1",
+            Self::Control(Lane::Votes) => "/x0/control/1",
+            Self::Control(Lane::Bulk) => "/x0/bulk-control/1",
             Self::Frames(Class::Votes) => "/x0/votes/1",
             Self::Frames(Class::Blocks) => "/x0/blocks/1",
             Self::Frames(Class::Bulk) => "/x0/bulk/1",
@@ -63,7 +72,7 @@ pub(super) struct AnyPurpose;
 
 impl UpgradeInfo for AnyPurpose {
     type Info = StreamProtocol;
-    type InfoIter = std::array::IntoIter<StreamProtocol, 4>;
+    type InfoIter = std::array::IntoIter<StreamProtocol, 5>;
 
     fn protocol_info(&self) -> Self::InfoIter {
         Purpose::ALL.map(Purpose::protocol).into_iter()
@@ -83,11 +92,26 @@ impl InboundUpgrade<Stream> for AnyPurpose {
 /// The streams of one connection.
 pub(super) struct Handler {
     to_open: Vec<Purpose>,
+    /// Not known on the accepting side until the other has opened its control stream.
+    lane: Option<Lane>,
     /// Gone once a stream could not be opened: the link then ends.
     link: Option<mpsc::Sender<Opened>>,
 }
 
 impl Handler {
+    fn new(lane: Option<Lane>, link: mpsc::Sender<Opened>) -> Self {
+        let frames = Class::ALL.into_iter().rev().map(Purpose::Frames);
+        Self { to_open: frames.chain(lane.map(Purpose::Control)).collect(), lane, link: Some(link) }
+    }
+
+    /// Opens the control stream of the accepting side, once the other has said which lane this is.
+    fn learn(&mut self, purpose: Purpose) {
+        if let (Purpose::Control(lane), None) = (purpose, self.lane) {
+            self.lane = Some(lane);
+            self.to_open.push(purpose);
+        }
+    }
+
     fn hand_over(&mut self, opened: Opened) {
         // A peer that opens more streams than the link has places for loses them.
         if self.link.as_ref().is_some_and(|link| link.try_send(opened).is_err()) {
@@ -137,6 +161,7 @@ impl ConnectionHandler for Handler {
                 protocol: (protocol, stream), ..
             }) => {
                 if let Some(purpose) = Purpose::ALL.into_iter().find(|purpose| purpose.protocol() == protocol) {
+                    self.learn(purpose);
                     self.hand_over(Opened { purpose, ours: false, stream });
                 }
             }
@@ -155,23 +180,41 @@ impl ConnectionHandler for Handler {
 
 /// Makes a link of each connection.
 pub(super) struct Links {
-    pub shared: Arc<Shared>,
+    shared: Arc<Shared>,
+    /// Dials under way for the lane of bulk.
+    bulk_dials: BTreeSet<ConnectionId>,
 }
 
 impl Links {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, bulk_dials: BTreeSet::new() }
+    }
+
+    /// What a dial that is about to begin is for.
+    pub(super) fn dialling(&mut self, connection: ConnectionId, lane: Lane) {
+        if lane == Lane::Bulk {
+            self.bulk_dials.insert(connection);
+        }
+    }
+
+    /// A dial ended without a connection.
+    pub(super) fn dial_failed(&mut self, connection: ConnectionId) {
+        self.bulk_dials.remove(&connection);
+    }
+
     fn link(
         &self,
         connection: ConnectionId,
         id: &PeerId,
         remote: &Multiaddr,
-        dialled: bool,
+        lane: Option<Lane>,
     ) -> Result<Handler, ConnectionDenied> {
         let peer = self.shared.security.peer(id).ok_or_else(|| ConnectionDenied::new("unknown peer"))?;
         let remote = super::transport::socket(remote).ok_or_else(|| ConnectionDenied::new("unknown address"))?;
         let (sender, receiver) = mpsc::channel(2 * Purpose::ALL.len());
-        let context = LinkContext { shared: Arc::clone(&self.shared), connection, peer, remote, dialled };
+        let context = LinkContext { shared: Arc::clone(&self.shared), connection, peer, remote, dialled: lane };
         tokio::spawn(link::run(context, receiver));
-        Ok(Handler { to_open: Purpose::ALL.into_iter().rev().collect(), link: Some(sender) })
+        Ok(Handler::new(lane, sender))
     }
 }
 
@@ -186,7 +229,7 @@ impl NetworkBehaviour for Links {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.link(connection, &peer, remote, false)
+        self.link(connection, &peer, remote, None)
     }
 
     fn handle_established_outbound_connection(
@@ -197,7 +240,8 @@ impl NetworkBehaviour for Links {
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.link(connection, &peer, remote, true)
+        let lane = if self.bulk_dials.remove(&connection) { Lane::Bulk } else { Lane::Votes };
+        self.link(connection, &peer, remote, Some(lane))
     }
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}

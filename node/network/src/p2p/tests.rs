@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use tokio::time::timeout;
 
 mod handshake;
+mod lanes;
 mod links;
 mod storm;
 
@@ -23,6 +24,10 @@ fn name(tag: u8) -> PeerKey {
 
 fn here() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
+}
+
+fn frame(channel: Channel) -> Waiting {
+    Waiting { channel, bytes: Bytes::new(), not_before: Instant::now() }
 }
 
 struct Node {

@@ -23,6 +23,7 @@ pub struct Chain {
     pub mempool: Mempool,
     pub server: RpcServer,
     pub node: Arc<Node>,
+    pub database: Database,
     _directory: tempfile::TempDir,
 }
 
@@ -34,8 +35,13 @@ impl Chain {
 
     /// A development chain with these listeners.
     pub async fn with(listeners: Vec<ListenerConfig>) -> Self {
+        Self::opened(listeners, OpenOptions::default()).await
+    }
+
+    /// A development chain over a database with these options.
+    pub async fn opened(listeners: Vec<ListenerConfig>, options: OpenOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let database = Database::open(directory.path(), OpenOptions::default()).unwrap();
+        let database = Database::open(directory.path(), options).unwrap();
         let genesis = x0_chain_spec::ChainSpec::dev().unwrap().genesis_config().unwrap();
         let executor = Executor::new(database.clone(), &genesis, Options::default()).unwrap();
         let mempool = Mempool::new(executor.clone(), x0_mempool::Config::default()).unwrap();
@@ -48,9 +54,9 @@ impl Chain {
             validator: true,
             ss58_prefix: 42,
         };
-        let node = Arc::new(Node::new(executor.clone(), database, mempool.clone(), info, None));
+        let node = Arc::new(Node::new(executor.clone(), database.clone(), mempool.clone(), info, None));
         let server = RpcServer::start(&node, &listeners).await.unwrap();
-        Self { executor, mempool, server, node, _directory: directory }
+        Self { executor, mempool, server, node, database, _directory: directory }
     }
 
     /// Where the first listener listens.

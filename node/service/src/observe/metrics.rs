@@ -1,9 +1,13 @@
 //! The node's metrics: one table of names, and where each value comes from.
 
 use super::Observer;
-use x0_network::Channel;
+use crate::standing::Standing;
+use std::time::Duration;
+use x0_network::{Channel, p2p::P2pMetrics};
+use x0_rpc::{LATENCY_BOUNDS_US, RpcStats};
+use x0_rpc_types::node::LinkDirection;
 use x0_runtime::version::SUPPORTED_SPECS;
-use x0_telemetry::{Metric, Samples, Source, Status as _, process};
+use x0_telemetry::{Distribution, Metric, Samples, Source, Status, process};
 
 macro_rules! metrics {
     ($($constant:ident = $kind:ident $name:literal, $help:literal;)*) => {
@@ -62,20 +66,24 @@ metrics! {
     OFFENCES = counter "x0_p2p_offences_total", "Offences of peers that were noted";
     BANS = counter "x0_p2p_bans_total", "Bans that followed";
     PEER_CLOCK = gauge "x0_p2p_peer_clock_ahead_seconds", "How far a peer's clock is ahead of this node's";
+    RPC_REQUESTS = counter "x0_rpc_requests_total", "Requests by class of method, those in batches included";
+    RPC_ERRORS = counter "x0_rpc_errors_total", "Answers that are errors, by class and by what kind: refused is the caller's fault";
+    RPC_TIME = histogram "x0_rpc_request_seconds", "Time that answers took, by class";
+    RPC_CONNECTIONS = gauge "x0_rpc_connections", "Connections to the RPC";
+    RPC_CLOSED = counter "x0_rpc_closed_connections_total", "Connections that were closed at once because their places were taken";
+    RPC_SUBSCRIPTIONS = gauge "x0_rpc_subscriptions", "Open subscriptions";
+    RPC_BYTES = counter "x0_rpc_bytes_total", "Bytes of requests and answers, without TLS";
     PEER_RTT = gauge "x0_p2p_peer_rtt_seconds", "Time that a frame and its answer take, by peer";
 }
 
 impl Source for Observer {
     fn collect(&self, samples: &mut Samples) {
-        let runtime = x0_runtime::VERSION.spec_version.to_string();
-        let labels = [("version", env!("CARGO_PKG_VERSION")), ("spec_version", &runtime), ("chain", &self.chain)];
-        samples.put_labelled(&BUILD, &labels, 1_u64);
-        samples.put(&HEALTHY, self.health().ok);
-        samples.put(&READY, self.ready().ok);
-        samples.put(&CLOCK, process::unix_seconds());
+        identity(samples, &self.chain);
+        verdicts(samples, self);
         self.chain(samples);
         self.pool(samples);
-        self.network(samples);
+        network(samples, &self.standing);
+        rpc(samples, &(self.rpc)());
         self.guard(samples);
         self.neighbours(samples);
         samples.put(&STORAGE, directory_bytes(self.database.path()));
@@ -88,7 +96,7 @@ impl Observer {
         let (height, age) = self.progress.height();
         samples.put(&HEIGHT, height);
         samples.put(&HEIGHT_AGE, age.as_secs_f64());
-        let time = std::time::Duration::from_millis(self.executor.head().timestamp_ms);
+        let time = Duration::from_millis(self.executor.head().timestamp_ms);
         samples.put(&HEAD_TIME, time.as_secs_f64());
         samples.put(&OLDEST_STATE, self.database.oldest_state());
         let upgrade = self.upgrade();
@@ -138,7 +146,8 @@ impl Observer {
     }
 
     fn neighbours(&self, samples: &mut Samples) {
-        if let Some(gossip) = &self.neighbourly.gossip {
+        let Some(neighbourly) = self.neighbourly.lock().clone() else { return };
+        if let Some(gossip) = &neighbourly.gossip {
             let stats = gossip.stats();
             let events = [
                 ("pushed", stats.pushed),
@@ -160,14 +169,14 @@ impl Observer {
                 samples.put_labelled(&GOSSIP, &[("event", event)], count);
             }
         }
-        if let Some(maker) = &self.neighbourly.maker {
+        if let Some(maker) = &neighbourly.maker {
             let stats = maker.stats();
             for (event, count) in [("made", stats.made), ("failed", stats.failed)] {
                 samples.put_labelled(&SNAPSHOTS, &[("event", event)], count);
             }
             samples.put(&SNAPSHOT_HEIGHT, stats.newest);
         }
-        if let Some(server) = &self.neighbourly.server {
+        if let Some(server) = &neighbourly.server {
             let stats = server.stats();
             let events = [("answered", stats.answered), ("refused", stats.refused), ("malformed", stats.malformed)];
             for (event, count) in events {
@@ -195,69 +204,104 @@ impl Observer {
         for (event, count) in ends {
             samples.put_labelled(&POOL_ENDS, &[("event", event)], count);
         }
-        samples.put(&POOL_CPU, std::time::Duration::from_nanos(stats.check_ns).as_secs_f64());
+        samples.put(&POOL_CPU, Duration::from_nanos(stats.check_ns).as_secs_f64());
     }
+}
 
-    fn frames(&self, samples: &mut Samples) {
-        let metrics = self.links.metrics();
-        for (channel, counts) in Channel::ALL.iter().zip(&metrics.channels) {
-            let name = snake(&format!("{channel:?}"));
-            for (event, count) in [("sent", counts.sent), ("received", counts.received), ("dropped", counts.dropped)] {
-                samples.put_labelled(&FRAMES, &[("channel", &name), ("event", event)], count);
-            }
-            for (event, bytes) in [("sent", counts.sent_bytes), ("received", counts.received_bytes)] {
-                samples.put_labelled(&FRAME_BYTES, &[("channel", &name), ("event", event)], bytes);
-            }
+/// Which program this is, and what time it has.
+pub(super) fn identity(samples: &mut Samples, chain: &str) {
+    let runtime = x0_runtime::VERSION.spec_version.to_string();
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("spec_version", &runtime), ("chain", chain)];
+    samples.put_labelled(&BUILD, &labels, 1_u64);
+    samples.put(&CLOCK, process::unix_seconds());
+}
+
+/// What `/health` and `/ready` say.
+pub(super) fn verdicts(samples: &mut Samples, status: &impl Status) {
+    samples.put(&HEALTHY, status.health().ok);
+    samples.put(&READY, status.ready().ok);
+}
+
+/// What goes over the RPC.
+pub(super) fn rpc(samples: &mut Samples, stats: &RpcStats) {
+    let bounds: Vec<f64> = LATENCY_BOUNDS_US.iter().map(|us| Duration::from_micros(*us).as_secs_f64()).collect();
+    for class in &stats.classes {
+        let label = ("class", class.class.as_str());
+        samples.put_labelled(&RPC_REQUESTS, &[label], class.requests);
+        for (kind, count) in [("refused", class.refused), ("busy", class.busy), ("internal", class.internal)] {
+            samples.put_labelled(&RPC_ERRORS, &[label, ("kind", kind)], count);
         }
-        let closed = [
-            ("source_rate", metrics.gate_source_rate),
-            ("source_pending", metrics.gate_source_pending),
-            ("strangers_rate", metrics.gate_strangers_rate),
-            ("strangers_pending", metrics.gate_strangers_pending),
-            ("sources", metrics.gate_sources),
-        ];
-        for (reason, count) in closed {
-            samples.put_labelled(&GATE, &[("reason", reason)], count);
-        }
-        let shakes = [
-            ("begun_in", metrics.handshakes_in),
-            ("begun_out", metrics.handshakes_out),
-            ("done", metrics.handshakes_done),
-            ("timeout", metrics.refused_timeout),
-            ("io", metrics.refused_io),
-            ("not_tls", metrics.refused_not_tls),
-            ("protocol", metrics.refused_protocol),
-            ("key_exchange", metrics.refused_key_exchange),
-            ("key_kind", metrics.refused_key_kind),
-            ("not_admitted", metrics.refused_not_admitted),
-            ("banned", metrics.refused_banned),
-            ("wrong_peer", metrics.refused_wrong_peer),
-            ("other", metrics.refused_other),
-            ("hello", metrics.hello_failed),
-        ];
-        for (event, count) in shakes {
-            samples.put_labelled(&HANDSHAKES, &[("event", event)], count);
-        }
-        samples.put(&PEERS_MISSING, metrics.peers_missing);
-        samples.put(&OFFENCES, metrics.offences);
-        samples.put(&BANS, metrics.bans);
+        let sum = Duration::from_nanos(class.time_ns).as_secs_f64();
+        samples.put_distribution(&RPC_TIME, &[label], &Distribution { bounds: &bounds, counts: &class.latency, sum });
     }
+    samples.put(&RPC_CONNECTIONS, stats.connections);
+    samples.put(&RPC_CLOSED, stats.refused_connections);
+    samples.put(&RPC_SUBSCRIPTIONS, stats.subscriptions);
+    for (event, bytes) in [("received", stats.received_bytes), ("sent", stats.sent_bytes)] {
+        samples.put_labelled(&RPC_BYTES, &[("event", event)], bytes);
+    }
+}
 
-    fn network(&self, samples: &mut Samples) {
-        self.frames(samples);
-        let peers = self.links.peers();
-        for direction in ["in", "out"] {
-            let count = peers.iter().filter(|peer| peer.direction == direction).count();
-            samples.put_labelled(&PEERS, &[("direction", direction)], count);
+/// What went over the links, and what was refused there.
+fn frames(samples: &mut Samples, metrics: &P2pMetrics) {
+    for (channel, counts) in Channel::ALL.iter().zip(&metrics.channels) {
+        let name = snake(&format!("{channel:?}"));
+        for (event, count) in [("sent", counts.sent), ("received", counts.received), ("dropped", counts.dropped)] {
+            samples.put_labelled(&FRAMES, &[("channel", &name), ("event", event)], count);
         }
-        samples.put(&PEER_HEIGHT, peers.iter().map(|peer| peer.tip).max().unwrap_or(0));
-        for peer in &peers {
-            let label = [("peer", peer.name.as_str())];
-            if let Some(rtt_ms) = peer.rtt_ms {
-                samples.put_labelled(&PEER_RTT, &label, rtt_ms / MILLIS);
-            }
-            samples.put_labelled(&PEER_CLOCK, &label, seconds(peer.clock_ahead_ms));
+        for (event, bytes) in [("sent", counts.sent_bytes), ("received", counts.received_bytes)] {
+            samples.put_labelled(&FRAME_BYTES, &[("channel", &name), ("event", event)], bytes);
         }
+    }
+    let closed = [
+        ("source_rate", metrics.gate_source_rate),
+        ("source_pending", metrics.gate_source_pending),
+        ("strangers_rate", metrics.gate_strangers_rate),
+        ("strangers_pending", metrics.gate_strangers_pending),
+        ("sources", metrics.gate_sources),
+    ];
+    for (reason, count) in closed {
+        samples.put_labelled(&GATE, &[("reason", reason)], count);
+    }
+    let shakes = [
+        ("begun_in", metrics.handshakes_in),
+        ("begun_out", metrics.handshakes_out),
+        ("done", metrics.handshakes_done),
+        ("timeout", metrics.refused_timeout),
+        ("io", metrics.refused_io),
+        ("not_tls", metrics.refused_not_tls),
+        ("protocol", metrics.refused_protocol),
+        ("key_exchange", metrics.refused_key_exchange),
+        ("key_kind", metrics.refused_key_kind),
+        ("not_admitted", metrics.refused_not_admitted),
+        ("banned", metrics.refused_banned),
+        ("wrong_peer", metrics.refused_wrong_peer),
+        ("other", metrics.refused_other),
+        ("hello", metrics.hello_failed),
+    ];
+    for (event, count) in shakes {
+        samples.put_labelled(&HANDSHAKES, &[("event", event)], count);
+    }
+    samples.put(&PEERS_MISSING, metrics.peers_missing);
+    samples.put(&OFFENCES, metrics.offences);
+    samples.put(&BANS, metrics.bans);
+}
+
+/// The links that stand.
+pub(super) fn network(samples: &mut Samples, standing: &Standing) {
+    frames(samples, &standing.metrics());
+    let peers = standing.peers();
+    for (name, direction) in [("in", LinkDirection::In), ("out", LinkDirection::Out)] {
+        let count = peers.iter().filter(|peer| peer.direction == direction).count();
+        samples.put_labelled(&PEERS, &[("direction", name)], count);
+    }
+    samples.put(&PEER_HEIGHT, peers.iter().map(|peer| peer.tip).max().unwrap_or(0));
+    for peer in &peers {
+        let label = [("peer", peer.peer_id.as_str())];
+        if let Some(rtt_ms) = peer.rtt_ms {
+            samples.put_labelled(&PEER_RTT, &label, rtt_ms / MILLIS);
+        }
+        samples.put_labelled(&PEER_CLOCK, &label, seconds(peer.clock_ahead_ms));
     }
 }
 
@@ -281,7 +325,7 @@ fn snake(name: &str) -> String {
 
 /// Signed milliseconds as seconds.
 fn seconds(ms: i64) -> f64 {
-    let size = std::time::Duration::from_millis(ms.unsigned_abs()).as_secs_f64();
+    let size = Duration::from_millis(ms.unsigned_abs()).as_secs_f64();
     if ms < 0 { -size } else { size }
 }
 

@@ -28,6 +28,10 @@ use x0_types::{AccountId, KeyRole, account::UNIT};
 const ENDOWMENT: u128 = 1_000_000 * UNIT;
 /// Distance between the ports of two validators on one host.
 const PORTS: u16 = 10;
+/// Ports of RPC and metrics on a host of a validator's own: the defaults of the configuration, which wallets and the
+/// operator's manual expect.
+const RPC_PORT: u16 = 9_944;
+const METRICS_PORT: u16 = 9_615;
 /// How long a validator of a test network waits for a proposal, milliseconds: nearby hosts are fast, and a
 /// stopped validator costs this time whenever it is its turn.
 const PROPOSE_TIMEOUT_MS: u64 = 1_000;
@@ -130,6 +134,7 @@ fn places(args: &TestnetArgs) -> Result<Vec<Place>, Failure> {
             };
             let (p2p, rpc, metrics) = match free.get(index) {
                 Some(port) => (*port, 0, 0),
+                None if several_hosts => (port(0)?, RPC_PORT, METRICS_PORT),
                 None => (port(0)?, port(1)?, port(2)?),
             };
             let host = args.host_template.replace("{n}", &n.to_string());

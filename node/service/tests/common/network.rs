@@ -99,8 +99,12 @@ pub async fn reach(node: &Node, wanted: u32) -> u32 {
 
 /// Status and body of one of a node's HTTP paths.
 pub fn get(node: &Node, path: &str) -> (u16, String) {
-    let address = node.ready["metrics"].as_str().unwrap().trim_start_matches("http://").to_owned();
-    let mut stream = std::net::TcpStream::connect(&address).unwrap();
+    get_at(node.ready["metrics"].as_str().unwrap().trim_start_matches("http://"), path)
+}
+
+/// Status and body of one of the HTTP paths at an address.
+pub fn get_at(address: &str, path: &str) -> (u16, String) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = String::new();

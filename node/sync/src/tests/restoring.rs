@@ -335,6 +335,19 @@ async fn an_attempt_that_cannot_succeed_says_why() {
         "{outcome:?}"
     );
     drop(running);
+    // Checkpoints of another chain: one is known for that at once, one when its height is reached.
+    let other = Anchor { number: 0, hash: [1; 32], vouched_at_ms: unix_ms() };
+    let (outcome, _) = restore(&hub, RestoreSettings { anchor: Some(other), ..settings(&data) }).await;
+    assert!(matches!(outcome, Err(RestoreError::OtherChain { .. })), "{outcome:?}");
+    let other = Anchor { number: CHANGE, ..other };
+    let (outcome, _) = restore(&hub, impatient(RestoreSettings { anchor: Some(other), ..settings(&data) })).await;
+    assert!(matches!(outcome, Err(RestoreError::CheckpointMissing { number: CHANGE, peers: 1 })), "{outcome:?}");
+    // A snapshot below the checkpoint is of no use, and offering it is no offence.
+    let later = Anchor { number: HEIGHT + 1, hash: [1; 32], vouched_at_ms: unix_ms() };
+    let (outcome, reported) =
+        restore(&hub, impatient(RestoreSettings { anchor: Some(later), ..settings(&data) })).await;
+    assert!(matches!(outcome, Err(RestoreError::NothingOffered { above: HEIGHT, .. })), "{outcome:?}");
+    assert!(reported.lock().is_empty());
     // With the right checkpoint everything is well.
     let hash = CHAIN.node.database.hash_of(CHANGE).unwrap().0;
     let anchor = Anchor { number: CHANGE, hash, vouched_at_ms: unix_ms() };

@@ -14,11 +14,17 @@ use std::{
 const STEP_MAX: Duration = Duration::from_secs(60);
 /// Size of the small disk, MiB.
 const DISK_MIB: u32 = 192;
-/// Exit codes by which a node says that its disk failed: see `docs/operating/exit-codes.md`.
-const STORAGE_EXITS: [i32; 2] = [21, 74];
+/// Exit code by which a node says that its disk failed: see `docs/operating/exit-codes.md`.
+const STORAGE_EXIT: i32 = 21;
 
-/// Exit codes of a node that may be started again, and of one that must not sign before an operator has looked.
-const OTHER_EXITS: [i32; 2] = [10, 20];
+/// Heights from which on a scenario makes its chain at a faster pace than a network has.
+const FAST_FROM: u32 = 500;
+/// That pace: distance between two blocks, milliseconds.
+const FAST_BUSY_MS: u64 = 10;
+/// Pause between two transfers to one validator at that pace: one or two for each block.
+const FAST_PAUSE: Duration = Duration::from_millis(25);
+/// Longest mean time of a block on a machine that is busy with other things, milliseconds.
+const BLOCK_MS_MAX: u64 = 600;
 
 /// A small file system in memory, mounted as long as this lives.
 struct SmallDisk(PathBuf);
@@ -75,7 +81,7 @@ pub async fn full(seed: u64) -> Result<Figures> {
     let filler = disk.fill()?;
     let status = network.validators[3].wait_end(STEP_MAX).await.context("with a full disk")?;
     ensure!(
-        status.code().is_some_and(|code| STORAGE_EXITS.contains(&code)),
+        status.code() == Some(STORAGE_EXIT),
         "with a full disk the validator ended with {status}, log:\n{}",
         network.validators[3].log_tail()
     );
@@ -111,10 +117,9 @@ pub async fn failing(seed: u64) -> Result<Figures> {
     network.note_genesis();
     let traffic = Traffic::start(&network, &[0, 1, 2])?;
     let status = network.validators[3].wait_end(STEP_MAX).await.context("with a failing disk")?;
-    // Which part meets the fault first decides about the code: the engine's log between heights may be tried
-    // again, a flush before a vote needs an operator, the chain's database names the disk.
+    // Whichever part meets the fault first: the engine's log, the guard, or the chain's database.
     ensure!(
-        status.code().is_some_and(|code| OTHER_EXITS.contains(&code) || STORAGE_EXITS.contains(&code)),
+        status.code() == Some(STORAGE_EXIT),
         "with a failing disk the validator ended with {status}, log:\n{}",
         network.validators[3].log_tail()
     );
@@ -129,21 +134,37 @@ pub async fn failing(seed: u64) -> Result<Figures> {
     Ok(Figures::new())
 }
 
-/// A validator loses its chain, not its keys and not the record of what it signed, and gets the chain back.
-pub async fn wiped(seed: u64) -> Result<Figures> {
-    let mut network = Network::start(4, seed).await?;
-    let traffic = Traffic::start(&network, &[0, 1, 2])?;
-    network.wait_progress(&[0, 1, 2, 3], 30, STEP_MAX).await?;
-    network.check_agreement().await?;
-    network.kill(3).await?;
-    std::fs::remove_dir_all(network.validators[3].data().join("chain"))?;
-    let started = Instant::now();
-    network.validators[3].start(&Start::default()).await?;
-    let tip = network.height(0).await?;
-    network.wait_height(3, tip, STEP_MAX).await.context("after the loss of the chain's directory")?;
-    let back = started.elapsed();
+/// A validator loses its chain, not its keys and not the record of what it signed, at this height or later. It gets
+/// the chain back from its peers, once as a snapshot and once block by block, and votes again.
+pub async fn wiped(height: u32, seed: u64) -> Result<Figures> {
+    let mut network = Network::prepare(4, seed).await?;
+    let usual = height < FAST_FROM;
+    if !usual {
+        for validator in &network.validators {
+            let path = validator.folder.join("config.toml");
+            let text = std::fs::read_to_string(&path)?;
+            std::fs::write(path, format!("{text}\n[consensus]\nbusy_ms = {FAST_BUSY_MS}\n"))?;
+        }
+    }
+    network.start_all(&Start::default()).await?;
+    let traffic = Traffic::start_with(&network, &[0, 1], if usual { Duration::from_millis(4) } else { FAST_PAUSE })?;
+    let time = STEP_MAX.max(Duration::from_millis(u64::from(height) * BLOCK_MS_MAX));
+    network.wait_height(0, height, time).await?;
+    let mut figures = Figures::new();
+    for (mode, figure) in [("snapshot", "back_by_snapshot_s"), ("blocks", "back_by_blocks_s")] {
+        network.note_agreement().await?;
+        network.kill(3).await?;
+        std::fs::remove_dir_all(network.validators[3].data().join("chain"))?;
+        let started = Instant::now();
+        let how = Start { arguments: vec!["--sync".into(), mode.into()], ..Start::default() };
+        network.validators[3].start(&how).await.with_context(|| format!("--sync {mode}"))?;
+        let tip = network.height(0).await?;
+        network.wait_signs(3, tip, time).await.with_context(|| format!("after --sync {mode}"))?;
+        figures.insert(figure, started.elapsed().as_secs_f64());
+        figures.insert("height", f64::from(tip));
+    }
     drop(traffic);
-    network.check_agreement().await?;
+    network.note_agreement().await?;
     network.stop().await?;
-    Ok(Figures::from([("height", f64::from(tip)), ("back_s", back.as_secs_f64())]))
+    Ok(figures)
 }

@@ -1,20 +1,21 @@
 //! From frames to inputs: what a node looks at, in the order in which it looks (as `x0_consensus::net` does).
 
-use super::Proc;
+use super::{Node, Proc};
 use crate::{
     event::{Env, Out, Stop, Task},
     scheme::{of_opening, of_proposal, of_vote},
 };
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use malachite_codec::Codec as _;
 use malachite_core_consensus::{Input, LivenessMsg, SignedConsensusMsg};
 use malachite_core_types::{Round, SignedProposal, SignedVote};
 use malachite_engine::util::streaming::{StreamContent, StreamMessage};
 use x0_consensus::{
-    context::{Address, ChainContext, Height, Signature},
+    context::{Address, ChainContext, Height, Signature, ValidatorSet},
+    exchange::{Account, frame_of},
     parts::{Part, SignedOpening},
     wire::ChainCodec,
-    witness::Said,
+    witness::{Heard, Said},
 };
 use x0_crypto::statement::Statement;
 use x0_limits::{EARLY_BLOCKS_MAX, FUTURE_HEIGHTS_MAX, JUDGING_BLOCKS_MAX};
@@ -22,6 +23,7 @@ use x0_network::{Channel, PeerKey};
 
 const TAG_STATUS: u8 = 0;
 const TAG_WAKE: u8 = 1;
+const TAG_ACCOUNT: u8 = 2;
 /// How long a node executes a block, microseconds.
 const JUDGE_US: std::ops::RangeInclusive<u64> = 1_000..=30_000;
 
@@ -30,6 +32,61 @@ pub(super) fn peer_key(identity: usize) -> PeerKey {
     let mut name = [0; 32];
     name[..8].copy_from_slice(&u64::try_from(identity).unwrap_or(u64::MAX).to_be_bytes());
     PeerKey(name)
+}
+
+/// The validator whose network key has this name.
+fn identity_of(peer: &PeerKey) -> Option<usize> {
+    peer.0.first_chunk().and_then(|head| usize::try_from(u64::from_be_bytes(*head)).ok())
+}
+
+impl Node {
+    /// The set of any height at hand, final or not.
+    fn any_set(&self, height: u64) -> Option<ValidatorSet> {
+        self.volatile.book.get(&height).or_else(|| self.volatile.past.get(&height)).cloned()
+    }
+
+    /// Takes a statement whose signature was checked, and follows up on a contradiction here or at a peer.
+    pub(super) fn hear(&mut self, env: &mut Env, said: Said) {
+        let Some(set) = self.any_set(said.statement.place().height) else { return };
+        if !self.twin && env.healed {
+            env.oracle.heard(&env.keys, &said.statement);
+        }
+        let outcome = self.volatile.exchange.hear(said, &set);
+        for (peer, said) in outcome.answers {
+            self.answer(env, &peer, &said);
+        }
+        if let (Some(contradiction), false) = (outcome.contradiction, self.twin) {
+            env.oracle.witnessed(&env.keys, &contradiction);
+        }
+    }
+
+    /// Sends a statement to a peer that heard something else from its signer.
+    fn answer(&self, env: &mut Env, peer: &PeerKey, said: &Said) {
+        if let (Some(identity), Ok((channel, frame))) = (identity_of(peer), frame_of(said)) {
+            env.out.push(Out::Send(identity, channel, frame));
+        }
+    }
+
+    /// Tells the peers what was heard at a decided height and was not for its block.
+    pub(super) fn tell(&mut self, env: &mut Env, height: u64, block: [u8; 32]) {
+        let Some(set) = self.any_set(height) else { return };
+        for account in self.volatile.exchange.decide(height, block, &set) {
+            let mut frame = BytesMut::new();
+            frame.put_u8(TAG_ACCOUNT);
+            frame.put_slice(&account.encode());
+            env.out.push(Out::Broadcast(Channel::Status, frame.freeze()));
+        }
+    }
+
+    /// Takes what a peer says that it heard.
+    fn told(&mut self, env: &mut Env, from: usize, bytes: &Bytes) {
+        let Some(account) = Account::decode(bytes.slice(1..)) else { return };
+        let Some(set) = self.any_set(account.height) else { return };
+        let peer = peer_key(from);
+        for said in self.volatile.exchange.told(peer, &account, &set) {
+            self.answer(env, &peer, &said);
+        }
+    }
 }
 
 impl Proc {
@@ -72,6 +129,7 @@ impl Proc {
                         self.node.volatile.pacer.peer_at(height);
                     }
                 }
+                (_, Some(TAG_ACCOUNT)) => self.node.told(env, from, &bytes),
                 _ => {}
             },
             Channel::SyncRequest => self.asked(env, from, bytes),
@@ -106,22 +164,21 @@ impl Proc {
         Ok(())
     }
 
-    /// Whether a validator of the height's set signed this. The witness compares it with what it said before.
+    /// Whether a validator of the height's set signed this, and the height is due. It is compared with what the validator
+    /// said before, also at heights that were decided lately.
     fn heard(&mut self, env: &mut Env, height: u64, statement: Option<Statement>, signature: &Signature) -> bool {
-        let volatile = &mut self.node.volatile;
-        let (Some(set), Some(statement)) = (volatile.book.get(&height), statement) else { return false };
+        let (Some(set), Some(statement)) = (self.node.any_set(height), statement) else { return false };
+        let due = self.due(Height(height));
+        if !due && self.node.volatile.exchange.compare(&statement) == Heard::Same {
+            return false;
+        }
         let Some(key) = set.key_of(&Address(*statement.signer())) else { return false };
         env.verified(1);
         if !env.keys.verify(key.inner(), &statement, signature) {
             return false;
         }
-        let said = Said { statement, signature: signature.clone() };
-        if let Some(contradiction) = volatile.witness.hear(said)
-            && !self.node.twin
-        {
-            env.oracle.witnessed(&env.keys, &contradiction);
-        }
-        true
+        self.node.hear(env, Said { statement, signature: signature.clone() });
+        due
     }
 
     fn part(&mut self, env: &mut Env, from: usize, message: StreamMessage<Part>) {

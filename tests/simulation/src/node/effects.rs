@@ -18,6 +18,7 @@ use malachite_signing::VerifierExt as _;
 use x0_consensus::{
     context::{BlockId, ChainContext, Proposal, Signature, Vote},
     wire::{ChainCodec, CodecError},
+    witness::Said,
 };
 use x0_crypto::statement::Statement;
 use x0_network::Channel;
@@ -201,6 +202,13 @@ impl Node {
 
     fn publish(&mut self, env: &mut Env, message: &SignedConsensusMsg<ChainContext>) -> Result<(), Stop> {
         env.say(|| format!("node {} says {message:?}", self.id));
+        let (statement, signature) = match message {
+            SignedConsensusMsg::Vote(vote) => (of_vote(&vote.message), &vote.signature),
+            SignedConsensusMsg::Proposal(proposal) => (of_proposal(&proposal.message), &proposal.signature),
+        };
+        if let Some(statement) = statement {
+            self.hear(env, Said { statement, signature: signature.clone() });
+        }
         env.out.push(Out::Broadcast(Channel::Consensus, frame(ChainCodec.encode(message))?));
         Ok(())
     }

@@ -19,8 +19,12 @@ use x0_consensus::{
     context::{BlockId, ChainContext, Height, Proposal},
     parts::{Assembled, Opening, Part, SignedOpening, body_parts},
     wire::{ChainCodec, certificate_of},
+    witness::Said,
 };
-use x0_crypto::blake2b_256;
+use x0_crypto::{
+    blake2b_256,
+    statement::{Vote, VoteKind},
+};
 use x0_limits::{TIMESTAMP_DRIFT_MS_MAX, TIMESTAMP_STEP_MS_MIN};
 use x0_network::Channel;
 
@@ -121,6 +125,7 @@ impl Proc {
                 Err(Stop::Halt(format!("another block than {block} is committed at height {height}")))
             };
         }
+        node.hear_certificate(env, certificate);
         let mut trimmed = certificate_of(certificate).map_err(|error| Stop::Halt(error.to_string()))?;
         if let Some(set) = node.volatile.book.get(&height) {
             trimmed.trim(&set.for_certificates());
@@ -139,7 +144,7 @@ impl Proc {
         node.refresh_book(env)?;
         node.volatile.candidates.prune(height);
         node.volatile.assembler.prune(height);
-        node.volatile.witness.prune(height);
+        node.tell(env, height, block.0);
         if height.is_multiple_of(FORGET_EVERY) {
             node.disk.undecided.retain(|of, _| *of > height);
         }
@@ -174,6 +179,16 @@ impl Node {
         self.step()?;
         self.volatile.candidates.remember(height, Known { round, proposer: self.address, block, valid: true });
         Ok(Some((block, encoded)))
+    }
+
+    /// What the certificate's signers say: one of them may have told this node something else.
+    fn hear_certificate(&mut self, env: &mut Env, certificate: &CommitCertificate<ChainContext>) {
+        let Some(round) = certificate.round.as_u32() else { return };
+        for entry in &certificate.commit_signatures {
+            let (height, block) = (certificate.height.0, Some(certificate.value_id.0));
+            let vote = Vote { kind: VoteKind::Precommit, height, round, block, voter: entry.address.0 };
+            self.hear(env, Said { statement: vote.into(), signature: entry.signature.clone() });
+        }
     }
 
     /// Signs the opening and, with the same wait for the disk, the proposal. Nothing when the guard refuses either.

@@ -34,13 +34,13 @@ use x0_consensus::{
     LinearTimeouts, Pacing,
     candidates::{Candidates, Known},
     context::{Address, ChainContext, Height, ValidatorSet, proposer},
+    exchange::Exchange,
     pacing::{Decision, Pacer},
     parts::{Assembled, Assembler},
     turns,
     wire::ChainCodec,
-    witness::Witness,
 };
-use x0_limits::FUTURE_HEIGHTS_MAX;
+use x0_limits::{FUTURE_HEIGHTS_MAX, WITNESS_HEIGHTS_KEPT};
 use x0_network::Channel;
 
 /// Future heights for which the engine queues messages, and messages for each (as the node configures it).
@@ -67,6 +67,8 @@ struct Volatile {
     generation: u64,
     wal: Option<Log<MemoryFile>>,
     book: BTreeMap<u64, ValidatorSet>,
+    /// Sets of the last final heights, for what is said of them late.
+    past: BTreeMap<u64, ValidatorSet>,
     assembler: Assembler,
     candidates: Candidates,
     pacer: Pacer,
@@ -79,7 +81,7 @@ struct Volatile {
     awaiting: Option<(u64, Option<Instant>)>,
     pace_at: Option<Instant>,
     streams: u32,
-    witness: Witness,
+    exchange: Exchange,
     sync: sync::Sync,
 }
 
@@ -92,6 +94,7 @@ impl Volatile {
             generation: 0,
             wal: None,
             book: BTreeMap::new(),
+            past: BTreeMap::new(),
             assembler: Assembler::default(),
             candidates: Candidates::default(),
             pacer: Pacer::new(Pacing::default()),
@@ -101,7 +104,7 @@ impl Volatile {
             awaiting: None,
             pace_at: None,
             streams: 0,
-            witness: Witness::default(),
+            exchange: Exchange::default(),
             sync: sync::Sync::default(),
         }
     }
@@ -177,7 +180,10 @@ impl Node {
             }
             self.volatile.book.insert(height, set);
         }
-        self.volatile.book.retain(|height, _| *height > head);
+        let ahead = self.volatile.book.split_off(&(head + 1));
+        let settled = std::mem::replace(&mut self.volatile.book, ahead);
+        self.volatile.past.extend(settled);
+        self.volatile.past.retain(|height, _| *height > head.saturating_sub(WITNESS_HEIGHTS_KEPT));
         Ok(())
     }
 

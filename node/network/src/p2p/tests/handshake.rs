@@ -268,16 +268,18 @@ async fn who_says_nothing_after_the_handshake_or_before_it_is_let_go() {
 }
 
 #[tokio::test]
-async fn an_oversized_frame_ends_the_link_and_is_held_against_its_sender() {
+async fn an_oversized_frame_ends_its_connection_and_is_held_against_its_sender() {
     let mut nodes = network(3).await;
-    let queue = Arc::clone(&nodes[2].carrier.shared.routes.read()[&name(1)].queue);
+    eventually("bulk is apart", || nodes[0].carrier.metrics().peers_bulk_apart == 2).await;
+    let queue = Arc::clone(&nodes[2].carrier.shared.routes.read()[&name(1)].votes.queue);
     // Past the check of the sending side, as a faulty or hostile program would.
     let bytes = Bytes::from(vec![0; Channel::Consensus.frame_bytes_max() + 1]);
-    queue.push(Waiting { channel: Channel::Consensus, bytes, not_before: Instant::now() });
-    nodes[0].until_down(name(3)).await;
-    assert!(nodes[0].carrier.metrics().offences > 0);
-    // Once is not enough for a ban: the link comes back.
-    nodes[0].until_up(name(3)).await;
+    queue.push(Waiting { bytes, ..frame(Channel::Consensus) });
+    eventually("the offence is noted", || nodes[0].carrier.metrics().offences > 0).await;
+    // Once is not enough for a ban: the connection comes back, and the other one stood all the time.
+    eventually("the connection ends", || queue.push(frame(Channel::Status)) == 1).await;
+    eventually("it comes back", || nodes.iter().all(|node| node.carrier.metrics().peers_bulk_apart == 2)).await;
+    assert!(nodes[0].events.try_recv().is_err(), "nobody went");
     nodes[0].carrier.broadcast(Channel::Consensus, Bytes::from_static(b"on")).unwrap();
     assert_eq!(nodes[1].frame().await.2, Bytes::from_static(b"on"));
 }

@@ -16,12 +16,12 @@ async fn four_nodes_that_know_one_find_everybody_and_hear_every_broadcast() {
             assert!(heard.insert(from));
         }
     }
-    // Every pair chose one connection in the end, and both sides the same one.
+    // Every pair chose one connection for votes and one for bulk in the end, and both sides the same ones.
     eventually("crossed connections end", || {
         let metrics = nodes.iter().map(|node| node.carrier.metrics()).collect::<Vec<_>>();
         let done: u64 = metrics.iter().map(|metrics| metrics.handshakes_done).sum();
         let ended: u64 = metrics.iter().map(|metrics| metrics.links_ended + metrics.hello_failed).sum();
-        done == ended + 12
+        done == ended + 24
     })
     .await;
     eventually("pings are answered", || {
@@ -159,7 +159,7 @@ async fn a_port_is_free_again_when_stopping_is_done() {
 }
 
 #[tokio::test]
-async fn two_nodes_that_dial_each_other_at_once_keep_one_link() {
+async fn two_nodes_that_dial_each_other_at_once_keep_one_connection_of_each_kind() {
     for _ in 0..3 {
         let (mut a, mut b) = (Node::start(1, vec![]).await, Node::start(2, vec![]).await);
         let (at_a, at_b) = (a.address(), b.address());
@@ -183,9 +183,9 @@ async fn two_nodes_that_dial_each_other_at_once_keep_one_link() {
         a.carrier.broadcast(Channel::Status, Bytes::from_static(b"a")).unwrap();
         b.carrier.broadcast(Channel::Status, Bytes::from_static(b"b")).unwrap();
         assert_eq!((a.frame().await.2, b.frame().await.2), (Bytes::from_static(b"b"), Bytes::from_static(b"a")));
-        eventually("one connection stays", || {
+        eventually("two connections stay", || {
             let metrics = a.carrier.metrics();
-            metrics.handshakes_done == metrics.links_ended + 1
+            metrics.handshakes_done == metrics.links_ended + 2 && metrics.peers_bulk_apart == 1
         })
         .await;
         assert!(a.events.try_recv().is_err() && b.events.try_recv().is_err(), "nobody saw the choice");
