@@ -35,12 +35,25 @@
 //! * What is not UP is written down when it happens, everything else is a difference of counters: a slot
 //!   costs what its exceptions and milestones cost, however many deals run.
 //! * Each deal that is not over has one entry with the janitor: every deal ends without a user.
-//! * A provider does not rent from itself, and only a live node under the provider's control is rented.
+//! * A bid binds: its deposit is held and its capacity kept until it loses or its deal is confirmed, so a
+//!   bidder can keep its word and pays the renter if it does not. What confirmed deals and bids take never
+//!   exceeds a listing's capacity. Losers are free in the transition that takes the winner.
+//! * A price is the list price times the share of the capacity, the network's factor and the listing's step
+//!   at the occupancy before the deal; both factors are fixed when the renter agrees, who names the most it
+//!   pays. [`Pallet::quote`] is the very value.
+//! * Renter and provider name the same manifest by its hash. The renter may change its agents in mid-deal,
+//!   nothing else, and both hashes of each change are on record.
+//! * Nobody makes deals with itself: neither with its nodes, its controller, nor an account of its owner.
+//!   Only a live node under the provider's control is rented, and none whose trust is suspended: calls that
+//!   make deals look at the trust themselves, whatever the listing's state says.
+//! * An index needs no more than the events: a listing's record changes with its own events, and what is
+//!   free of it with [`Event::FreeCapacityChanged`].
 //!
 //! # Limits
 //! One listing for each node; [`x0_limits::LISTINGS_PER_PROVIDER_MAX`] listings for each provider and
-//! [`x0_limits::DEALS_PER_NODE_MAX`] confirmed deals on each node. A funded deal reserves nothing: the
-//! provider chooses which of them it confirms. Records of the last [`Config::ClosedDealsKept`]
+//! [`x0_limits::DEALS_PER_NODE_MAX`] confirmed deals and standing bids on each node; at most
+//! [`x0_limits::BIDS_PER_REQUEST_MAX`] bids for a request, of which a lower one displaces the highest. A deal
+//! at the list price reserves nothing until it is confirmed: the provider chooses which it confirms. Records of the last [`Config::ClosedDealsKept`]
 //! ended deals stay readable. A cancelling renter pays the slots that have closed.
 //!
 //! # Errors
@@ -57,11 +70,15 @@
     )
 )]
 
+use frame_support::pallet_macros::import_section;
+
 pub use pallet::*;
 
 mod acceptance;
 mod auction;
 mod dispute;
+mod errors;
+mod events;
 mod hooks;
 mod invariants;
 mod invariants_bids;
@@ -90,6 +107,8 @@ pub use types::{
 };
 pub use weights::WeightInfo;
 
+#[import_section(events::events)]
+#[import_section(errors::errors)]
 #[frame_support::pallet]
 #[allow(
     missing_docs,
@@ -293,251 +312,6 @@ pub mod pallet {
     /// fees of a deal and stays, like the failures on the slash ladder.
     #[pallet::storage]
     pub type Reputations<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, Reputation, ValueQuery>;
-
-    /// What happened in the market.
-    #[pallet::event]
-    #[pallet::generate_deposit(pub(super) fn deposit_event)]
-    pub enum Event<T: Config> {
-        /// A node is offered.
-        Listed { listing: ListingId, provider: T::AccountId, node: T::AccountId },
-        /// An offer changed.
-        ListingUpdated { listing: ListingId, version: u32 },
-        /// A listing takes no new deals.
-        ListingRetired { listing: ListingId },
-        /// A retired listing is gone and its storage deposit returned.
-        ListingClosed { listing: ListingId },
-        /// A renter's deposit is held; the provider may confirm until the slot named.
-        DealFunded {
-            deal: DealId,
-            listing: ListingId,
-            renter: T::AccountId,
-            provider: T::AccountId,
-            node: T::AccountId,
-            deposit: Balance,
-            manifest_hash: sp_core::H256,
-            confirm_by_slot: Slot,
-        },
-        /// The provider posted its bond; slots after the first and up to the second are billed.
-        DealConfirmed { deal: DealId, confirmed_slot: Slot, end_slot: Slot, bond: Balance },
-        /// The confirmation's slot has closed: counting begins.
-        DealStarted { deal: DealId, slot: Slot },
-        /// Somebody asked for the good slots up to now to be paid.
-        DealSettled { deal: DealId, good_slots: u64, to_provider: Balance, fee: Balance },
-        /// A DOWN verdict, the run's length with it.
-        DealSuspect { deal: DealId, slot: Slot, run: u32 },
-        /// An UP verdict ended a run of DOWN verdicts.
-        DealRecovered { deal: DealId, slot: Slot },
-        /// The deal is over and its amounts are fixed.
-        DealFrozen { deal: DealId, reason: CloseReason, slot: Slot, good_slots: u64 },
-        /// The deal is paid out.
-        DealClosed { deal: DealId, state: DealState, reason: CloseReason, code: u16, outcome: Outcome },
-        /// The parameters of future deals changed.
-        ParametersSet { old: DealTerms, new: DealTerms },
-        /// Somebody added to a running deal's deposit.
-        DealToppedUp { deal: DealId, payer: T::AccountId, amount: Balance, affordable_slots: u64 },
-        /// The renter's limit for renewals changed; what the present term lacked was taken from it.
-        RenewalSet { deal: DealId, limit: Balance },
-        /// A further term has begun, paid from the limit.
-        DealRenewed { deal: DealId, end_slot: Slot, amount: Balance, renewals: u32 },
-        /// The provider has given notice: the deal ends with the slot named.
-        DealReclaiming { deal: DealId, end_slot: Slot },
-        /// A window has closed and kept the promise.
-        WindowConfirmed { deal: DealId, window: u64, good_slots: u64 },
-        /// Validators found the deal's round trip or throughput worse than promised in these slots.
-        PromiseBroken { deal: DealId, first: Slot, last: Slot, breach: SlaBreach },
-        /// Maintenance of a node is announced.
-        MaintenanceAnnounced { listing: ListingId, node: T::AccountId, from_slot: Slot, to_slot: Slot },
-        /// Announced maintenance will not take place.
-        MaintenanceWithdrawn { listing: ListingId, node: T::AccountId, from_slot: Slot },
-        /// A DOWN slot lay in announced maintenance; the deal has so many credits left.
-        SlotExcused { deal: DealId, slot: Slot, left: u64 },
-        /// The good slots of a contested deal are paid; the rest is held until the slot named.
-        DealContested { deal: DealId, held: Balance, until_slot: Slot },
-        /// A deal's record is disputed, by a party or by its own contradictions.
-        DealDisputed { deal: DealId, opened_by: Option<T::AccountId>, deadline_slot: Slot },
-        /// A validator said how a disputed deal is to be paid.
-        RulingGiven { deal: DealId, validator: T::AccountId, ruling: Ruling },
-        /// Two thirds of the validators agreed.
-        DealRuled { deal: DealId, ruling: Ruling },
-        /// A listing takes no deals while the trust of its node is suspended.
-        ListingPaused { listing: ListingId },
-        /// The node has recovered; its listing takes deals again.
-        ListingResumed { listing: ListingId },
-        /// A new deal can have so much of a listing now.
-        FreeCapacityChanged { listing: ListingId, free: Capacity },
-        /// A renter asks for bids; its deposit is held.
-        DealRequested {
-            deal: DealId,
-            renter: T::AccountId,
-            deposit: Balance,
-            rate_max: Rate,
-            manifest_hash: sp_core::H256,
-            bids_until_slot: Slot,
-        },
-        /// A provider bids. A lower bid of the same listing replaces its earlier one.
-        BidPlaced { deal: DealId, bid: u32, provider: T::AccountId, listing: ListingId, rate: Rate, notice_slots: Slot },
-        /// A bid lost or its request is over: its deposit is back.
-        BidReturned { deal: DealId, bid: u32, provider: T::AccountId, amount: Balance },
-        /// The renter took a bid; its provider has to confirm.
-        BidAccepted { deal: DealId, bid: u32, provider: T::AccountId },
-        /// The provider of an accepted bid did not confirm: the renter has its deposit.
-        BidForfeited { deal: DealId, provider: T::AccountId, renter: T::AccountId, amount: Balance },
-        /// A request is over without a deal and its deposit is back.
-        RequestClosed { deal: DealId, renter: T::AccountId, reason: CloseReason, deposit: Balance },
-        /// The renter of a running deal changed its agents.
-        ManifestChanged { deal: DealId, version: u32, before: sp_core::H256, now: sp_core::H256 },
-        /// An account makes no deals with another one.
-        AccountBlocked { who: T::AccountId, account: T::AccountId },
-        /// An account makes deals with another one again.
-        AccountUnblocked { who: T::AccountId, account: T::AccountId },
-        /// The factor on list prices or the deposit for bids changed.
-        PricesSet { old: PriceTerms, new: PriceTerms },
-    }
-
-    /// Why a call failed.
-    #[pallet::error]
-    pub enum Error<T> {
-        /// No such listing.
-        UnknownListing,
-        /// No such deal.
-        UnknownDeal,
-        /// The origin is not the listing's or the deal's provider.
-        NotProvider,
-        /// The origin is not the deal's renter.
-        NotRenter,
-        /// The node is no live agent under the provider's control.
-        NodeNotLive,
-        /// The node has a listing already.
-        NodeListed,
-        /// The provider has as many listings as it may.
-        TooManyListings,
-        /// The price has a zero part.
-        InvalidPrice,
-        /// The price of the shortest term does not fit 128 bits.
-        PriceTooHigh,
-        /// A capacity has a zero part.
-        InvalidCapacity,
-        /// The region is empty or not printable ASCII.
-        InvalidRegion,
-        /// The terms are not `DEAL_TERM_SLOTS_MIN <= min <= max <= DEAL_TERM_SLOTS_MAX`.
-        InvalidTerm,
-        /// The bond is below the smallest.
-        BondTooSmall,
-        /// Running deals use more than the new capacity.
-        CapacityInUse,
-        /// The listing is retired.
-        ListingRetired,
-        /// The listing has another version: its terms changed since the renter read them.
-        VersionChanged,
-        /// The storage deposit is not covered.
-        ListingDepositNotCovered,
-        /// The renter is the provider, its node, or under the same control.
-        SelfDealing,
-        /// The listing's free capacity is smaller.
-        CapacityNotFree,
-        /// The term lies outside the listing's.
-        TermOutsideListing,
-        /// The deposit does not cover the listing's shortest term, or is below the smallest.
-        DepositTooSmall,
-        /// The node has as many deals as it may.
-        TooManyDeals,
-        /// The deal does not wait for a confirmation.
-        NotFunded,
-        /// The confirm deadline has passed.
-        ConfirmTooLate,
-        /// The deal is not running.
-        NotRunning,
-        /// A share is above the whole, or the fail run is zero.
-        InvalidParameters,
-        /// A number does not fit; the state is not consistent.
-        Overflow,
-        /// An attribute's key or value has other characters than it may, or keys do not rise.
-        InvalidAttributes,
-        /// A promised term lies outside its bounds.
-        InvalidSla,
-        /// The steps of the congestion curve do not rise, or a factor lies outside its bounds.
-        InvalidCongestion,
-        /// A service check names no port or no path.
-        InvalidManifest,
-        /// The trust of the listing's node is suspended.
-        ListingPaused,
-        /// The price is above the most that the renter pays.
-        PriceAboveMax,
-        /// The deal is about another manifest than the one named.
-        OtherManifest,
-        /// Nothing would change.
-        NothingChanged,
-        /// One of the two has blocked the other.
-        Blocked,
-        /// The blocklist is full.
-        TooManyBlocked,
-        /// The deposit for the blocklist's entry is not covered.
-        BlockDepositNotCovered,
-        /// No such request, or it is a deal by now.
-        UnknownRequest,
-        /// The request has no such bid.
-        UnknownBid,
-        /// The time for bids is shorter or longer than it may be.
-        InvalidBidWindow,
-        /// The time for bids has passed.
-        BiddingOver,
-        /// The listing does not offer what the request asks for.
-        NotWanted,
-        /// The listing's own bid stands already and is not above this one.
-        BidNotLower,
-        /// The request has all the bids it can have, and none is above this one.
-        TooManyBids,
-        /// The deposit for the bid is not covered.
-        BidDepositNotCovered,
-        /// The value to be replaced is not the one named.
-        ParametersMismatch,
-        /// The amount does not pay for one more slot.
-        TopUpTooSmall,
-        /// The provider did not agree to renewals.
-        RenewalNotAgreed,
-        /// The provider did not reserve the right to end the deal early.
-        NoticeNotAgreed,
-        /// The provider has given notice already.
-        NoticeGiven,
-        /// The deal ends before the notice would run out.
-        EndsBefore,
-        /// The maintenance is announced too late or too early, is too long, or overlaps another.
-        InvalidMaintenance,
-        /// The node has as much announced maintenance as it may.
-        TooMuchMaintenance,
-        /// The origin is neither the renter nor the provider.
-        NotParty,
-        /// The deal's record is not contested, or the time for disputes is over.
-        NotContested,
-        /// The deal is not disputed, or the time for rulings is over.
-        NotDisputed,
-        /// The origin is no validator, or shares an owner with a party.
-        NotJudge,
-        /// The ruling counts more slots than are contested, or slashes without a record.
-        InvalidRuling,
-    }
-
-    /// The parameters that the chain starts with.
-    #[pallet::genesis_config]
-    #[derive(frame_support::DefaultNoBound)]
-    pub struct GenesisConfig<T: Config> {
-        /// Parameters of deals; the usual ones when none are given.
-        pub terms: Option<DealTerms>,
-        /// Ties the type to the runtime.
-        #[serde(skip)]
-        pub marker: core::marker::PhantomData<T>,
-    }
-
-    #[pallet::genesis_build]
-    impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
-        #[allow(clippy::panic, reason = "a genesis that cannot be is refused before there is a chain")]
-        fn build(&self) {
-            if let Some(terms) = self.terms {
-                assert!(terms.is_valid(), "genesis: the parameters of deals lie outside their bounds: {terms:?}");
-                Parameters::<T>::put(terms);
-            }
-        }
-    }
 
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
