@@ -1,16 +1,17 @@
 //! The closing of slots, in order, within a block's budget.
 
 use crate::{
-    ActiveNodes, ClosedSlot, Closing, ClosingStage, ClosingState, Config, CurrentSlot, Event, NextIndex, NodeAt, Nodes,
-    OpenRuns, Pallet, ReportedSlots, Reports, VoidHistory, VoidSlots, WeightInfo,
+    ActiveNodes, ClosedSlot, Closing, ClosingStage, ClosingState, Commitments, Config, CurrentSlot, Event, NextIndex,
+    NodeAt, Nodes, OpenRuns, OpenSlots, Pallet, Provable, Reports, VoidHistory, VoidSlots, WeightInfo,
     tally::{Judgement, Tally},
     types::code_of,
+    windows::Proposers,
 };
 use frame_support::{
     pallet_prelude::Weight,
     traits::{Get, Time},
 };
-use x0_types::market::{MarketHooks, NodeIndex, Slot, Verdict};
+use x0_types::market::{MarketHooks, NodeIndex, Slot, Verdict, VerdictListener as _};
 
 /// What a block may still do, and what it did.
 struct Budget {
@@ -32,38 +33,54 @@ impl<T: Config> Pallet<T> {
         // Timestamps never go back, but a clock that did must not reopen anything.
         let current = Self::slot_of(T::Time::now()).max(CurrentSlot::<T>::get());
         CurrentSlot::<T>::put(current);
+        Self::note_slot(current);
+        let proposers = Proposers::load::<T>();
+        Self::open_reveals(current, &proposers);
+        Self::end_challenges(current, &proposers);
+        Self::clean_complaints();
         let mut budget = Budget { left: T::SlotWorkPerBlock::get(), spent: 0, loads: 0 };
-        while budget.left > 0 && Self::step(current, &mut budget) {}
+        while budget.left > 0 && Self::step(current, &proposers, &mut budget) {}
+        Self::note_author();
         T::WeightInfo::close(budget.loads, budget.spent)
     }
 
     /// Does one step of closing; says whether the next step may follow in this block.
-    fn step(current: Slot, budget: &mut Budget) -> bool {
+    fn step(current: Slot, proposers: &Proposers, budget: &mut Budget) -> bool {
         match Closing::<T>::get() {
             Some(ClosingState { slot, stage: ClosingStage::Verdicts { next, exceptions } }) => {
                 Self::count(slot, next, exceptions, budget)
             }
             Some(ClosingState { slot, stage: ClosingStage::Work }) => Self::work(slot, budget),
-            None => Self::open_next(current, budget),
+            None => Self::drop_proved(budget) || Self::open_next(current, proposers, budget),
         }
     }
 
     /// Begins with the next slot that is due, or closes a range of slots that nobody reported on.
-    fn open_next(current: Slot, budget: &mut Budget) -> bool {
+    fn open_next(current: Slot, proposers: &Proposers, budget: &mut Budget) -> bool {
         let closed = ClosedSlot::<T>::get();
-        // `s + 1 + grace <= current` is the rule; there is no such slot in the chain's first slots.
-        let Some(last_due) = current.checked_sub(1 + x0_limits::REPORT_GRACE_SLOTS) else { return false };
+        let next = closed.saturating_add(1);
+        let reported = OpenSlots::<T>::get().first().cloned();
+        if let Some(open) = reported.as_ref().filter(|open| open.slot <= next) {
+            let is_due = open.revealing.is_some_and(|(since, block)| {
+                current >= since.saturating_add(x0_limits::REVEAL_SLOTS)
+                    && (open.reveals >= open.commits || proposers.are_enough_since(block))
+            });
+            if is_due {
+                Closing::<T>::put(ClosingState { slot: next, stage: ClosingStage::Verdicts { next: 0, exceptions: 0 } });
+            }
+            return is_due;
+        }
+        // A slot without commitments closes when its reports would; there is none in the chain's first slots.
+        let wait = 1 + x0_limits::REPORT_GRACE_SLOTS + x0_limits::REVEAL_SLOTS;
+        let Some(mut last_due) = current.checked_sub(wait) else { return false };
+        if let Some(waiting) = Self::first_open_window(next, last_due, current, proposers) {
+            last_due = waiting.saturating_sub(1);
+        }
         if closed >= last_due {
             return false;
         }
-        let next = closed.saturating_add(1);
-        let reported = ReportedSlots::<T>::get().first().copied();
-        if reported.is_some_and(|slot| slot <= next) {
-            Closing::<T>::put(ClosingState { slot: next, stage: ClosingStage::Verdicts { next: 0, exceptions: 0 } });
-            return true;
-        }
         // Up to the slot before the next one with reports, or the next one with work.
-        let before_report = reported.map_or(last_due, |slot| slot.saturating_sub(1));
+        let before_report = reported.map_or(last_due, |open| open.slot.saturating_sub(1));
         let work = T::Hooks::next_slot_with_work(closed).map(|slot| slot.max(next));
         let last = last_due.min(before_report).min(work.unwrap_or(last_due));
         Self::void(next, last);
@@ -78,12 +95,20 @@ impl<T: Config> Pallet<T> {
     fn count(slot: Slot, mut next: NodeIndex, mut exceptions: u32, budget: &mut Budget) -> bool {
         budget.loads = budget.loads.saturating_add(1);
         let tally = Tally::load::<T>(slot);
-        if next == 0 && tally.is_void() {
-            budget.spend(1);
-            Self::drop_reports(slot);
-            Self::void(slot, slot);
-            Closing::<T>::put(ClosingState { slot, stage: ClosingStage::Work });
-            return true;
+        let mut lookups = 0u32;
+        if next == 0 {
+            // Nothing is spent before the loop, so the count gets beyond the first node in the same block, and this
+            // happens once for each slot.
+            Self::book_conduct(slot, &ActiveNodes::<T>::get());
+            let (is_void, looked_up) = tally.is_void::<T>();
+            if is_void {
+                budget.spend(looked_up.div_ceil(x0_limits::OWNERS_PER_SLOT_WORK_UNIT).saturating_add(1));
+                Self::end_reports(slot, false);
+                Self::void(slot, slot);
+                Closing::<T>::put(ClosingState { slot, stage: ClosingStage::Work });
+                return true;
+            }
+            lookups = looked_up;
         }
         let (mut active, mut runs) = (ActiveNodes::<T>::get(), OpenRuns::<T>::get());
         while next < NextIndex::<T>::get() {
@@ -99,7 +124,12 @@ impl<T: Config> Pallet<T> {
             if !active.get(index) {
                 continue;
             }
-            let judgement = tally.judge(index);
+            let judgement = tally.judge::<T>(index);
+            lookups = lookups.saturating_add(u32::from(judgement.looked_up));
+            if lookups >= x0_limits::OWNERS_PER_SLOT_WORK_UNIT {
+                budget.spend(lookups / x0_limits::OWNERS_PER_SLOT_WORK_UNIT);
+                lookups %= x0_limits::OWNERS_PER_SLOT_WORK_UNIT;
+            }
             let is_exception = judgement.verdict != Verdict::Up;
             if !is_exception && !runs.get(index) {
                 continue;
@@ -114,7 +144,7 @@ impl<T: Config> Pallet<T> {
         }
         // A count that has nothing to do still costs the reading of the reports.
         budget.spend(1);
-        Self::drop_reports(slot);
+        Self::end_reports(slot, true);
         ClosedSlot::<T>::put(slot);
         Closing::<T>::put(ClosingState { slot, stage: ClosingStage::Work });
         Self::deposit_event(Event::SlotClosed { slot, exceptions });
@@ -140,6 +170,7 @@ impl<T: Config> Pallet<T> {
             });
         }
         T::Hooks::verdict(slot, &node, verdict, &judgement.down_reporters, judgement.validators);
+        T::Listener::verdict(slot, &node, verdict);
         Self::deposit_event(Event::Judged { slot, node, verdict });
     }
 
@@ -162,11 +193,28 @@ impl<T: Config> Pallet<T> {
         Self::deposit_event(Event::SlotsVoid { first, last });
     }
 
-    /// Removes a slot's reports. There are few: one for each validator, and only validators of the
-    /// set of some block within the slot's time for reports could send any.
-    fn drop_reports(slot: Slot) {
-        // The answer tells how far a bounded removal came; this one has no bound.
+    /// Ends the time of a slot's reports: commitments go, and the reports stay for a while when their receipts may be
+    /// asked for. There are few of both: one for each validator, and only validators of the set of some block
+    /// within the slot's time could send any.
+    fn end_reports(slot: Slot, are_provable: bool) {
+        // The answers tell how far a bounded removal came; these have no bound.
+        let _removed = Commitments::<T>::clear_prefix(slot, u32::MAX, None);
+        OpenSlots::<T>::mutate(|slots| slots.retain(|open| open.slot != slot));
+        if !are_provable || Provable::<T>::try_append(slot).is_err() {
+            let _removed = Reports::<T>::clear_prefix(slot, u32::MAX, None);
+        }
+    }
+
+    /// Removes the reports of the oldest slot whose receipts nobody may ask for any more, if there is one.
+    fn drop_proved(budget: &mut Budget) -> bool {
+        let oldest = Provable::<T>::get().first().copied();
+        let Some(slot) = oldest.filter(|slot| slot.saturating_add(x0_limits::CHALLENGE_SLOTS) <= ClosedSlot::<T>::get())
+        else {
+            return false;
+        };
         let _removed = Reports::<T>::clear_prefix(slot, u32::MAX, None);
-        ReportedSlots::<T>::mutate(|slots| slots.retain(|reported| *reported != slot));
+        Provable::<T>::mutate(|slots| slots.retain(|kept| *kept != slot));
+        budget.spend(1);
+        true
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ActiveNodes, ClosedSlot, Closing, ClosingStage, Config, CurrentSlot, Error, Event, NextIndex, NodeAt, NodeRecord,
-    Nodes, OpenRuns, OwnedNodes, Pallet, Resting, RestingEnds, RestingPlace, SlotOutcome, SlotRing, Unstamped,
+    Nodes, OpenRuns, Pallet, Resting, RestingEnds, RestingPlace, SlotOutcome, SlotRing, Unstamped,
     VoidHistory, VoidSlots, types::outcome_of,
 };
 use frame_support::traits::Time;
@@ -142,7 +142,6 @@ impl<T: Config> Meter<AccountId> for Pallet<T> {
         };
         Nodes::<T>::insert(node, record);
         NodeAt::<T>::insert(index, node);
-        OwnedNodes::<T>::insert(owner, index, ());
         ActiveNodes::<T>::mutate(|active| active.set(index, true));
         Self::deposit_event(Event::Enrolled { node: node.clone(), index });
         Ok(index)
@@ -152,7 +151,6 @@ impl<T: Config> Meter<AccountId> for Pallet<T> {
         let Some(record) = Nodes::<T>::take(node) else { return };
         let index = record.index;
         NodeAt::<T>::remove(index);
-        OwnedNodes::<T>::remove(&record.owner, index);
         ActiveNodes::<T>::mutate(|active| active.set(index, false));
         OpenRuns::<T>::mutate(|runs| runs.set(index, false));
         Self::rest(index, node);

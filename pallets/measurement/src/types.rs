@@ -5,8 +5,8 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{BoundedVec, traits::ConstU32};
 use scale_info::TypeInfo;
 use x0_types::{
-    AccountId, Hash,
-    market::{NodeIndex, Slot, Verdict},
+    AccountId, Balance, BlockNumber, Hash, MlDsa65PublicKey,
+    market::{NodeIndex, SlaBreach, Slot, Verdict},
 };
 
 /// Packed observations of a report, two bits for each node index.
@@ -19,6 +19,164 @@ pub struct Report {
     pub observations: Observations,
     /// Root over the signed receipts that back the report.
     pub receipts_root: Hash,
+}
+
+/// What a validator committed to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Commitment {
+    /// See [`x0_types::receipt::report_commitment`].
+    pub hash: Hash,
+    /// Whether the validator showed something else.
+    pub mismatched: bool,
+}
+
+/// A slot with commitments that is not closed.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct OpenSlot {
+    /// The slot.
+    pub slot: Slot,
+    /// Validators that committed to a report.
+    pub commits: u32,
+    /// Validators that showed it.
+    pub reveals: u32,
+    /// Since when reports are shown: the slot of that block's parent, and the block.
+    pub revealing: Option<(Slot, BlockNumber)>,
+}
+
+/// How a validator kept to its duty, counted over slots on which anybody reported.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Conduct {
+    /// Slots with its report.
+    pub reported: u64,
+    /// Slots without even a commitment.
+    pub missing: u64,
+    /// Slots whose commitment it never opened.
+    pub unrevealed: u64,
+    /// Slots for which it showed something else than it had committed to, and nothing right.
+    pub mismatched: u64,
+    /// Nodes that it was to judge, summed over slots.
+    pub asked: u64,
+    /// Those of which its report says neither up nor down, or which it did not report on.
+    pub unknown: u64,
+    /// Receipts that it showed when asked.
+    pub proved: u64,
+    /// Receipts that it did not show: offences.
+    pub unproven: u64,
+}
+
+impl Conduct {
+    /// Share of the nodes that it was to judge of which it said nothing, ppm, floored.
+    #[must_use]
+    pub fn unknown_ppm(&self) -> u32 {
+        let share = u128::from(self.unknown).saturating_mul(1_000_000).checked_div(self.asked.into());
+        share.and_then(|ppm| u32::try_from(ppm).ok()).unwrap_or_default()
+    }
+}
+
+/// A receipt that a validator is asked for: what is needed to count and to end it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct OpenChallenge {
+    /// Its number.
+    pub number: u64,
+    /// Who is asked.
+    pub validator: AccountId,
+    /// Who asks.
+    pub challenger: AccountId,
+    /// What the challenger left, base units; 0 from a validator.
+    pub deposit: Balance,
+    /// The slot of the report.
+    pub slot: Slot,
+    /// The node's place in the report.
+    pub index: NodeIndex,
+    /// The last slot for an answer.
+    pub answer_by: Slot,
+    /// The block in which it was made.
+    pub since: BlockNumber,
+}
+
+/// What an answer must show.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Challenge {
+    /// The node whose receipt is asked for.
+    pub node: AccountId,
+    /// The slot of the report.
+    pub slot: Slot,
+    /// The node's place in the report.
+    pub index: NodeIndex,
+    /// The root that the report names.
+    pub receipts_root: Hash,
+    /// The node's key in role Agent.
+    pub key: MlDsa65PublicKey,
+}
+
+/// What was said about one deal in one window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct Complaint {
+    /// Seats of the validators that found the round trip too long.
+    pub round_trip: SeatBits,
+    /// Seats of the validators that found the throughput too low.
+    pub throughput: SeatBits,
+    /// What a usage receipt of both agents shows.
+    pub usage: SlaBreach,
+    /// What the market was told.
+    pub settled: SlaBreach,
+}
+
+/// Parameters that governance may change.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(rename_all = "camelCase")]
+pub struct MeasuringTerms {
+    /// What a challenger that is no validator leaves, base units.
+    pub challenge_deposit: Balance,
+    /// Slots for an answer.
+    pub answer_slots: Slot,
+}
+
+impl Default for MeasuringTerms {
+    fn default() -> Self {
+        Self { challenge_deposit: x0_limits::CHALLENGE_DEPOSIT, answer_slots: x0_limits::ANSWER_SLOTS }
+    }
+}
+
+impl MeasuringTerms {
+    /// Whether each lies within its bounds: a deposit of [`x0_limits::CHALLENGE_DEPOSIT_MIN`] to
+    /// [`x0_limits::CHALLENGE_DEPOSIT_MAX`], and [`x0_limits::ANSWER_SLOTS_MIN`] to [`x0_limits::ANSWER_SLOTS_MAX`]
+    /// slots for an answer.
+    #[must_use]
+    pub const fn is_valid(&self) -> bool {
+        self.challenge_deposit >= x0_limits::CHALLENGE_DEPOSIT_MIN
+            && self.challenge_deposit <= x0_limits::CHALLENGE_DEPOSIT_MAX
+            && self.answer_slots >= x0_limits::ANSWER_SLOTS_MIN
+            && self.answer_slots <= x0_limits::ANSWER_SLOTS_MAX
+    }
 }
 
 /// A measured node.
@@ -193,6 +351,30 @@ impl NodeBits {
     pub fn iter(&self) -> impl Iterator<Item = NodeIndex> + '_ {
         let end = NodeIndex::try_from(self.0.len()).unwrap_or(NodeIndex::MAX).saturating_mul(8);
         (0..end).filter(|index| self.get(*index))
+    }
+}
+
+/// One bit for each seat of a validator, see [`crate::Seats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen, TypeInfo)]
+pub struct SeatBits(BoundedVec<u8, ConstU32<{ x0_limits::VALIDATORS_MAX.div_ceil(8) }>>);
+
+impl SeatBits {
+    /// Whether the bit of this seat is set.
+    #[must_use]
+    pub fn contains(&self, seat: usize) -> bool {
+        u32::try_from(seat).is_ok_and(|seat| bit(&self.0, seat))
+    }
+
+    /// Sets the bit of a seat; says whether it was clear. There are no more seats than bits.
+    pub fn insert(&mut self, seat: usize) -> bool {
+        let byte = seat / 8;
+        if self.contains(seat) || self.0.try_grow(byte.saturating_add(1)).is_err() {
+            return false;
+        }
+        if let Some(bits) = self.0.get_mut(byte) {
+            *bits |= 1 << (seat % 8);
+        }
+        true
     }
 }
 

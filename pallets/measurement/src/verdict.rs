@@ -18,6 +18,13 @@ pub const fn exceeds_third(part: u64, whole: u64) -> bool {
     3 * (part as u128) > whole as u128
 }
 
+/// Whether `part` is more than two thirds of `whole`.
+#[must_use]
+pub const fn exceeds_two_thirds(part: u64, whole: u64) -> bool {
+    // `as` widens here, it cannot truncate; `From` is not usable in const functions.
+    3 * (part as u128) > 2 * (whole as u128)
+}
+
 /// The verdict on a node that `up` and `down` of the `eligible` power saw up and down.
 #[must_use]
 pub const fn judge(up: u64, down: u64, eligible: u64) -> Verdict {
@@ -31,8 +38,8 @@ pub const fn judge(up: u64, down: u64, eligible: u64) -> Verdict {
 
 /// Whether a slot is VOID: its reports carry so little power that no node can get a verdict.
 ///
-/// `total` is the power of the whole set and `owner_power_max` the largest power of a validator that
-/// owns a measured node. Such a validator does not judge its own nodes, so for these a third of the
+/// `total` is the power of the whole set and `owner_power_max` the largest power of the validators of one
+/// owner of a measured node. They do not judge its nodes, so for these a third of the
 /// rest is enough for a verdict; taking the smallest rest keeps VOID from hiding any verdict.
 #[must_use]
 pub const fn is_void(reported: u64, total: u64, owner_power_max: u64) -> bool {

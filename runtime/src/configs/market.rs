@@ -47,6 +47,13 @@ impl pallet_x0_measurement::Config for Runtime {
     type Time = Timestamp;
     type Validators = Validators;
     type Hooks = Marketplace;
+    type Listener = Trust;
+    type Sla = Marketplace;
+    type Owners = Owners;
+    type Identities = Did;
+    type Currency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type ParametersOrigin = super::governance::ParametersAdministrator;
     type SlotWorkPerBlock = ConstU32<{ x0_limits::SLOT_WORK_PER_BLOCK_MAX }>;
     type WeightInfo = pallet_x0_measurement::weights::MeasuredWeight<Runtime>;
 }
@@ -92,6 +99,7 @@ impl pallet_x0_trust::Config for Runtime {
     type Meter = Measurement;
     type Identities = Did;
     type Regions = ListedRegions;
+    type Suspensions = Marketplace;
     type GovernanceOrigin = super::governance::TrustAdministrator;
     type OffenceOrigin = super::governance::OffenceReporter;
     type AuditorBondMin = ConstU128<AUDITOR_BOND_MIN>;

@@ -177,7 +177,9 @@ fn report_all(slot: u64) {
         };
         pallet_x0_measurement::Reports::<Runtime>::insert(slot, validator_cached(number), report);
     }
-    pallet_x0_measurement::ReportedSlots::<Runtime>::put(sp_runtime::BoundedVec::truncate_from(vec![slot]));
+    let since = (slot.saturating_add(1), 0);
+    let open = pallet_x0_measurement::OpenSlot { slot, commits: VALIDATORS, reveals: VALIDATORS, revealing: Some(since) };
+    pallet_x0_measurement::OpenSlots::<Runtime>::put(sp_runtime::BoundedVec::truncate_from(vec![open]));
 }
 
 /// Deriving a hundred keys takes longer than what is measured.
@@ -191,16 +193,37 @@ fn measurement(world: &World) -> Vec<Measured> {
     const P: &str = "measurement";
     let reporter = crate::world::public(&crate::world::key("validator-1", "reporter")).account_id();
     let now_slot = world.read(|| Measurement::slot_of(x0_runtime::Timestamp::get()));
-    let report = |bytes: u32| {
-        let call: RuntimeCall = pallet_x0_measurement::Call::report {
+    let controller = validator(1);
+    let salt = [1; 32];
+    let commitment = move |packed: &[u8]| {
+        x0_types::receipt::report_commitment(&controller, now_slot, packed, &Default::default(), &salt)
+    };
+    let commit = {
+        let call: RuntimeCall =
+            pallet_x0_measurement::Call::commit_report { slot: now_slot, commitment: commitment(&[]) }.into();
+        let reporter = reporter.clone();
+        world.time("commit_report", || (), move || dispatch(RuntimeOrigin::signed(reporter.clone()), call.clone()))
+    };
+    let reveal = |bytes: u32| {
+        let packed = vec![0b0101_0101; usize::try_from(bytes).unwrap()];
+        let hash = commitment(&packed);
+        let call: RuntimeCall = pallet_x0_measurement::Call::reveal_report {
             slot: now_slot,
-            observations: vec![0b0101_0101; usize::try_from(bytes).unwrap()].try_into().unwrap(),
+            observations: packed.try_into().unwrap(),
             receipts_root: Default::default(),
+            salt,
         }
         .into();
         let reporter = reporter.clone();
-        let prepare = || pallet_x0_measurement::NextIndex::<Runtime>::put(x0_limits::MEASURED_NODES_MAX);
-        world.time("report", prepare, move || dispatch(RuntimeOrigin::signed(reporter.clone()), call.clone()))
+        let prepare = move || {
+            pallet_x0_measurement::NextIndex::<Runtime>::put(x0_limits::MEASURED_NODES_MAX);
+            let revealing = Some((now_slot, 0));
+            let open = pallet_x0_measurement::OpenSlot { slot: now_slot, commits: 1, reveals: 0, revealing };
+            pallet_x0_measurement::OpenSlots::<Runtime>::put(sp_runtime::BoundedVec::truncate_from(vec![open]));
+            let commitment = pallet_x0_measurement::Commitment { hash, mismatched: false };
+            pallet_x0_measurement::Commitments::<Runtime>::insert(now_slot, validator(1), commitment);
+        };
+        world.time("reveal_report", prepare, move || dispatch(RuntimeOrigin::signed(reporter.clone()), call.clone()))
     };
     let next = world.executor.head().number + 1;
     // Closing one slot with `nodes` nodes, whose reports stand if `reported`; the time has moved on.
@@ -212,7 +235,7 @@ fn measurement(world: &World) -> Vec<Measured> {
             if reported {
                 report_all(now_slot);
             }
-            pallet_timestamp::Now::<Runtime>::put(T0 + (now_slot + 2) * SLOT_MS);
+            pallet_timestamp::Now::<Runtime>::put(T0 + (now_slot + 3) * SLOT_MS);
         };
         world.time("closing a slot", prepare, move || {
             // Work that does not fit one block is done as further blocks would.
@@ -233,7 +256,8 @@ fn measurement(world: &World) -> Vec<Measured> {
     // A unit also covers a verdict that is not UP on a node with its full number of deals.
     let unit = (full.saturating_sub(loaded).div_ceil(units)).max(verdict(world));
     vec![
-        linear(P, "report", "bytes", (0, report(0)), (1_024, report(1_024))),
+        fixed(P, "commit_report", commit),
+        linear(P, "reveal_report", "bytes", (0, reveal(0)), (1_024, reveal(1_024))),
         Measured { pallet: P, function: "close", cost: Cost::Linear(idle, vec![("loads", loads), ("units", unit)]) },
     ]
 }
@@ -263,7 +287,7 @@ fn marketplace(world: &World) -> Vec<Measured> {
     const P: &str = "marketplace";
     let [free, _, _] = world.listings;
     let update = Call::update_listing { listing: free, offer: offer(b'y') };
-    let terms: RuntimeCall = Call::set_parameters { terms: DealTerms::default() }.into();
+    let terms: RuntimeCall = Call::set_parameters { expected: DealTerms::default(), new: DealTerms::default() }.into();
     let call = |function, who, call: RuntimeCall| fixed(P, function, world.time_call(who, &call));
     vec![
         call("list", "bob", list(agent(0))),

@@ -16,7 +16,11 @@ use x0_types::{
     deal::{Capacity, DealState, Manifest, Offer, Rate},
     key::PossessionStatement,
     market::{Observation, pack_observations},
+    receipt::report_commitment,
 };
+
+/// The salt of all commitments of these tests.
+const SALT: [u8; 32] = [5; 32];
 
 const SLOT_MS: u64 = 1_000;
 /// Slot 0 began a second before `T0`, so `T0` begins slot 1.
@@ -115,13 +119,31 @@ impl Market {
         .into()
     }
 
-    fn report(&self, slot: u64, observation: Observation) -> RuntimeCall {
-        pallet_x0_measurement::Call::report {
+    /// What the validator saw of the agent, as it is committed to and shown.
+    fn commit(&self, slot: u64, observation: Observation) -> RuntimeCall {
+        let validator = proposer();
+        let packed = pack_observations(&[observation]);
+        let commitment = report_commitment(&validator, slot, &packed, &Default::default(), &SALT);
+        pallet_x0_measurement::Call::commit_report { slot, commitment }.into()
+    }
+
+    fn reveal(&self, slot: u64, observation: Observation) -> RuntimeCall {
+        pallet_x0_measurement::Call::reveal_report {
             slot,
             observations: pack_observations(&[observation]).try_into().unwrap(),
             receipts_root: Default::default(),
+            salt: SALT,
         }
         .into()
+    }
+
+    /// Two blocks in the slot after this one: the first takes the commitment on the slot; the second, whose parent lies
+    /// in the later slot, takes the report on the slot before.
+    fn report(&self, slot: u64, seen: impl Fn(u64) -> Observation) -> Executed {
+        self.block(time_of(slot + 1), vec![(&self.reporter, self.commit(slot, seen(slot)))]);
+        let shown = slot.checked_sub(1).filter(|shown| *shown >= FIRST_SLOT);
+        let calls = shown.map(|shown| (&self.reporter, self.reveal(shown, seen(shown))));
+        self.block(time_of(slot + 1) + 10, calls.into_iter().collect())
     }
 
     fn state(&self, deal: u64) -> DealState {
@@ -164,8 +186,8 @@ fn a_failed_node_refunds_its_renter() {
     let mut failed_at = None;
     while failed_at.is_none() {
         assert!(slot < 30, "the deal does not fail");
-        let seen = if slot <= FIRST_SLOT + 5 { Observation::Up } else { Observation::Down };
-        let block = market.block(time_of(slot + 1), vec![(&market.reporter, market.report(slot, seen))]);
+        let seen = |slot| if slot <= FIRST_SLOT + 5 { Observation::Up } else { Observation::Down };
+        let block = market.report(slot, seen);
         if market.state(deal) == DealState::Frozen {
             failed_at = Some((slot, block.number));
         }
@@ -199,9 +221,8 @@ fn migrations_keep_what_runs() {
     market.block(time_of(1) + 10, vec![(&market.provider, market.list(Rate { num: UNIT, den: 3 }, 20 * UNIT))]);
     market.block(time_of(1) + 20, vec![(&market.renter, market.rent(50 * UNIT))]);
     market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal: 0, manifest_hash: manifest().hash() }.into())]);
-    for slot in FIRST_SLOT..FIRST_SLOT + 4 {
-        let seen = if slot == FIRST_SLOT + 2 { Observation::Down } else { Observation::Up };
-        market.block(time_of(slot + 1), vec![(&market.reporter, market.report(slot, seen))]);
+    for slot in FIRST_SLOT..FIRST_SLOT + 5 {
+        market.report(slot, |slot| if slot == FIRST_SLOT + 2 { Observation::Down } else { Observation::Up });
     }
     let before = market.node.read(|| pallet_x0_marketplace::Pallet::<Runtime>::meter(0));
     let after = market.node.read(|| {

@@ -30,31 +30,36 @@ fn the_parents_time_decides_the_slot_of_a_block() {
 }
 
 #[test]
-fn a_slot_closes_with_the_first_block_two_slots_later() {
+fn a_slot_closes_three_slots_later() {
     run(&[], || {
-        for (current, closed) in [(0u64, 0u64), (1, 0), (2, 0), (3, 1), (4, 2), (9, 7)] {
+        for (current, closed) in [(0u64, 0u64), (1, 0), (2, 0), (3, 0), (4, 1), (5, 2), (9, 6)] {
             go_to(current);
             assert_eq!((Measurement::current_slot(), Measurement::closed_slot()), (current, closed));
         }
     });
 }
 
+/// Kills the mutant "void slot billed": a slot without reports counts as VOID and as nothing else.
 #[test]
 fn a_chain_that_stood_still_closes_the_gap_as_void() {
     run(&equals(1), || {
         Measurement::enrol(&node(1), &stranger()).unwrap();
         MarketWork::set(BTreeMap::from([(40, 1), (1_000_000, 2)]));
         go_to(5);
+        let start = Measurement::counters(&node(1)).unwrap();
         block(time_in(5), || report(1, 5, &[Observation::Down]).unwrap());
-        // The block after the gap still takes a report on the slot in which it lies.
+        // The block after the gap still takes a commitment on the slot in which it lies.
         block(time_in(5_000_000), || report(1, 5_000_000, &[Observation::Down]).unwrap());
-        block(time_in(5_000_000), || {
+        block(time_in(5_000_000), || assert_eq!(Measurement::closed_slot(), 4, "slot 5 is shown now"));
+        block(time_in(5_000_001), || {});
+        block(time_in(5_000_001), || {
             assert_eq!(Measurement::closed_slot(), 4_999_998, "one block is enough for a gap of any length");
         });
         let counters = Measurement::counters(&node(1)).unwrap();
         assert_eq!((counters.bad, counters.unknown, counters.void), (1, 0, 4_999_997));
+        assert_eq!(counters.good_since(&start), 0, "a void slot is not billed");
         assert_eq!(ClosedSlots::get(), vec![5, 40, 1_000_000], "the market hears of slots with reports or work");
-        go_to(5_000_002);
+        close(5_000_000);
         assert_eq!(Measurement::counters(&node(1)).unwrap().bad, 2);
         assert_eq!(Measurement::history(&node(1), u64::MAX).len() as u64, x0_limits::VERDICT_HISTORY_SLOTS);
         assert_eq!(
@@ -69,7 +74,7 @@ fn a_clock_that_goes_back_reopens_nothing() {
     run(&[], || {
         go_to(9);
         pallet_timestamp::Now::<Test>::put(time_in(3));
-        block(time_in(3), || assert_eq!((Measurement::current_slot(), Measurement::closed_slot()), (9, 7)));
+        block(time_in(3), || assert_eq!((Measurement::current_slot(), Measurement::closed_slot()), (9, 6)));
     });
 }
 
@@ -85,11 +90,12 @@ fn a_long_closing_goes_on_where_it_stopped() {
         go_to(5);
         let before: Vec<_> = (1..=nodes).map(|n| Measurement::counters(&node(n)).unwrap()).collect();
         block(time_in(5), || report(1, 5, &[Observation::Down; 10]).unwrap());
+        go_to(7);
         MarketWork::set(BTreeMap::from([(5, 7)]));
         Budget::set(3);
         let mut partial = 0;
         for _ in 0..20 {
-            block(time_in(7), || {
+            block(time_in(8), || {
                 let judged = Verdicts::get().len();
                 for n in 1..=nodes {
                     let now = Measurement::counters(&node(n)).unwrap();
@@ -121,7 +127,7 @@ fn a_node_dismissed_by_the_market_is_not_judged_again() {
         for slot in [5, 8] {
             go_to(slot);
             block(time_in(slot), || report(1, slot, &[Observation::Down; 3]).unwrap());
-            go_to(slot + 2);
+            close(slot);
         }
         let heard: Vec<_> = Verdicts::get().into_iter().map(|one| (one.slot, one.node)).collect();
         assert_eq!(heard, vec![(5, node(1)), (5, node(2)), (5, node(3)), (8, node(1)), (8, node(3))]);
@@ -136,7 +142,7 @@ fn a_node_enrolled_while_a_slot_closes_is_not_billed_for_it() {
         EnrolOnVerdict::set(Some(node(2)));
         go_to(5);
         block(time_in(5), || report(1, 5, &[Observation::Down]).unwrap());
-        go_to(7);
+        close(5);
         let newcomer = Measurement::counters(&node(2)).unwrap();
         assert_eq!((newcomer.closed, newcomer.bad, newcomer.unknown), (5, 0, 1), "nobody saw it in slot 5");
         assert_eq!(Measurement::history(&node(2), 9), vec![(5, SlotOutcome::Unknown)]);

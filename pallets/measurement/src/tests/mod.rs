@@ -1,6 +1,9 @@
 //! What the market, the validators' workers and the wallets rely on.
 
+mod challenges;
 mod clock;
+mod complaints;
+mod conduct;
 mod indices;
 mod oracle;
 mod reports;
@@ -17,8 +20,7 @@ fn closed_with(slot: Slot, reports: &[(u8, Observation)]) -> Counters {
             report(*n, slot, &[*observation]).unwrap();
         }
     });
-    go_to(slot + 2);
-    assert_eq!(Measurement::closed_slot(), slot);
+    close(slot);
     Measurement::counters(&node(1)).unwrap()
 }
 

@@ -19,6 +19,7 @@ fn expected(up: u64, down: u64, n: u64) -> Verdict {
     }
 }
 
+/// Kills the mutant "DOWN at D*3 >= N instead of >".
 #[test]
 fn every_row_of_the_table_for_every_count_of_votes() {
     for (n, needed) in [(1u64, 1u64), (4, 2), (7, 3), (10, 4), (100, 34)] {
@@ -43,6 +44,43 @@ proptest! {
     fn thirds_of_large_powers_are_exact(n: u64, up: u64, down: u64) {
         let (up, down) = (up.min(n), down.min(n));
         prop_assert_eq!(verdict::judge(up, down, n), expected(up, down, n));
+    }
+
+    /// I13: whoever owns what, the verdict is that of a plain count without the owner's validators.
+    #[test]
+    fn owners_are_excluded_like_in_a_plain_count(
+        powers in proptest::collection::vec(1u64..6, 1..6),
+        owners in proptest::collection::vec(0u32..4, 6),
+        nodes in proptest::collection::vec((0u32..4, proptest::collection::vec(0u8..4, 6)), 1..5),
+    ) {
+        let set: Vec<_> = (1u8..).zip(powers.iter().copied()).collect();
+        run(&set, || {
+            // Owner 0 is nobody: not registered.
+            let mut owned: std::collections::BTreeMap<_, _> = (1u8..7).zip(&owners).filter(|(_, owner)| **owner > 0).map(|(n, owner)| (validator(n), *owner)).collect();
+            for (n, (owner, _)) in (1u8..).zip(&nodes) {
+                if *owner > 0 {
+                    owned.insert(challenger(n), *owner);
+                }
+                Measurement::enrol(&node(n), &challenger(n)).unwrap();
+            }
+            Owned::set(owned);
+            go_to(5);
+            block(time_in(5), || {
+                for (place, (n, _)) in set.iter().enumerate() {
+                    let seen: Vec<_> = nodes.iter().map(|(_, bits)| Observation::from_bits(bits[place])).collect();
+                    report(*n, 5, &seen).unwrap();
+                }
+            });
+            close(5);
+            for (n, (owner, bits)) in (1u8..).zip(&nodes) {
+                let judges = || set.iter().enumerate().filter(|(place, _)| *owner == 0 || owners[*place] != *owner);
+                let sum = |wanted: u8| judges().filter(|(place, _)| bits[*place] == wanted).map(|(_, (_, power))| power).sum::<u64>();
+                let all = judges().map(|(_, (_, power))| power).sum();
+                let wanted = expected(sum(1), sum(2), all);
+                let heard = Verdicts::get().into_iter().find(|one| one.node == node(n));
+                assert_eq!(heard.map_or(Verdict::Up, |one| one.verdict), wanted, "node {n}");
+            }
+        });
     }
 
     /// VOID hides nothing: where the rule says VOID, no choice of observations gives any verdict.
@@ -94,7 +132,7 @@ fn reports_become_verdicts_counters_and_news() {
                 };
                 let after = closed_with(5, &seen.collect::<Vec<_>>());
                 let verdict = expected(up.into(), down.into(), n.into());
-                assert_eq!(after.void, before.void + 1, "slot 4 had no report, slot 5 had");
+                assert_eq!(after.void, before.void + 2, "slots 3 and 4 had no report, slot 5 had");
                 assert_eq!(after.bad, u64::from(verdict == Verdict::Down), "{up} up, {down} down of {n}");
                 assert_eq!(after.unknown, u64::from(matches!(verdict, Verdict::Unknown | Verdict::Conflict)));
                 assert_eq!(after.good_since(&before), u64::from(verdict == Verdict::Up));
@@ -145,6 +183,7 @@ fn power_counts_and_not_heads() {
     });
 }
 
+/// M38, I13: kills the mutant "same owner's report counted".
 #[test]
 fn an_owner_neither_judges_its_node_nor_counts() {
     // Four votes; validator 1 owns the node, so three may judge and two are needed.
@@ -172,6 +211,72 @@ fn an_owner_neither_judges_its_node_nor_counts() {
     }
 }
 
+/// M38, I13: an owner is who the registry says, not only the account that controls the node. Random owners, powers
+/// and observations give what a plain count without the owner's validators gives.
+#[test]
+fn validators_of_a_registered_owner_are_excluded_whatever_account_they_use() {
+    // Validators 1 and 2 and the node's controller, a stranger, are one owner.
+    let owner = || Owned::set([(validator(1), 7), (validator(2), 7), (stranger(), 7), (validator(3), 8)].into());
+    run(&equals(5), || {
+        owner();
+        Measurement::enrol(&node(1), &stranger()).unwrap();
+        let seen = [(1, Observation::Down), (2, Observation::Down), (3, Observation::Up), (4, Observation::Up)];
+        assert_eq!(closed_with(5, &seen).bad, 0, "the owner's two validators have no say");
+        let seen = [(1, Observation::Up), (2, Observation::Up), (3, Observation::Down), (4, Observation::Down)];
+        assert_eq!(closed_with(10, &seen).bad, 1);
+        let heard = Verdicts::get().pop().unwrap();
+        assert_eq!((heard.validators, heard.down_reporters[0].count_ones()), (3, 2));
+    });
+}
+
+/// VOID stays what no node could get a verdict from, also where validators own nodes through the registry.
+#[test]
+fn a_slot_with_a_third_is_void_unless_an_owners_absence_makes_it_enough() {
+    for (registered, void) in [(false, true), (true, false)] {
+        run(&equals(3), || {
+            Measurement::enrol(&node(1), &stranger()).unwrap();
+            if registered {
+                Owned::set([(validator(1), 7), (stranger(), 7)].into());
+            }
+            let after = closed_with(5, &[(2, Observation::Down)]);
+            assert_eq!(after.void, 4 + u64::from(void), "one of three is a third, one of two others is more");
+            assert_eq!(after.bad, u64::from(!void));
+        });
+    }
+}
+
+/// Kills the mutant "quorum computed from injected powers": the powers at the closing count, whatever they were when
+/// the reports came in.
+#[test]
+fn powers_come_from_the_state_of_the_closing_block() {
+    run(&[(1, 1), (2, 1), (3, 1), (4, 1)], || {
+        Measurement::enrol(&node(1), &stranger()).unwrap();
+        go_to(5);
+        block(time_in(5), || {
+            report(1, 5, &[Observation::Down]).unwrap();
+            report(2, 5, &[Observation::Up]).unwrap();
+            report(3, 5, &[Observation::Up]).unwrap();
+        });
+        go_to(7);
+        Set::set(vec![(1, 10), (2, 1), (3, 1), (4, 1)]);
+        go_to(8);
+        assert_eq!(Measurement::counters(&node(1)).unwrap().bad, 1, "validator 1 holds 10 of 13 now");
+    });
+}
+
+/// The trust module hears what the market hears.
+#[test]
+fn the_listener_hears_every_exception_and_the_end_of_a_run() {
+    run(&equals(1), || {
+        Measurement::enrol(&node(1), &stranger()).unwrap();
+        for (slot, seen) in [(5, Observation::Down), (10, Observation::Up), (15, Observation::Up), (20, Observation::None)] {
+            closed_with(slot, &[(1, seen)]);
+        }
+        let told: Vec<_> = Told::get().into_iter().map(|(slot, _, verdict)| (slot, verdict)).collect();
+        assert_eq!(told, [(5, Verdict::Down), (10, Verdict::Up), (20, Verdict::Unknown)]);
+    });
+}
+
 #[test]
 fn an_owners_power_does_not_shield_its_node() {
     run(&[(1, 4), (2, 1), (3, 1), (4, 1)], || {
@@ -190,7 +295,7 @@ fn the_only_validator_cannot_vouch_for_its_own_node() {
         Measurement::enrol(&node(2), &stranger()).unwrap();
         go_to(5);
         block(time_in(5), || report(1, 5, &[Observation::Up, Observation::Up]).unwrap());
-        go_to(7);
+        close(5);
         assert_eq!(Measurement::counters(&node(1)).unwrap().unknown, 1);
         assert_eq!(Measurement::counters(&node(2)).unwrap().unknown, 0);
     });
