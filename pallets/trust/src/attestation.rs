@@ -61,6 +61,7 @@ impl<T: Config> Pallet<T> {
         let key = T::Identities::key(&statement.node, KeyRole::Agent).ok_or(Error::<T>::NoAgentKey)?;
         let fingerprint = key.fingerprint();
         let mut standing = Self::standing(&statement.node);
+        let was_suspended = Self::is_suspended(&standing);
         ensure!(standing.revoked_key != Some(fingerprint), Error::<T>::KeyRevoked);
         let renews = match &standing.attestation {
             Some(last) => {
@@ -81,7 +82,7 @@ impl<T: Config> Pallet<T> {
         }
         let AttestationStatement { node, measurement, quote, slot } = statement;
         standing.attestation = Some(Attestation { measurement, quote, slot, key: fingerprint });
-        Standings::<T>::insert(&node, standing);
+        Self::store(&node, was_suspended, standing);
         Self::log(&node, Entry::Attested, measurement);
         Self::deposit_event(Event::Attested { node, measurement, quote, slot });
         Ok(if renews { Pays::No } else { Pays::Yes }.into())
@@ -107,6 +108,7 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn record(node: &AccountId, severity: Severity, evidence: H256) {
         let now = T::Meter::current_slot();
         let mut standing = Self::standing(node);
+        let was_suspended = Self::is_suspended(&standing);
         match severity {
             Severity::Notice => {}
             Severity::Minor => Self::blame(&mut standing, Self::terms().offence_penalty_ppm[0], now),
@@ -119,7 +121,7 @@ impl<T: Config> Pallet<T> {
                 Self::deposit_event(Event::NodeRevoked { node: node.clone() });
             }
         }
-        Standings::<T>::insert(node, standing);
+        Self::store(node, was_suspended, standing);
         Self::log(node, Entry::Offence(severity), evidence);
         Self::deposit_event(Event::OffenceRecorded { node: node.clone(), severity, evidence });
     }

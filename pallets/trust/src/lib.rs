@@ -78,7 +78,7 @@ pub mod pallet {
         AccountId, Balance, Hash, MlDsa65Signature,
         deal::Region,
         market::{Identities, Meter, Slot},
-        trust::{AttestationStatement, NodeRegions, Severity, TrustTerms, TrustTier},
+        trust::{AttestationStatement, NodeRegions, Severity, SuspensionListener, TrustTerms, TrustTier},
     };
 
     /// Layout of this module's storage in the first rules; migrations move the version on chain.
@@ -103,6 +103,8 @@ pub mod pallet {
         type Identities: Identities<AccountId>;
         /// Where nodes stand.
         type Regions: NodeRegions<AccountId>;
+        /// Who hears of nodes that are suspended or recover: the market.
+        type Suspensions: SuspensionListener<AccountId>;
         /// Who changes the formula and the list of binaries, and admits and dismisses auditors.
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// Who writes offences down that no module proved: governance or the validators together.

@@ -18,7 +18,7 @@ use x0_types::{
     AccountId, Balance, Hash, KeyRole, MlDsa65PublicKey, MlDsa65Signature,
     account::MILLI,
     market::{Counters, Identities, Meter, NodeIndex, Slot, Verdict, VerdictListener as _},
-    trust::{AttestationStatement, NodeRegions},
+    trust::{AttestationStatement, NodeRegions, SuspensionListener, TrustSource},
 };
 
 pub type Block = frame_system::mocking::MockBlockU32<Test>;
@@ -60,6 +60,7 @@ parameter_types! {
     pub static Measured: BTreeMap<AccountId, Counters> = BTreeMap::new();
     pub static AgentKeys: BTreeMap<AccountId, MlDsa65PublicKey> = BTreeMap::new();
     pub static Regions: BTreeMap<AccountId, Vec<u8>> = BTreeMap::new();
+    pub static Heard: Vec<(AccountId, bool)> = Vec::new();
 }
 
 #[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
@@ -83,6 +84,7 @@ impl crate::Config for Test {
     type Meter = MockMeter;
     type Identities = MockIdentities;
     type Regions = MockRegions;
+    type Suspensions = MockMarket;
     type GovernanceOrigin = EnsureRoot<AccountId>;
     type OffenceOrigin = EnsureRoot<AccountId>;
     type AuditorBondMin = AuditorBondMin;
@@ -90,6 +92,15 @@ impl crate::Config for Test {
     type EpochSlots = ConstU64<EPOCH_SLOTS>;
     type TreasuryId = TreasuryId;
     type WeightInfo = crate::weights::MeasuredWeight<Test>;
+}
+
+/// Writes down who was suspended or recovered, and what the reading says then.
+pub struct MockMarket;
+impl SuspensionListener<AccountId> for MockMarket {
+    fn suspension_changed(node: &AccountId) {
+        let suspended = <Trust as TrustSource<AccountId>>::reading(node).suspended;
+        Heard::mutate(|heard| heard.push((node.clone(), suspended)));
+    }
 }
 
 pub struct MockMeter;

@@ -11,7 +11,7 @@ use x0_types::{
     AccountId,
     deal::Region,
     market::{Counters, Identities as _, Meter as _, Slot},
-    trust::{NodeRegions as _, ScoreTerms, TrustReading, TrustSource, TrustTerms, TrustTier},
+    trust::{NodeRegions as _, ScoreTerms, SuspensionListener as _, TrustReading, TrustSource, TrustTerms, TrustTier},
 };
 
 use crate::{
@@ -73,9 +73,23 @@ impl<T: Config> Pallet<T> {
         })
     }
 
+    /// Whether a node takes no new deals: it is revoked, or its gate was closed for too many epochs.
+    pub(crate) const fn is_suspended(standing: &Standing) -> bool {
+        standing.revoked_key.is_some() || standing.closed_epochs >= x0_limits::TRUST_SUSPENDED_AFTER_EPOCHS
+    }
+
+    /// Writes a record, and tells the market when the node is suspended now and was not before, or the
+    /// other way round.
+    pub(crate) fn store(node: &AccountId, was_suspended: bool, standing: Standing) {
+        let changed = was_suspended != Self::is_suspended(&standing);
+        Standings::<T>::insert(node, standing);
+        if changed {
+            T::Suspensions::suspension_changed(node);
+        }
+    }
+
     const fn reading_of(standing: &Standing, gate_now_ppm: u32) -> TrustReading {
-        let suspended =
-            standing.revoked_key.is_some() || standing.closed_epochs >= x0_limits::TRUST_SUSPENDED_AFTER_EPOCHS;
+        let suspended = Self::is_suspended(standing);
         TrustReading {
             // A closed gate acts at once; an open one gives what the last epoch computed.
             score_ppm: if gate_now_ppm == 0 { 0 } else { standing.score.score_ppm },
@@ -243,7 +257,7 @@ impl<T: Config> Pallet<T> {
             let ScoreTerms { score_ppm, version, epoch, .. } = after.score;
             Self::deposit_event(Event::ScoreChanged { node: node.clone(), score_ppm, version, epoch });
         }
-        Standings::<T>::insert(node, after);
+        Self::store(node, Self::is_suspended(before), after);
     }
 
     /// Forgets a node that is not measured and about which there is nothing left to say.

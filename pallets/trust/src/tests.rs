@@ -371,6 +371,7 @@ fn attested_nodes_that_go_stale_are_suspended() {
         next_epoch();
         assert!(!Trust::reading(&node(1)).suspended);
         assert!(score(1) > 0);
+        assert_eq!(Heard::get(), [(node(1), true), (node(1), false)], "the market hears of each change once");
     });
 }
 
