@@ -5,7 +5,10 @@ use crate::{
     definition::DEV_GENESIS_TIME_MS,
 };
 use serde_json::json;
-use x0_runtime::{presets::DEV_REPORTER_ENDOWMENT, version};
+use x0_runtime::{
+    presets::{self, DEV_REPORTER_ENDOWMENT},
+    version,
+};
 use x0_types::{AccountId, Balance, MlDsa65PublicKey, Moment, account::UNIT};
 
 /// What the controller of each validator owns at the start, base units: fees and deposits of years.
@@ -74,6 +77,9 @@ impl LocalNetwork {
     /// [`ChainSpecError`], naming the field of the definition.
     pub fn build(self) -> Result<ChainSpec, ChainSpecError> {
         let balances = self.balances()?;
+        // Each validator's controller and each further account is an owner of its own, and votes at once.
+        let mut patch = presets::quick_governance(&self.owners());
+        presets::merge(&mut patch, json!({ "balances": { "balances": balances } }));
         let validators = self.validators.into_iter().map(|keys| Validator {
             controller: keys.controller,
             power: 1,
@@ -90,12 +96,24 @@ impl LocalNetwork {
             consensus: self.consensus,
             validators: validators.collect(),
             boot_peers: self.boot_peers,
-            genesis: Genesis { preset: None, patch: json!({ "balances": { "balances": balances } }) },
+            genesis: Genesis { preset: None, patch },
         };
         // One way in: what is written here is read by the rules for files.
         let spec = ChainSpec::from_json(&spec.to_json()?)?;
         spec.genesis_hash()?;
         Ok(spec)
+    }
+
+    /// Every account that decides for itself, once.
+    fn owners(&self) -> Vec<AccountId> {
+        let controllers = self.validators.iter().map(|keys| &keys.controller);
+        let mut owners: Vec<AccountId> = Vec::new();
+        for account in controllers.chain(self.accounts.iter().map(|(account, _)| account)) {
+            if !owners.contains(account) {
+                owners.push(account.clone());
+            }
+        }
+        owners
     }
 
     /// Every account once. A named account keeps what it was given.

@@ -203,7 +203,18 @@ fn a_private_network_gives_a_definition_that_starts() {
     assert_eq!(balances.len(), 2 + 3 + 4, "two named, three more controllers, four reporters");
     assert_eq!(balances[0], json!([rich, 5_000_000_000_000u64]));
     assert_eq!(balances[1], json!([keys(1).controller, 7_000_000_000_000u64]), "what was given is kept");
-    assert_eq!(spec.genesis_config().unwrap()["network"]["development"], json!(false));
+    let config = spec.genesis_config().unwrap();
+    assert_eq!(config["network"]["development"], json!(false));
+    // Everybody with an account of its own votes from the start.
+    assert_eq!(config["owners"]["owners"].as_array().unwrap().len(), 4 + 1);
+    assert_eq!(config["owners"]["epochSlots"], json!(x0_runtime::presets::QUICK_EPOCH_SLOTS));
+    // A definition that says nothing about ballots has the rules of a network that lives for years.
+    let mut plain = spec;
+    plain.genesis.patch.as_object_mut().unwrap().retain(|section, _| section == "balances");
+    let config = plain.genesis_config().unwrap();
+    assert_eq!(config["governance"]["tracks"].as_array().unwrap().len(), 5);
+    assert_eq!(config["owners"]["epochSlots"], json!(x0_limits::VOTE_EPOCH_SLOTS));
+    plain.genesis_hash().unwrap();
 }
 
 #[test]

@@ -71,8 +71,8 @@ fn intensity_does_not_replace_breadth() {
     });
 }
 
-/// G1 (mutant "credits not returned on revision"): n votes cost n squared, and a revision pays or returns the
-/// difference.
+/// G1: n votes cost n squared, and a revision pays or returns the difference. Kills the mutant "credits not
+/// returned on revision".
 #[test]
 fn a_revision_pays_or_returns_the_difference() {
     run(|| {
@@ -218,8 +218,8 @@ fn delegation_replicates_and_yields_to_own_votes() {
     });
 }
 
-/// G11 (mutant "delegate not capped"): a delegator never spends more than it has: its votes are the square root
-/// of what is left.
+/// G11: a delegator never spends more than it has: its votes are the square root of what is left. Kills the
+/// mutant "delegate not capped".
 #[test]
 fn a_delegate_is_capped_by_each_delegators_credits() {
     run(|| {

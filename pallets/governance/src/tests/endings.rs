@@ -32,8 +32,8 @@ fn hash_of(what: &RuntimeCall) -> Hash {
     Hash::from(sp_io::hashing::blake2_256(&what.encode()))
 }
 
-/// G14 (mutant "enactment drop on overweight"): what does not fit into a block is carried out in the next one,
-/// in order; what can never fit is refused when it is proposed.
+/// G14: what does not fit into a block is carried out in the next one, in order; what can never fit is refused
+/// when it is proposed. Kills the mutant "enactment drop on overweight".
 #[test]
 fn an_overweight_enactment_waits_for_the_next_block() {
     run(|| {
@@ -147,7 +147,7 @@ fn the_call_is_pinned_by_its_hash() {
     });
 }
 
-/// G17 (mutant "deposit kept on Expired"): every way to end gives the deposit back, but spam.
+/// G17: every way to end gives the deposit back, but spam. Kills the mutant "deposit kept on Expired".
 #[test]
 fn every_end_disposes_of_the_deposit() {
     run(|| {

@@ -481,7 +481,7 @@ fn compare(model: &Model) {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 160, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
-    /// G1 to G14, G17: for every history the chain allows what the model allows and agrees with it after each
+    /// G1, G2, G5, G6, G7, G9, G10, G11, G12, G13, G14, G17: for every history the chain allows what the model allows and agrees with it after each
     /// step about states, times, tallies, credits, deposits and what was carried out.
     #[test]
     fn chain_and_model_agree(steps in proptest::collection::vec(step(), 1..70)) {
