@@ -12,6 +12,8 @@
 //! * [`amount`] and [`bytes`]: numbers beyond 2^53 as decimal text, bytes as `0x` hex;
 //! * [`did`]: `did:x0` and `did:key` text, Multikey text, W3C DID documents;
 //! * [`market`]: listings, deals, meters and the solvency report;
+//! * [`governance`]: owners, credits, proposals, tallies;
+//! * [`trust`]: scores and what they come from;
 //! * [`validators`]: sets, candidates, proposals;
 //! * [`chain`]: certificates, measuring status, account history, admission statistics;
 //! * [`light`]: headers, set changes and proofs for clients that believe no node;
@@ -45,10 +47,12 @@ pub mod bytes;
 pub mod chain;
 pub mod did;
 pub mod error;
+pub mod governance;
 pub mod light;
 pub mod market;
 pub mod multibase;
 pub mod node;
+pub mod trust;
 pub mod validators;
 
 pub use amount::{Amount, Number};

@@ -47,6 +47,7 @@ mod did;
 mod error;
 mod feed;
 mod flow;
+mod governance;
 mod history;
 mod light;
 mod listener;
@@ -61,6 +62,7 @@ mod rate;
 mod state;
 mod system;
 mod traffic;
+mod trust;
 mod validators;
 
 pub use about::Neighbours;
@@ -95,6 +97,8 @@ pub fn methods(node: &Arc<Node>, unsafe_methods: bool) -> Result<Methods, RpcErr
     measurement::register(&mut module)?;
     history::register(&mut module)?;
     validators::register(&mut module)?;
+    governance::register(&mut module)?;
+    trust::register(&mut module)?;
     light::register(&mut module)?;
     if unsafe_methods {
         admin::register(&mut module)?;

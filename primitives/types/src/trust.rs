@@ -55,6 +55,7 @@ pub enum TrustTier {
     serde::Serialize,
     serde::Deserialize,
 )]
+#[serde(rename_all = "camelCase")]
 pub struct TrustReading {
     /// The score, ppm: 0 for a node without a fresh attestation.
     pub score_ppm: u32,
@@ -149,6 +150,7 @@ pub enum Severity {
     serde::Serialize,
     serde::Deserialize,
 )]
+#[serde(rename_all = "camelCase")]
 pub struct TrustTerms {
     /// Slots for which an attestation counts in full; at twice as many it counts nothing.
     pub attestation_life_slots: u64,
@@ -253,6 +255,7 @@ impl TrustTerms {
     serde::Serialize,
     serde::Deserialize,
 )]
+#[serde(rename_all = "camelCase")]
 pub struct ScoreTerms {
     /// Version of the formula.
     pub version: u16,
