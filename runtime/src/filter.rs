@@ -117,6 +117,7 @@ const fn changes_parameters(call: &RuntimeCall) -> bool {
         RuntimeCall::Marketplace(
             pallet_x0_marketplace::Call::set_parameters { .. } | pallet_x0_marketplace::Call::set_price_terms { .. },
         )
+        | RuntimeCall::Measurement(pallet_x0_measurement::Call::set_parameters { .. })
         | RuntimeCall::Owners(pallet_x0_owners::Call::set_epoch_slots { .. })
         | RuntimeCall::Trust(
             pallet_x0_trust::Call::set_parameters { .. }
@@ -176,6 +177,7 @@ impl Contains<RuntimeCall> for Essential {
             call,
             RuntimeCall::Timestamp(_)
                 | RuntimeCall::Measurement(_)
+                | RuntimeCall::Trust(_)
                 | RuntimeCall::Janitor(_)
                 | RuntimeCall::Evidence(_)
                 | RuntimeCall::Did(_)
@@ -198,6 +200,7 @@ impl Contains<RuntimeCall> for Essential {
 const ESSENTIAL_PALLETS: &[&[u8]] = &[
     b"Timestamp",
     b"Measurement",
+    b"Trust",
     b"Janitor",
     b"Evidence",
     b"Did",

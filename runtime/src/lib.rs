@@ -43,6 +43,7 @@
 pub mod apis;
 pub mod configs;
 mod construct;
+pub mod dry_run;
 pub mod filter;
 pub mod genesis;
 pub mod hashing;

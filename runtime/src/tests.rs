@@ -1,6 +1,7 @@
 //! What the composition promises: room in a block, metadata that wallets read, fees; and, on a chain
 //! of its own, nonces, upgrades and what validators decide.
 
+mod ballots;
 mod chain;
 mod decisions;
 mod nonces;
