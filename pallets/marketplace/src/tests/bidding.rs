@@ -301,7 +301,7 @@ fn auction(model: &mut Model, op: &Op, now: Slot) {
             let renter = model.requests[&deal].renter;
             // The janitor may have been first.
             let gone = !Requests::<Test>::contains_key(deal);
-            assert_eq!(gone && now <= model.requests[&deal].until, false, "it went before its time");
+            assert!(!gone || now > model.requests[&deal].until, "it went before its time");
             if agree(Market::withdraw_request(signed(renter), deal), !gone, op) || gone {
                 model.requests.remove(&deal);
             }
@@ -334,7 +334,8 @@ fn deals(model: &mut Model, op: &Op, now: Slot) {
             }
         }
         Op::Cancel(_) => {
-            if agree(Market::cancel(signed(deal.renter), id), running, op) && state(id) == DealState::Cancelled {
+            let done = agree(Market::cancel(signed(deal.renter), id), running, op);
+            if done && state(id) == DealState::Cancelled {
                 model.deals.get_mut(&id).unwrap().cancelled = Some(world(|w| w.closed));
             }
         }
