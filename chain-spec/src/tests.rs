@@ -137,7 +137,7 @@ fn raw_genesis_shows_the_state() {
 /// change must be meant.
 #[test]
 fn dev_genesis_hash_is_known() {
-    const KNOWN: &str = "0x3357bfc2a3c95404196ba0ac0d16d402ba3c8e7259f1b0b4a9f24aedb397f86f";
+    const KNOWN: &str = "0xd5a9b3ebcec5fb7154da0a921cc1f5633ac4a7d4e8f2cdb4e62d4fa64cd5c7d3";
     let hash = ChainSpec::dev().unwrap().genesis_hash().unwrap();
     assert_eq!(format!("{hash:?}"), KNOWN);
 }

@@ -82,7 +82,7 @@ fn a_chain_that_begins_under_new_rules_migrates_nothing() {
 /// chain's first block is for it what `x0-chain-spec` pins.
 #[test]
 fn a_newer_binary_finds_the_same_first_block() {
-    const KNOWN: &str = "0x3357bfc2a3c95404196ba0ac0d16d402ba3c8e7259f1b0b4a9f24aedb397f86f";
+    const KNOWN: &str = "0xd5a9b3ebcec5fb7154da0a921cc1f5633ac4a7d4e8f2cdb4e62d4fa64cd5c7d3";
     const { assert!(SPEC_VERSION > FIRST_SPEC) };
     let config = presets::complete([
         presets::preset("dev").unwrap().unwrap(),
