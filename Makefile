@@ -7,7 +7,7 @@ NEXTEST_PROFILE ?= default
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo testnet test fuzz check bench docs soak weigh
+.PHONY: help setup build demo testnet test fuzz check bench docs soak weigh mutants
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -56,6 +56,11 @@ docs: setup ## Build the API documentation of our own crates
 
 weigh: setup ## Measure what calls cost and rewrite the pallets' weights (release profile)
 	cargo run --locked --release -p x0-executor --example weigh -- write
+
+mutants: ## Change each line of the money's arithmetic and see whether a test notices (about an hour on two cores)
+	@scripts/setup mutants
+	CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/mutants \
+		cargo mutants --package x0-accounting --baseline skip --timeout 60 --output $(CARGO_TARGET_DIR)/mutants -- --lib
 
 soak: build ## Long runs: simulated seeds (SOAK_SEEDS=100000), validator kills under load (SOAK_KILLS=1000)
 	cargo build --locked -p x0-simulation --bins

@@ -99,6 +99,8 @@ mod tests {
         let count = |ayes, nays, heads| BallotCount { ayes, nays, heads, electorate: 10 };
         for (counted, at, passes) in [
             (count(0, 0, 0), 100, false),
+            // Nobody voted in favour: nothing is not all of nothing.
+            (count(0, 0, 10), 100, false),
             (count(9, 0, 5), 0, true),
             (count(9, 0, 4), 24, false),
             (count(9, 0, 4), 25, true),
@@ -112,6 +114,13 @@ mod tests {
         ] {
             assert_eq!(gates.pass(&counted, at), passes, "{counted:?} at {at}");
         }
+    }
+
+    #[test]
+    fn a_search_of_one_slot_finds_it() {
+        let count = BallotCount { ayes: 9, nays: 0, heads: 5, electorate: 10 };
+        assert_eq!(gates(100).first_pass(&count, 7, 7), Some(7));
+        assert_eq!(gates(100).first_pass(&count, 8, 7), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!     +-- price     factors on listed prices
 //!     +-- payout    fee, refund, slash and compensation: who gets what of a deal
 //!     +-- bond      bonds that fall with trust; shares by largest remainder
-//!     +-- window    service windows, disputes, maintenance credits, renewal, common outages
+//!     +-- window    service windows, disputes, maintenance credits, renewal
 //!     +-- vote      quadratic cost, what credits afford
 //!     +-- curve     thresholds that fall with time
 //!     +-- trust     freshness, stability, penalties that fade, and the score of a node
@@ -73,7 +73,7 @@ pub use rate::Rate;
 pub use vote::{capped_votes, revision_cost, vote_cost, votes_afforded};
 pub use wide::{PPM, cmp_products, mul_div_ceil, mul_div_floor, share_ceil, share_floor};
 pub use window::{
-    SlotSums, cancel_notice, is_common_outage, is_contested, maintenance_credits, renewal_need, window_end,
+    SlotSums, cancel_notice, is_contested, maintenance_credits, renewal_need, window_end,
     window_holds, window_index,
 };
 

@@ -79,11 +79,3 @@ pub const fn cancel_notice(agreed: Slots, left_of_term: Slots) -> Slots {
 pub fn renewal_need(deposit: Amount, rate: &Rate, good_slots: Slots, period: Slots) -> Option<Amount> {
     Some(rate.amount_ceil(good_slots.checked_add(period)?)?.saturating_sub(deposit))
 }
-
-/// Whether an outage struck so many at once that it says nothing about one provider: the 75th
-/// percentile of the others' nodes was DOWN too, which is to say more than a quarter of them, and
-/// there are enough of them for a judgement.
-#[must_use]
-pub fn is_common_outage(others_down: u32, others: u32, others_min: u32) -> bool {
-    others >= others_min && u64::from(others_down) * 4 > u64::from(others)
-}

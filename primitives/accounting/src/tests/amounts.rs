@@ -49,7 +49,7 @@ fn a_scaled_rate_is_in_lowest_terms() {
     assert_eq!((RATE.times_ppm(PPM), RATE.times_ppm(0)), (Some(RATE), None));
 }
 
-/// M10; mutant: the clamp to affordable slots removed.
+/// M10: mutant "afford clamp removed".
 #[test]
 fn what_is_owed_stops_at_the_last_affordable_slot() {
     let rate = Rate { num: 3, den: 1 };
@@ -143,7 +143,7 @@ fn claims_share_a_pool_by_largest_remainders() {
 }
 
 proptest! {
-    /// M10, I4: whatever the rate and the time, a deal never owes more than its deposit, and the next
+    /// M10: I4, whatever the rate and the time, a deal never owes more than its deposit, and the next
     /// slot would not have been affordable.
     #[test]
     fn a_deal_never_owes_more_than_its_deposit(num in wide(), den in wide(), deposit in wide(), good in any::<u64>()) {
@@ -160,7 +160,7 @@ proptest! {
         }
     }
 
-    /// M8, I6: paying the difference at each of any number of counts pays what paying once pays.
+    /// M8: I6, paying the difference at each of any number of counts pays what paying once pays.
     #[test]
     fn the_sum_of_differences_is_the_whole(
         deposit in 0u128..1_000_000, num in 1u128..5_000, den in 1u128..50, fee_ppm in 0u32..=PPM,
@@ -181,7 +181,7 @@ proptest! {
         prop_assert_eq!(fee, gross * u128::from(fee_ppm) / 1_000_000);
     }
 
-    /// I8, I17: every unit of deposit and bond goes to somebody.
+    /// M13, M21: I8 and I17, every unit of deposit and bond goes to somebody.
     #[test]
     fn nothing_is_lost_or_made(
         deposit in wide(), num in 1u128.., den in 1u128.., good in any::<u64>(), fee_ppm in 0u32..=PPM, bond in wide(),

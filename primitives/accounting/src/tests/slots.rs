@@ -1,4 +1,4 @@
-//! Windows, disputes, maintenance, renewal and common outages.
+//! Windows, disputes, maintenance and renewal.
 
 use crate::*;
 use proptest::prelude::*;
@@ -84,16 +84,6 @@ fn a_renewal_needs_what_the_next_term_lacks() {
     assert_eq!(renewal_need(0, &rate, 0, 1), Some(4), "ceiled: three and a half");
     assert_eq!(renewal_need(0, &rate, u64::MAX, 1), None);
     assert_eq!(renewal_need(0, &Rate { num: u128::MAX, den: 1 }, 1, 1), None);
-}
-
-/// M29: the 75th percentile of the others was DOWN too.
-#[test]
-fn an_outage_is_common_above_a_quarter() {
-    for (down, others, common) in [(4, 16, false), (5, 16, true), (16, 16, true), (0, 16, false), (15, 15, false)] {
-        assert_eq!(is_common_outage(down, others, 16), common, "{down} of {others}");
-    }
-    assert!(!is_common_outage(0, 0, 0));
-    assert!(is_common_outage(u32::MAX, u32::MAX, 1));
 }
 
 proptest! {

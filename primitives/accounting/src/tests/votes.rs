@@ -13,7 +13,7 @@ fn votes_cost_their_square() {
     assert_eq!((revision_cost(3, 5), revision_cost(5, 3), revision_cost(-4, 4), revision_cost(9, 0)), (16, -16, 0, -81));
 }
 
-/// G11; mutant: delegate not capped.
+/// G11: mutant "delegate not capped".
 #[test]
 fn delegated_votes_are_cut_to_the_delegators_credits() {
     assert_eq!([(9, 99), (9, 80), (-9, 80), (-9, 0), (2, 99), (-2, 99)].map(|(votes, credits)| capped_votes(votes, credits)), [9, 8, -8, 0, 2, -2]);
