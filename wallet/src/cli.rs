@@ -1,6 +1,8 @@
 //! The command line.
 
+mod governance;
 mod market;
+mod trust;
 mod validators;
 mod verify;
 
@@ -8,7 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use governance::{Gov, Propose, ProposeOptions};
 pub use market::{ListNode, Market, Rent};
+pub use trust::Trust;
 pub use validators::{Action, Validators};
 pub use verify::Verify;
 
@@ -74,6 +78,12 @@ pub enum Command {
     /// Rent and let mesh nodes.
     #[command(subcommand)]
     Market(Market),
+    /// Owners, vote credits, proposals and votes.
+    #[command(subcommand)]
+    Gov(Gov),
+    /// Attestations, audits and trust scores of nodes.
+    #[command(subcommand)]
+    Trust(Trust),
     /// What validators decide together: the set, candidates, new rules.
     #[command(subcommand)]
     Validators(Validators),

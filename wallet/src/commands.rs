@@ -3,10 +3,12 @@
 pub mod account;
 pub mod dev;
 pub mod did;
+pub mod governance;
 pub mod keys;
 pub mod market;
 pub mod network;
 pub mod transfer;
+pub mod trust;
 pub mod tx;
 pub mod validators;
 pub mod verify;
@@ -29,6 +31,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Transfer(options) => transfer::run(&context, &options).await,
         Command::Did(command) => did::run(&context, command).await,
         Command::Market(command) => market::run(&context, command).await,
+        Command::Gov(command) => governance::run(&context, command).await,
+        Command::Trust(command) => trust::run(&context, command).await,
         Command::Validators(command) => validators::run(&context, command).await,
         Command::Verify(command) => verify::run(&context, command).await,
         Command::Tx(command) => tx::run(&context, command).await,

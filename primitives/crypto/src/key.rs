@@ -47,6 +47,17 @@ pub enum CryptoError {
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Seed([u8; SEED_BYTES]);
 
+/// 32 random bytes of the operating system, for what is no key: salts of commitments.
+///
+/// # Errors
+/// [`CryptoError::Randomness`] when the system has no random bytes.
+#[cfg(feature = "std")]
+pub fn random_salt() -> Result<[u8; 32], CryptoError> {
+    let mut salt = [0; 32];
+    aws_lc_rs::rand::fill(&mut salt).map_err(|_| CryptoError::Randomness)?;
+    Ok(salt)
+}
+
 impl Seed {
     /// Takes over these bytes. The caller clears its own copy.
     #[must_use]

@@ -67,6 +67,8 @@ pub mod tls;
 #[cfg(all(test, feature = "std"))]
 mod tests;
 
+#[cfg(feature = "std")]
+pub use key::random_salt;
 pub use key::{CryptoError, PUBLIC_KEY_BYTES, PublicKey, SEED_BYTES, SIGNATURE_BYTES, Seed, Signature};
 pub use message::{
     ATTESTATION_DOMAIN, Message, PLAYBOOK_DOMAIN, POSSESSION_DOMAIN, PROPOSAL_DOMAIN, PROPOSAL_PART_DOMAIN,

@@ -1,6 +1,9 @@
 //! The calls of this chain, by name. Encoding goes through the chain's metadata, and the named calls
 //! below also carry the bytes that this program expects: when the two differ, nothing is signed.
 
+pub mod governance;
+pub mod trust;
+
 use codec::{Compact, Encode};
 use scale_value::{Composite, Value};
 use subxt::transactions::DynamicPayload;
@@ -20,6 +23,8 @@ pub struct Call {
     name: String,
     arguments: Vec<(String, Value<()>)>,
     expected: Option<Vec<u8>>,
+    /// Whether the bytes stand for the arguments, which are then read from them.
+    encoded: bool,
 }
 
 impl Call {
@@ -31,7 +36,19 @@ impl Call {
             name: name.to_owned(),
             arguments: arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             expected: None,
+            encoded: false,
         }
+    }
+
+    /// A call whose place and arguments this program knows: it is encoded here, and read back with the chain's
+    /// description before anything is signed. The arguments are SCALE types in the call's order.
+    pub(crate) fn encoded(pallet: &str, name: &str, arguments: impl Encode) -> Self {
+        Self { encoded: true, ..Self::known(pallet, name, [], arguments) }
+    }
+
+    /// The call's bytes, when they stand for the arguments.
+    pub(crate) fn as_encoded(&self) -> Option<&[u8]> {
+        self.expected.as_deref().filter(|_| self.encoded)
     }
 
     /// A call whose encoding is known here: the arguments once more, as SCALE types in their order.

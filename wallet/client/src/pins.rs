@@ -11,7 +11,7 @@ use crate::ClientError;
 type Place = [u8; 2];
 
 /// The calls that this client makes.
-const KNOWN: [(Place, &str, &str); 32] = [
+const KNOWN: &[(Place, &str, &str)] = &[
     ([2, 3], "Balances", "transfer_keep_alive"),
     ([2, 4], "Balances", "transfer_all"),
     ([7, 0], "Network", "schedule_upgrade"),
@@ -44,6 +44,25 @@ const KNOWN: [(Place, &str, &str); 32] = [
     ([14, 6], "Marketplace", "cancel"),
     ([14, 7], "Marketplace", "set_parameters"),
     ([16, 0], "Evidence", "report"),
+    ([17, 0], "Trust", "attest"),
+    ([17, 2], "Trust", "bond_auditor"),
+    ([17, 3], "Trust", "audit"),
+    ([17, 4], "Trust", "withdraw_audit"),
+    ([17, 5], "Trust", "retire_auditor"),
+    ([18, 0], "Owners", "apply"),
+    ([18, 1], "Owners", "apply_change"),
+    ([18, 2], "Owners", "accuse"),
+    ([18, 3], "Owners", "attest"),
+    ([18, 4], "Owners", "withdraw"),
+    ([19, 0], "Governance", "propose"),
+    ([19, 2], "Governance", "withdraw"),
+    ([19, 3], "Governance", "vote"),
+    ([19, 4], "Governance", "commit_vote"),
+    ([19, 5], "Governance", "reveal_vote"),
+    ([19, 6], "Governance", "delegate"),
+    ([19, 7], "Governance", "undelegate"),
+    ([19, 8], "Governance", "contest"),
+    ([24, 3], "Treasury", "spend_local"),
 ];
 
 /// The place of a call by name; `None` for a call that is not known here.

@@ -1,5 +1,6 @@
 //! Questions to the node's own RPC namespaces and to the state, with typed answers.
 
+use codec::DecodeAll as _;
 use scale_value::{Composite, Primitive, Value, ValueDef};
 use serde::{Deserialize, Serialize};
 use x0_crypto::PublicKey;
@@ -7,10 +8,12 @@ use x0_rpc_types::{
     Amount, Number,
     chain::{History, HistoryCursor},
     did::{DidResolution, Identity, Multikey},
+    governance::{Cost, Credits, Delegation, Owner, Proposal, Simulation, TallyPoint, Track},
     market::{Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
+    trust::{Auditor, Explanation},
     validators::ValidatorsStatus,
 };
-use x0_types::{AccountId, Hash, KeyRole, Nonce};
+use x0_types::{AccountId, Hash, KeyRole, Nonce, deal::DealTerms, governance::TrackId};
 
 use crate::{
     Client, ClientError,
@@ -265,6 +268,114 @@ impl Client {
     ) -> Result<History, ClientError> {
         self.call("account_history", params![account, before, limit]).await
     }
+
+    /// The owner of an account; `None` for an account that nobody has registered.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn owner(&self, account: &AccountId) -> Result<Option<Owner>, ClientError> {
+        absent(self.call("gov_owner", params![account]).await)
+    }
+
+    /// The credits of an account's owner in this epoch.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`] for an account without an owner, and those of [`Client::request`].
+    pub async fn credits(&self, account: &AccountId) -> Result<Credits, ClientError> {
+        absent(self.call("gov_credits", params![account]).await)?.ok_or_else(|| no_owner(account))
+    }
+
+    /// What votes on a proposal would cost an account's owner.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn vote_cost(&self, account: &AccountId, proposal: u32, votes: i8) -> Result<Cost, ClientError> {
+        absent(self.call("gov_costPreview", params![account, proposal, votes]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("proposal {proposal}, or an owner of this account") })
+    }
+
+    /// Proposals from a number on, one page.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn proposals(&self, from: u32) -> Result<Vec<Proposal>, ClientError> {
+        self.call("gov_proposals", params![from]).await
+    }
+
+    /// One proposal.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn proposal(&self, proposal: u32) -> Result<Proposal, ClientError> {
+        absent(self.call("gov_proposal", params![proposal]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("proposal {proposal}") })
+    }
+
+    /// The course of a ballot.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn tally_timeline(&self, proposal: u32, round: u8) -> Result<Vec<TallyPoint>, ClientError> {
+        absent(self.call("gov_tallyTimeline", params![proposal, round]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("proposal {proposal}") })
+    }
+
+    /// The delegations of an account's owner.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`] for an account without an owner, and those of [`Client::request`].
+    pub async fn delegations(&self, account: &AccountId) -> Result<Vec<Delegation>, ClientError> {
+        absent(self.call("gov_delegations", params![account]).await)?.ok_or_else(|| no_owner(account))
+    }
+
+    /// The rules of all tracks.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn tracks(&self) -> Result<Vec<Track>, ClientError> {
+        self.call("gov_tracks", params![]).await
+    }
+
+    /// What a call would do by a track's origin.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn simulate(&self, track: TrackId, call: &[u8]) -> Result<Simulation, ClientError> {
+        self.call("gov_simulate", params![track, hex_text(call)]).await
+    }
+
+    /// Why a node has its trust score; `None` for one of which nothing is known.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn explain_trust(&self, node: &AccountId) -> Result<Option<Explanation>, ClientError> {
+        absent(self.call("trust_explain", params![node]).await)
+    }
+
+    /// All auditors.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn auditors(&self) -> Result<Vec<Auditor>, ClientError> {
+        self.call("trust_auditors", params![]).await
+    }
+
+    /// The parameters of future deals.
+    ///
+    /// # Errors
+    /// [`ClientError::Decode`] when they do not read, and those of [`Client::request`].
+    pub async fn deal_terms(&self) -> Result<DealTerms, ClientError> {
+        let key = subxt::ext::frame_decode::storage::encode_storage_key_prefix("Marketplace", "Parameters");
+        let stored: Option<String> = self.call("state_getStorage", params![hex_text(key)]).await?;
+        let unreadable = |reason: String| ClientError::Decode { what: "the market's parameters".into(), reason };
+        let Some(stored) = stored else { return Ok(DealTerms::default()) };
+        let bytes = parse_hex("the market's parameters", &stored)?;
+        DealTerms::decode_all(&mut bytes.as_slice()).map_err(|error| unreadable(error.to_string()))
+    }
+}
+
+fn no_owner(account: &AccountId) -> ClientError {
+    ClientError::NotFound { what: format!("owner of account {}", crate::text::account_text(account)) }
 }
 
 /// How many elements a full page has.

@@ -18,6 +18,7 @@ use x0_limits::{BLOCK_HASH_COUNT, BLOCK_INTERVAL_BUSY_MS, TRANSACTION_LIFE_MS};
 use x0_rpc_types::{Amount, HexBytes};
 use x0_types::{AccountId, Hash, Nonce};
 
+use crate::describe::{Amounts, describe_call};
 use crate::{
     ClientError,
     call::Call,
@@ -149,6 +150,13 @@ impl ChainDescription {
     pub fn encode_call(&self, call: &Call) -> Result<Vec<u8>, ClientError> {
         let failed =
             |reason: String| ClientError::Encode { what: format!("{}.{}", call.pallet(), call.name()), reason };
+        if let Some(bytes) = call.as_encoded() {
+            let read = describe_call(bytes, &self.metadata, Amounts::Base)?;
+            return match (read.pallet.as_str(), read.call.as_str()) {
+                name if name == (call.pallet(), call.name()) => Ok(bytes.to_vec()),
+                (pallet, name) => Err(failed(format!("the chain reads it as {pallet}.{name}"))),
+            };
+        }
         let at = self.offline().map_err(|error| failed(error.to_string()))?;
         let encoded = at.transactions().call_data(&call.payload()).map_err(|error| failed(error.to_string()))?;
         if let Some(expected) = call.expected() {
