@@ -2,13 +2,15 @@
 
 use crate::clock::SlotClock;
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{future::BoxFuture, stream::BoxStream};
 use std::net::SocketAddr;
 use x0_crypto::PublicKey;
 use x0_mempool::SubmitError;
 use x0_types::{
     AccountId, Hash, Moment,
-    market::{NodeIndex, Slot},
+    deal::ServiceCheck,
+    market::{DealId, NodeIndex, SlaBreach, Slot},
+    receipt::ReceiptProof,
 };
 
 /// A node that the chain measures.
@@ -22,9 +24,50 @@ pub struct Target {
     pub endpoint: Option<SocketAddr>,
     /// Its valid key in role Agent.
     pub key: Option<PublicKey>,
+    /// What the manifests of its running deals declare, each once.
+    pub checks: Vec<ServiceCheck>,
+    /// What its running deals promise of round trip and throughput.
+    pub promises: Vec<Promise>,
 }
 
-/// Whether the chain would take a report now.
+/// What a deal promises of round trip and throughput.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The deal.
+    pub deal: DealId,
+    /// Longest round trip, milliseconds; 0 promises nothing.
+    pub round_trip_ms_max: u32,
+    /// Least throughput, kilobits per second; 0 promises nothing.
+    pub throughput_kbps_min: u32,
+    /// The first slot that the deal bills.
+    pub first_slot: Slot,
+}
+
+/// How far a report has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Showing {
+    /// The chain has no commitment to it, and would still take one.
+    Uncommitted,
+    /// Others may still commit: it stays hidden.
+    Hidden,
+    /// It may be shown now.
+    Open,
+    /// It was shown, or its time is over.
+    Settled,
+}
+
+/// A receipt that this validator is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The challenge's number.
+    pub challenge: u64,
+    /// The slot of the report.
+    pub slot: Slot,
+    /// The node's place in it.
+    pub index: NodeIndex,
+}
+
+/// Whether the chain would take a commitment now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// It would.
@@ -65,6 +108,45 @@ pub enum ChainError {
     Thread(String),
 }
 
+/// What the worker tells the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A commitment to a report.
+    Commit {
+        /// The slot.
+        slot: Slot,
+        /// See [`x0_types::receipt::report_commitment`].
+        commitment: Hash,
+    },
+    /// The report.
+    Reveal {
+        /// The slot.
+        slot: Slot,
+        /// Packed observations.
+        observations: Vec<u8>,
+        /// Root over the receipts.
+        receipts_root: Hash,
+        /// What hid it.
+        salt: [u8; 32],
+    },
+    /// A receipt that was asked for.
+    Answer {
+        /// The challenge's number.
+        challenge: u64,
+        /// The receipt.
+        proof: Box<ReceiptProof>,
+    },
+    /// A promise that most trials of a window found broken.
+    Complain {
+        /// The deal.
+        deal: DealId,
+        /// The window.
+        window: u64,
+        /// What was broken.
+        breach: SlaBreach,
+    },
+}
+
 /// The chain as the worker sees it. All methods but `submit` block on computation or disk; the worker
 /// calls them on blocking threads.
 pub trait Chain: Clone + Send + Sync + 'static {
@@ -83,17 +165,35 @@ pub trait Chain: Clone + Send + Sync + 'static {
     /// [`ChainError`].
     fn targets(&self) -> Result<Vec<Target>, ChainError>;
 
-    /// Whether a report on `slot` would be taken by a block of the time `now_ms`.
+    /// The account that answers for this validator, if its reporter key belongs to the current set.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    fn validator(&self) -> Result<Option<AccountId>, ChainError>;
+
+    /// Whether a commitment on `slot` would be taken by a block of the time `now_ms`.
     ///
     /// # Errors
     /// [`ChainError`].
     fn gate(&self, slot: Slot, now_ms: Moment) -> Result<Gate, ChainError>;
 
-    /// A signed report, ready to be submitted.
+    /// How far the reports on these slots have come, in their order, and which receipts are asked for, as of the head.
     ///
     /// # Errors
     /// [`ChainError`].
-    fn report(&self, slot: Slot, observations: Vec<u8>, receipts_root: Hash) -> Result<Bytes, ChainError>;
+    fn duties(&self, slots: &[Slot]) -> Result<(Vec<Showing>, Vec<Asked>), ChainError>;
+
+    /// A signed message, ready to be submitted.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    fn sign(&self, message: Message) -> Result<Bytes, ChainError>;
+
+    /// Whether a transaction that was submitted still waits at this node.
+    fn waits(&self, transaction: &Hash) -> bool;
+
+    /// An item for each new head; heads that come quickly may share one.
+    fn heads(&self) -> BoxStream<'static, ()>;
 
     /// Submits a transaction to this node's mempool.
     fn submit(&self, transaction: Bytes) -> BoxFuture<'_, Result<Hash, SubmitError>>;

@@ -1,13 +1,13 @@
 //! The node's own chain, behind the worker's view of it.
 
 use crate::{
-    chain::{Chain, ChainError, Gate, Target},
+    chain::{Asked, Chain, ChainError, Gate, Message, Promise, Showing, Target},
     clock::SlotClock,
     endpoint,
 };
 use bytes::Bytes;
 use codec::Encode;
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture, stream::BoxStream};
 use sp_runtime::{MultiAddress, generic::Era};
 use std::sync::Arc;
 use x0_crypto::{PublicKey, SigningKey};
@@ -16,7 +16,8 @@ use x0_mempool::{Mempool, SubmitError};
 use x0_runtime::{ChainSignature, Measurement, Runtime, SignedPayload, TxExtension, UncheckedExtrinsic};
 use x0_types::{
     AccountId, Hash, KeyRole, MlDsa65PublicKey, MlDsa65Signature, Moment, Nonce,
-    market::{Identities, Slot, ValidatorSet},
+    deal::ServiceCheck,
+    market::{DealId, Identities, Meter as _, SlaObserver as _, Slot},
 };
 
 /// Executor, mempool and the key that signs reports.
@@ -110,16 +111,50 @@ impl Chain for NodeChain {
         Ok(targets)
     }
 
+    fn validator(&self) -> Result<Option<AccountId>, ChainError> {
+        let (_, validator) = self.read(|| Measurement::validator_of(&self.0.reporter))?;
+        Ok(validator)
+    }
+
+    fn duties(&self, slots: &[Slot]) -> Result<(Vec<Showing>, Vec<Asked>), ChainError> {
+        let (_, duties) = self.read(|| {
+            let Some(validator) = Measurement::validator_of(&self.0.reporter) else {
+                return (vec![Showing::Settled; slots.len()], Vec::new());
+            };
+            let asked = Measurement::challenges_of(&validator).into_iter();
+            let asked = asked.map(|(challenge, wanted)| Asked { challenge, slot: wanted.slot, index: wanted.index });
+            (slots.iter().map(|slot| showing(&validator, *slot)).collect(), asked.collect())
+        })?;
+        Ok(duties)
+    }
+
+    fn waits(&self, transaction: &Hash) -> bool {
+        self.0.mempool.contains(transaction)
+    }
+
+    fn heads(&self) -> BoxStream<'static, ()> {
+        let heads = self.0.executor.subscribe_heads();
+        futures::stream::unfold(heads, |mut heads| async move { heads.changed().await.ok().map(|()| ((), heads)) }).boxed()
+    }
+
     fn gate(&self, slot: Slot, now_ms: Moment) -> Result<Gate, ChainError> {
         let (_, gate) = self.read(|| gate(&self.0.reporter, slot, now_ms))?;
         Ok(gate)
     }
 
-    fn report(&self, slot: Slot, observations: Vec<u8>, receipts_root: Hash) -> Result<Bytes, ChainError> {
-        let bytes = observations.len();
-        let max = x0_limits::OBSERVATION_BYTES_MAX;
-        let observations = observations.try_into().map_err(|_| ChainError::TooManyNodes { bytes, max })?;
-        self.signed(pallet_x0_measurement::Call::report { slot, observations, receipts_root }.into())
+    fn sign(&self, message: Message) -> Result<Bytes, ChainError> {
+        use pallet_x0_measurement::Call;
+        let call = match message {
+            Message::Commit { slot, commitment } => Call::commit_report { slot, commitment },
+            Message::Reveal { slot, observations, receipts_root, salt } => {
+                let (bytes, max) = (observations.len(), x0_limits::OBSERVATION_BYTES_MAX);
+                let observations = observations.try_into().map_err(|_| ChainError::TooManyNodes { bytes, max })?;
+                Call::reveal_report { slot, observations, receipts_root, salt }
+            }
+            Message::Answer { challenge, proof } => Call::answer_challenge { challenge, proof },
+            Message::Complain { deal, window, breach } => Call::complain { deal, window, breach },
+        };
+        self.signed(call.into())
     }
 
     fn submit(&self, transaction: Bytes) -> BoxFuture<'_, Result<Hash, SubmitError>> {
@@ -148,26 +183,76 @@ fn target((index, node): (x0_types::market::NodeIndex, AccountId)) -> Target {
         .and_then(|identity| identity.endpoint)
         .and_then(|text| endpoint::parse(&text));
     let key = <x0_runtime::Did as Identities<AccountId>>::key(&node, KeyRole::Agent);
-    Target { index, node, endpoint, key: key.map(|key| PublicKey::from(key.0)) }
+    let deals = pallet_x0_marketplace::DealsOfNode::<Runtime>::get(&node);
+    let checks = deals.iter().flat_map(|deal| checks(*deal)).fold(Vec::new(), |mut all, check| {
+        if !all.contains(&check) {
+            all.push(check);
+        }
+        all
+    });
+    let promises = deals.iter().filter_map(|deal| promise(*deal)).collect();
+    Target { index, node, endpoint, key: key.map(|key| PublicKey::from(key.0)), checks, promises }
+}
+
+/// What a deal's manifest declares, once the node had time to serve it. Runs inside the state.
+fn checks(deal: DealId) -> Vec<ServiceCheck> {
+    let confirmed = pallet_x0_marketplace::Deals::<Runtime>::get(deal)
+        .filter(|deal| deal.state.is_running())
+        .and_then(|deal| deal.run)
+        .map(|run| run.confirmed_slot);
+    let begun = confirmed
+        .is_some_and(|slot| slot.saturating_add(x0_limits::SERVICE_CHECK_GRACE_SLOTS) <= Measurement::current_slot());
+    if !begun {
+        return Vec::new();
+    }
+    pallet_x0_marketplace::Manifests::<Runtime>::get(deal).map(|manifest| manifest.checks.into_inner()).unwrap_or_default()
+}
+
+/// Runs inside the state.
+fn promise(deal: DealId) -> Option<Promise> {
+    let promise = x0_runtime::Marketplace::promise(deal)?;
+    Some(Promise {
+        deal,
+        round_trip_ms_max: promise.round_trip_ms_max,
+        throughput_kbps_min: promise.throughput_kbps_min,
+        first_slot: promise.first_slot,
+    })
+}
+
+/// How far this validator's report on a slot has come. Runs inside the state.
+fn showing(validator: &AccountId, slot: Slot) -> Showing {
+    use pallet_x0_measurement::{ClosedSlot, Commitments, OpenSlots, Reports};
+    if slot <= ClosedSlot::<Runtime>::get() || Reports::<Runtime>::contains_key(slot, validator) {
+        return Showing::Settled;
+    }
+    let is_open = OpenSlots::<Runtime>::get().iter().any(|open| open.slot == slot && open.revealing.is_some());
+    match (Commitments::<Runtime>::contains_key(slot, validator), is_open) {
+        (true, true) => Showing::Open,
+        (true, false) => Showing::Hidden,
+        (false, true) => Showing::Settled,
+        (false, false) => Showing::Uncommitted,
+    }
 }
 
 /// Runs inside the state. The same rules as the call's, so that no report is sent in vain: a refused
 /// one costs its fee.
 fn gate(reporter: &AccountId, slot: Slot, now_ms: Moment) -> Gate {
-    let controller = x0_runtime::Validators::index_of_reporter(reporter)
-        .and_then(|place| usize::try_from(place).ok())
-        .and_then(|place| x0_runtime::Validators::current().into_iter().nth(place))
-        .map(|(controller, _)| controller);
-    let Some(controller) = controller else { return Gate::NoReporter };
-    if pallet_x0_measurement::Reports::<Runtime>::contains_key(slot, &controller) {
-        return Gate::AlreadyReported;
+    let Some(controller) = Measurement::validator_of(reporter) else { return Gate::NoReporter };
+    match showing(&controller, slot) {
+        Showing::Uncommitted => {}
+        Showing::Hidden | Showing::Open => return Gate::AlreadyReported,
+        Showing::Settled if pallet_x0_measurement::Reports::<Runtime>::contains_key(slot, &controller) => {
+            return Gate::AlreadyReported;
+        }
+        Showing::Settled => return Gate::TooLate,
     }
     let counting = pallet_x0_measurement::Closing::<Runtime>::get().map_or(0, |closing| closing.slot);
-    let sealed = pallet_x0_measurement::ClosedSlot::<Runtime>::get().max(counting);
-    // The next block closes by its parent's time, and judges the report by its own.
+    let later = pallet_x0_measurement::OpenSlots::<Runtime>::get();
+    let is_passed = later.iter().any(|open| open.slot >= slot && open.revealing.is_some());
+    // The next block closes by its parent's time, and judges the commitment by its own.
     let last_open = slot.saturating_add(1).saturating_add(x0_limits::REPORT_GRACE_SLOTS);
     let parent_slot = Measurement::slot_of(x0_runtime::Timestamp::get());
-    if slot <= sealed || parent_slot >= last_open || Measurement::slot_of(now_ms) > last_open {
+    if slot == 0 || slot <= counting || is_passed || parent_slot >= last_open || Measurement::slot_of(now_ms) > last_open {
         return Gate::TooLate;
     }
     Gate::Open

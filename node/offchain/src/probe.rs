@@ -1,6 +1,6 @@
-//! One probe of one node.
+//! One probe of one node, under a key that nobody has seen before.
 
-use crate::{chain::Target, endpoint::EndpointPolicy};
+use crate::{chain::Target, endpoint::EndpointPolicy, service::ServiceFault};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,6 +18,7 @@ use x0_types::{
         FRAME_HEADER_BYTES, FrameError, ProbeRequest, ProbeResponse, ReceiptMismatch, SignedReceipt, decode_frame,
         encode_frame, frame_length, probe_alpn,
     },
+    receipt::bound_nonce,
 };
 
 /// Why a node was not seen up.
@@ -63,6 +64,9 @@ pub enum ProbeFailure {
     /// The receipt's signature is not the node's.
     #[error("the receipt's signature does not hold")]
     BadSignature,
+    /// The node answers, and does not serve what a manifest declares.
+    #[error("a declared service fails: {0}")]
+    Service(ServiceFault),
     /// This machine could not do its part; it says nothing about the node.
     #[error("not probed: {0}")]
     Local(String),
@@ -80,60 +84,120 @@ impl ProbeFailure {
 
     /// Keeps faults of this machine apart from faults of the node.
     fn connection(action: &'static str, endpoint: SocketAddr, source: io::Error) -> Self {
-        let exhausted =
-            matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
-        let offline = matches!(
-            source.kind(),
-            io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable
-        );
-        if exhausted || offline {
+        if is_local(&source) {
             return Self::Local(format!("cannot {action} {endpoint}: {source}"));
         }
         Self::Connection { action, endpoint, source }
     }
 }
 
-/// Probes nodes under the validator's link key.
+/// Whether an error is this machine's own: without sockets, memory or network it learns nothing about others.
+pub(crate) fn is_local(error: &io::Error) -> bool {
+    let exhausted = matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM));
+    let offline = matches!(
+        error.kind(),
+        io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable
+    );
+    exhausted || offline
+}
+
+/// A receipt with the secret behind its nonce.
+#[derive(Clone, Debug, PartialEq, Eq, codec::Encode, codec::Decode)]
+pub struct Proved {
+    /// Binds the nonce to the validator, see [`bound_nonce`].
+    pub blind: [u8; 32],
+    /// The agent's answer.
+    pub signed: SignedReceipt,
+}
+
+/// Probes nodes. Each probe has its own key, made for it and forgotten after it, so that an agent cannot tell by
+/// the key whether it talks to a validator, to the same one as before, or to somebody who thinks of renting.
+#[derive(Clone, Debug)]
 pub struct Prober {
-    identity: TlsIdentity,
-    fingerprint: Hash,
     genesis: [u8; 32],
     alpn: Vec<u8>,
     endpoints: EndpointPolicy,
 }
 
-impl std::fmt::Debug for Prober {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prober").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+/// A key for one link, with its hash.
+struct Disguise {
+    identity: TlsIdentity,
+    fingerprint: Hash,
+}
+
+impl Disguise {
+    /// Makes one on a blocking thread.
+    async fn new() -> Result<Self, ProbeFailure> {
+        let made = tokio::task::spawn_blocking(|| {
+            let key = SigningKey::generate()?;
+            let fingerprint = Hash::from(key.public().fingerprint());
+            Ok::<Self, CryptoError>(Self { identity: TlsIdentity::from_key(&key), fingerprint })
+        });
+        let made = made.await.map_err(|error| ProbeFailure::Local(error.to_string()))?;
+        made.map_err(|error| ProbeFailure::Local(error.to_string()))
+    }
+}
+
+/// A link to an agent.
+pub(crate) struct Link {
+    tls: tokio_rustls::client::TlsStream<TcpStream>,
+    endpoint: SocketAddr,
+}
+
+impl Link {
+    /// Sends a request.
+    pub(crate) async fn send(&mut self, request: &ProbeRequest) -> Result<(), ProbeFailure> {
+        let failed = |source| ProbeFailure::connection("write to", self.endpoint, source);
+        let frame = encode_frame(request)?;
+        self.tls.write_all(&frame).await.map_err(failed)?;
+        self.tls.flush().await.map_err(failed)
+    }
+
+    /// Reads one response.
+    pub(crate) async fn receive(&mut self) -> Result<ProbeResponse, ProbeFailure> {
+        let failed = |source| ProbeFailure::connection("read from", self.endpoint, source);
+        let mut header = [0; FRAME_HEADER_BYTES];
+        self.tls.read_exact(&mut header).await.map_err(failed)?;
+        let mut payload = vec![0; frame_length(header)?];
+        self.tls.read_exact(&mut payload).await.map_err(failed)?;
+        Ok(decode_frame(&payload)?)
+    }
+
+    /// Says goodbye; whether the agent hears it makes no difference.
+    pub(crate) async fn close(mut self) {
+        let _ = self.tls.shutdown().await;
     }
 }
 
 impl Prober {
-    /// A prober for the chain with this genesis hash, with the validator's key in role Network.
+    /// A prober for the chain with this genesis hash.
     #[must_use]
-    pub fn new(network_key: &SigningKey, genesis: Hash, endpoints: EndpointPolicy) -> Self {
-        Self {
-            identity: TlsIdentity::from_key(network_key),
-            fingerprint: Hash::from(network_key.public().fingerprint()),
-            genesis: genesis.0,
-            alpn: probe_alpn(&genesis.0),
-            endpoints,
-        }
+    pub fn new(genesis: Hash, endpoints: EndpointPolicy) -> Self {
+        Self { genesis: genesis.0, alpn: probe_alpn(&genesis.0), endpoints }
     }
 
-    /// Asks a node for a receipt over a fresh nonce, and judges the answer.
+    /// Which endpoints are probed.
+    #[must_use]
+    pub const fn endpoints(&self) -> EndpointPolicy {
+        self.endpoints
+    }
+
+    /// Asks a node for a receipt over a fresh nonce of this validator, and judges the answer.
     ///
     /// # Errors
     /// Why the node was not seen up.
-    pub async fn probe(&self, target: &Target, slot: Slot) -> Result<SignedReceipt, ProbeFailure> {
-        let endpoint = target.endpoint.ok_or(ProbeFailure::NoEndpoint)?;
-        let key = target.key.as_ref().ok_or(ProbeFailure::NoKey)?;
-        if !self.endpoints.admits(endpoint.ip()) {
-            return Err(ProbeFailure::ForbiddenEndpoint(endpoint));
-        }
-        let nonce: [u8; 32] = rand::random();
+    pub async fn probe(&self, target: &Target, slot: Slot, validator: &AccountId) -> Result<Proved, ProbeFailure> {
+        let disguise = Disguise::new().await?;
+        let blind: [u8; 32] = rand::random();
+        let nonce = bound_nonce(validator, slot, &target.node, &blind);
         let timeout = x0_limits::PROBE_TIMEOUT_MS;
-        let exchange = self.exchange(endpoint, key, ProbeRequest::Alive { slot, nonce });
+        let exchange = async {
+            let mut link = self.connect(target, &disguise).await?;
+            link.send(&ProbeRequest::Alive { slot, nonce }).await?;
+            let response = link.receive().await?;
+            link.close().await;
+            Ok::<_, ProbeFailure>(response)
+        };
         let response = tokio::time::timeout(Duration::from_millis(timeout), exchange)
             .await
             .map_err(|_| ProbeFailure::Timeout(timeout))??;
@@ -142,45 +206,36 @@ impl Prober {
             ProbeResponse::Refused(reason) => return Err(ProbeFailure::Refused(printable(&reason))),
             _ => return Err(ProbeFailure::WrongAnswer),
         };
-        self.judge(key, &target.node, slot, &nonce, signed).await
+        signed.receipt.answers(&target.node, slot, &nonce, &disguise.fingerprint)?;
+        let key = target.key.as_ref().ok_or(ProbeFailure::NoKey)?;
+        Ok(Proved { blind, signed: self.judge(key, signed).await? })
     }
 
-    /// Connects, asks and reads one answer.
-    async fn exchange(
-        &self,
-        endpoint: SocketAddr,
-        key: &PublicKey,
-        request: ProbeRequest,
-    ) -> Result<ProbeResponse, ProbeFailure> {
+    /// A link to a node under a fresh key.
+    pub(crate) async fn link(&self, target: &Target) -> Result<Link, ProbeFailure> {
+        let disguise = Disguise::new().await?;
+        self.connect(target, &disguise).await
+    }
+
+    async fn connect(&self, target: &Target, disguise: &Disguise) -> Result<Link, ProbeFailure> {
+        let endpoint = target.endpoint.ok_or(ProbeFailure::NoEndpoint)?;
+        let key = target.key.as_ref().ok_or(ProbeFailure::NoKey)?;
+        if !self.endpoints.admits(endpoint.ip()) {
+            return Err(ProbeFailure::ForbiddenEndpoint(endpoint));
+        }
         let failed = |action| move |source| ProbeFailure::connection(action, endpoint, source);
-        let config = tls::client_config(&self.identity, PeerPolicy::only(key.clone()), self.alpn.clone())?;
+        let config = tls::client_config(&disguise.identity, PeerPolicy::only(key.clone()), self.alpn.clone())?;
         let tcp = TcpStream::connect(endpoint).await.map_err(failed("connect to"))?;
         tcp.set_nodelay(true).map_err(failed("configure the connection to"))?;
-        let mut link = TlsConnector::from(config)
+        let tls = TlsConnector::from(config)
             .connect(tls::unused_server_name(), tcp)
             .await
             .map_err(failed("agree on a secure link with"))?;
-        tls::peer(link.get_ref().1, &self.alpn)?;
-        link.write_all(&encode_frame(&request)?).await.map_err(failed("write to"))?;
-        link.flush().await.map_err(failed("write to"))?;
-        let mut header = [0; FRAME_HEADER_BYTES];
-        link.read_exact(&mut header).await.map_err(failed("read from"))?;
-        let mut payload = vec![0; frame_length(header)?];
-        link.read_exact(&mut payload).await.map_err(failed("read from"))?;
-        // The answer is here; whether the agent hears the goodbye makes no difference.
-        let _ = link.shutdown().await;
-        Ok(decode_frame(&payload)?)
+        tls::peer(tls.get_ref().1, &self.alpn)?;
+        Ok(Link { tls, endpoint })
     }
 
-    async fn judge(
-        &self,
-        key: &PublicKey,
-        node: &AccountId,
-        slot: Slot,
-        nonce: &[u8; 32],
-        signed: SignedReceipt,
-    ) -> Result<SignedReceipt, ProbeFailure> {
-        signed.receipt.answers(node, slot, nonce, &self.fingerprint)?;
+    async fn judge(&self, key: &PublicKey, signed: SignedReceipt) -> Result<SignedReceipt, ProbeFailure> {
         let (key, genesis) = (key.clone(), self.genesis);
         let verdict = tokio::task::spawn_blocking(move || {
             let signature = Signature::from(&*signed.signature.0);
@@ -197,7 +252,7 @@ impl Prober {
 }
 
 /// An agent's words, safe for a log: bounded, and without control characters.
-fn printable(text: &[u8]) -> String {
+pub(crate) fn printable(text: &[u8]) -> String {
     String::from_utf8_lossy(text)
         .chars()
         .map(|character| if character.is_control() { '.' } else { character })

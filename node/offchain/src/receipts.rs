@@ -1,13 +1,14 @@
 //! The receipts behind the latest reports, within bounds.
 
-use crate::merkle;
+use crate::probe::Proved;
 use codec::Encode as _;
 use parking_lot::RwLock;
 use std::{collections::VecDeque, sync::Arc};
 use x0_types::{
     Hash,
     market::{NodeIndex, Slot},
-    probe::SignedReceipt,
+    merkle,
+    receipt::ReceiptProof,
 };
 
 /// The receipts of one slot, in the order of node indices.
@@ -18,29 +19,33 @@ pub struct SlotReceipts {
     /// The root that the report names.
     pub root: Hash,
     /// Receipts of the nodes that were up.
-    pub receipts: Vec<(NodeIndex, SignedReceipt)>,
+    pub receipts: Vec<(NodeIndex, Proved)>,
 }
 
 impl SlotReceipts {
     /// Sorts a slot's receipts and computes their root.
     #[must_use]
-    pub fn new(slot: Slot, mut receipts: Vec<(NodeIndex, SignedReceipt)>) -> Self {
+    pub fn new(slot: Slot, mut receipts: Vec<(NodeIndex, Proved)>) -> Self {
         receipts.sort_by_key(|(index, _)| *index);
-        let leaves: Vec<_> = receipts.iter().map(|(index, receipt)| merkle::leaf(*index, receipt)).collect();
-        Self { slot, root: merkle::root(&leaves), receipts }
+        Self { slot, root: merkle::root(&leaves(&receipts)), receipts }
     }
 
-    /// The receipt of a node with the proof that it stands under the root.
+    /// What shows that the receipt of a node stands under the root.
     #[must_use]
-    pub fn prove(&self, index: NodeIndex) -> Option<(&SignedReceipt, merkle::Proof)> {
+    pub fn prove(&self, index: NodeIndex) -> Option<ReceiptProof> {
         let place = self.receipts.binary_search_by_key(&index, |(index, _)| *index).ok()?;
-        let leaves: Vec<_> = self.receipts.iter().map(|(index, receipt)| merkle::leaf(*index, receipt)).collect();
-        Some((&self.receipts.get(place)?.1, merkle::prove(&leaves, u32::try_from(place).ok()?)?))
+        let (_, proved) = self.receipts.get(place)?;
+        let path = merkle::prove(&leaves(&self.receipts), u32::try_from(place).ok()?)?;
+        Some(ReceiptProof { blind: proved.blind, signed: proved.signed.clone(), path })
     }
 
     fn bytes(&self) -> usize {
         self.receipts.iter().map(|(_, receipt)| receipt.encoded_size()).sum()
     }
+}
+
+fn leaves(receipts: &[(NodeIndex, Proved)]) -> Vec<Hash> {
+    receipts.iter().map(|(index, proved)| merkle::leaf(*index, &proved.blind, &proved.signed)).collect()
 }
 
 /// The receipts of the latest slots. They live in memory: after a restart, older reports cannot be

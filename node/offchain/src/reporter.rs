@@ -1,21 +1,29 @@
-//! Reports, one after the other, each right after its slot.
+//! Reports, one after the other: committed to right after their slot, shown when nobody can commit any more; and
+//! what the chain asks of this validator beside them.
 
 use crate::{
-    chain::{Chain, Gate, blocking},
+    chain::{Asked, Chain, Gate, Message, Showing, blocking},
     clock::{Clock, SlotClock},
     receipts::{ReceiptStore, SlotReceipts},
     slot::{Seen, pack},
+    trial::TrialBook,
     worker::Shared,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use futures::StreamExt as _;
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 use x0_mempool::SubmitError;
 use x0_types::{
-    AccountId,
+    AccountId, Hash,
     market::{Observation, Slot},
+    receipt::report_commitment,
 };
 
-/// Pause before a report is submitted again, milliseconds.
+/// Pause before a message is submitted again, milliseconds.
 const RETRY_PAUSE_MS: u64 = 50;
 
 /// A slot whose probes are done.
@@ -26,7 +34,28 @@ pub(crate) struct Finished {
     pub(crate) seen: Vec<Seen>,
 }
 
-/// Sends reports. One task runs it, so that reports take their nonces one after the other.
+/// A report that was committed to.
+#[derive(Clone, Debug)]
+pub(crate) struct Hidden {
+    observations: Vec<u8>,
+    root: Hash,
+    salt: [u8; 32],
+    commitment: Hash,
+    /// The transaction that was sent last for it.
+    sent: Hash,
+}
+
+/// What the reporter waits for.
+enum News {
+    /// A slot's probes are done; `None` when no more come.
+    Finished(Option<Finished>),
+    /// The first of these slots is over.
+    SlotOver,
+    /// The chain has a new head.
+    Head,
+}
+
+/// Sends reports. One task runs it, so that messages take their nonces one after the other.
 pub(crate) struct Reporter<C> {
     pub(crate) chain: C,
     pub(crate) clock: Arc<dyn Clock>,
@@ -34,70 +63,200 @@ pub(crate) struct Reporter<C> {
     pub(crate) shared: Arc<Shared>,
     /// What was last seen of each node, to log changes loudly and repetitions quietly.
     pub(crate) last_seen: HashMap<AccountId, Observation>,
+    /// Reports that wait to be shown.
+    pub(crate) hidden: BTreeMap<Slot, Hidden>,
+    /// The transactions that answer open challenges; `None` where there is no answer.
+    pub(crate) answered: HashMap<u64, Option<Hash>>,
+    pub(crate) trials: TrialBook,
 }
 
 impl<C: Chain> Reporter<C> {
     /// Reports finished slots until the worker stops. A stop ends the waiting for the end of a slot,
-    /// but not the submitting of a report.
+    /// but not the submitting of a message.
     pub(crate) async fn run(mut self, mut finished: mpsc::Receiver<Finished>, mut stopped: watch::Receiver<bool>) {
-        while let Some(slot) = finished.recv().await {
-            self.log(&slot);
-            tokio::select! {
+        let mut heads = self.chain.heads();
+        let mut waiting: VecDeque<Finished> = VecDeque::new();
+        let clock = self.clock.clone();
+        loop {
+            let end = waiting.front().map(|front| front.slots.end_of(front.slot));
+            let over = async {
+                match end {
+                    Some(end) => clock.sleep_until(end).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // What is done about it must not end with the waiting.
+            let news = tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => return,
-                () = self.clock.sleep_until(slot.slots.end_of(slot.slot)) => {}
+                received = finished.recv() => News::Finished(received),
+                () = over => News::SlotOver,
+                Some(()) = heads.next() => News::Head,
+            };
+            match news {
+                News::Finished(None) => return,
+                News::Finished(Some(slot)) => {
+                    self.log(&slot);
+                    waiting.push_back(slot);
+                }
+                News::SlotOver => {
+                    if let Some(slot) = waiting.pop_front() {
+                        self.report(slot).await;
+                    }
+                }
+                News::Head => self.tend().await,
             }
-            self.report(slot).await;
         }
     }
 
-    async fn report(&self, finished: Finished) {
+    /// Commits to a report.
+    async fn report(&mut self, finished: Finished) {
         let slot = finished.slot;
+        let trials: Vec<_> = finished.seen.iter().flat_map(|one| one.trials.iter().copied()).collect();
+        self.trials.note(slot, &trials);
         let observations = pack(&finished.seen);
         let receipts = finished.seen.into_iter().filter_map(|one| Some((one.index, one.result.ok()?))).collect();
         let receipts = Arc::new(SlotReceipts::new(slot, receipts));
-        self.store.insert(receipts.clone());
-        for attempt in 1..=x0_limits::REPORT_ATTEMPTS_MAX {
-            match self.attempt(slot, observations.clone(), &receipts).await {
-                Ok(()) => return,
-                Err(failure) if failure.passes && attempt < x0_limits::REPORT_ATTEMPTS_MAX => {
-                    tracing::debug!(slot, attempt, reason = failure.reason, "the report is tried again");
-                    tokio::time::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await;
+        let root = receipts.root;
+        self.store.insert(receipts);
+        match self.commit(slot, observations, root).await {
+            Ok(Some(hidden)) => {
+                tracing::debug!(slot, "committed");
+                self.hidden.insert(slot, hidden);
+                while self.hidden.len() > x0_limits::REVEALS_WAITING_MAX {
+                    self.hidden.pop_first();
                 }
-                Err(failure) => {
-                    tracing::error!(slot, attempt, reason = failure.reason, "the slot stays without a report");
-                    self.shared.missed(slot, failure.reason);
-                    return;
+                self.shared.reported(slot);
+            }
+            Ok(None) => {
+                tracing::info!(slot, "the chain has this validator's report of the slot already");
+                self.shared.skipped();
+            }
+            Err(failure) => {
+                tracing::error!(slot, reason = failure.reason, "the slot stays without a report");
+                self.shared.missed(slot, failure.reason);
+            }
+        }
+        self.complain(slot).await;
+    }
+
+    /// `None` when the chain has a commitment already.
+    async fn commit(&self, slot: Slot, observations: Vec<u8>, root: Hash) -> Result<Option<Hidden>, Failure> {
+        let now_ms = self.clock.now_ms();
+        match blocking(&self.chain, move |chain| chain.gate(slot, now_ms)).await.map_err(Failure::lasting)? {
+            Gate::Open => {}
+            Gate::AlreadyReported => return Ok(None),
+            Gate::TooLate => return Err(Failure::lasting("the time for reports on the slot is over")),
+            Gate::NoReporter => return Err(Failure::lasting(NO_REPORTER)),
+        }
+        let validator = blocking(&self.chain, C::validator).await.map_err(Failure::lasting)?;
+        let validator = validator.ok_or_else(|| Failure::lasting(NO_REPORTER))?;
+        let salt: [u8; 32] = rand::random();
+        let commitment = report_commitment(&validator, slot, &observations, &root, &salt);
+        let sent = self.send(Message::Commit { slot, commitment }).await?;
+        Ok(Some(Hidden { observations, root, salt, commitment, sent }))
+    }
+
+    /// Looks at the newest head: shows what may be shown, repeats what got lost, answers what is asked.
+    async fn tend(&mut self) {
+        let slots: Vec<Slot> = self.hidden.keys().copied().collect();
+        let asking = slots.clone();
+        let (showing, asked) = match blocking(&self.chain, move |chain| chain.duties(&asking)).await {
+            Ok(duties) => duties,
+            Err(error) => return tracing::warn!(%error, "the chain's questions could not be read"),
+        };
+        for (slot, showing) in slots.into_iter().zip(showing) {
+            self.tend_report(slot, showing).await;
+        }
+        self.answered.retain(|challenge, _| asked.iter().any(|one| one.challenge == *challenge));
+        for one in asked {
+            self.answer(one).await;
+        }
+    }
+
+    async fn tend_report(&mut self, slot: Slot, showing: Showing) {
+        let Some(hidden) = self.hidden.get(&slot).cloned() else { return };
+        let message = match showing {
+            Showing::Hidden => return,
+            Showing::Settled => {
+                self.hidden.remove(&slot);
+                return;
+            }
+            _ if self.chain.waits(&hidden.sent) => return,
+            Showing::Uncommitted => Message::Commit { slot, commitment: hidden.commitment },
+            Showing::Open => Message::Reveal {
+                slot,
+                observations: hidden.observations,
+                receipts_root: hidden.root,
+                salt: hidden.salt,
+            },
+        };
+        match self.send(message).await {
+            Ok(sent) => {
+                if showing == Showing::Open {
+                    tracing::debug!(slot, "shown");
+                    self.shared.shown(slot);
                 }
+                if let Some(hidden) = self.hidden.get_mut(&slot) {
+                    hidden.sent = sent;
+                }
+            }
+            // The next head is another chance.
+            Err(failure) => tracing::warn!(slot, reason = failure.reason, "a report is not taken yet"),
+        }
+    }
+
+    /// Shows a receipt that somebody asked for.
+    async fn answer(&mut self, asked: Asked) {
+        match self.answered.get(&asked.challenge) {
+            Some(None) => return,
+            Some(Some(sent)) if self.chain.waits(sent) => return,
+            _ => {}
+        }
+        let Asked { challenge, slot, index } = asked;
+        let Some(proof) = self.store.get(slot).and_then(|receipts| receipts.prove(index)) else {
+            tracing::error!(challenge, slot, index, "a receipt is asked for that this validator does not have");
+            self.answered.insert(challenge, None);
+            return self.shared.count(|status| &mut status.unanswerable);
+        };
+        match self.send(Message::Answer { challenge, proof: Box::new(proof) }).await {
+            Ok(sent) => {
+                if self.answered.insert(challenge, Some(sent)).is_none() {
+                    self.shared.count(|status| &mut status.answers);
+                }
+            }
+            Err(failure) => tracing::warn!(challenge, reason = failure.reason, "an answer is not taken yet"),
+        }
+    }
+
+    /// Complains about the promises that most trials of the windows before this slot found broken.
+    async fn complain(&mut self, slot: Slot) {
+        for (window, deal, breach) in self.trials.close_before(slot) {
+            match self.send(Message::Complain { deal, window, breach }).await {
+                Ok(_) => {
+                    tracing::warn!(deal, window, ?breach, "a deal's promise was broken in most trials");
+                    self.shared.count(|status| &mut status.complaints);
+                }
+                Err(failure) => tracing::warn!(deal, window, reason = failure.reason, "a complaint is not taken"),
             }
         }
     }
 
-    async fn attempt(&self, slot: Slot, observations: Vec<u8>, receipts: &SlotReceipts) -> Result<(), Failure> {
-        let now_ms = self.clock.now_ms();
-        match blocking(&self.chain, move |chain| chain.gate(slot, now_ms)).await.map_err(Failure::lasting)? {
-            Gate::Open => {}
-            Gate::AlreadyReported => {
-                tracing::info!(slot, "the chain has this validator's report of the slot already");
-                self.shared.skipped();
-                return Ok(());
+    /// Signs and submits a message; tries again a few times for reasons that pass by themselves.
+    async fn send(&self, message: Message) -> Result<Hash, Failure> {
+        let mut attempt = 1;
+        loop {
+            let signing = message.clone();
+            let signed = blocking(&self.chain, move |chain| chain.sign(signing)).await.map_err(Failure::lasting)?;
+            match self.chain.submit(signed).await {
+                Ok(hash) => return Ok(hash),
+                Err(error) if passes(&error) && attempt < x0_limits::REPORT_ATTEMPTS_MAX => {
+                    tracing::debug!(attempt, %error, "a message is tried again");
+                    attempt += 1;
+                    tokio::time::sleep(Duration::from_millis(RETRY_PAUSE_MS)).await;
+                }
+                Err(error) => return Err(Failure::lasting(error)),
             }
-            Gate::TooLate => return Err(Failure::lasting("the time for reports on the slot is over")),
-            Gate::NoReporter => {
-                return Err(Failure::lasting("the reporter key belongs to no validator of the current set"));
-            }
-        }
-        let root = receipts.root;
-        let transaction = blocking(&self.chain, move |chain| chain.report(slot, observations, root))
-            .await
-            .map_err(Failure::lasting)?;
-        match self.chain.submit(transaction).await {
-            Ok(hash) => {
-                tracing::debug!(slot, ?hash, "reported");
-                self.shared.reported(slot);
-                Ok(())
-            }
-            Err(error) => Err(Failure { passes: passes(&error), reason: error.to_string() }),
         }
     }
 
@@ -121,16 +280,16 @@ impl<C: Chain> Reporter<C> {
     }
 }
 
-/// Why a report was not sent.
+const NO_REPORTER: &str = "the reporter key belongs to no validator of the current set";
+
+/// Why a message was not sent.
 struct Failure {
-    /// Whether the reason passes by itself within a slot.
-    passes: bool,
     reason: String,
 }
 
 impl Failure {
     fn lasting(reason: impl ToString) -> Self {
-        Self { passes: false, reason: reason.to_string() }
+        Self { reason: reason.to_string() }
     }
 }
 

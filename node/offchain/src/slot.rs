@@ -3,16 +3,18 @@
 use crate::{
     chain::Target,
     clock::{Clock, SlotClock},
-    probe::{ProbeFailure, Prober},
+    private::PrivateDraw,
+    probe::{ProbeFailure, Proved, Prober},
+    service::{self, ServiceFault},
+    trial::{self, Trial},
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use rand::Rng as _;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use x0_types::{
     AccountId,
+    deal::ServiceCheck,
     market::{Observation, Slot, pack_observations},
-    probe::SignedReceipt,
 };
 
 /// What came of one node in one slot.
@@ -20,7 +22,16 @@ use x0_types::{
 pub(crate) struct Seen {
     pub(crate) index: x0_types::market::NodeIndex,
     pub(crate) node: AccountId,
-    pub(crate) result: Result<SignedReceipt, ProbeFailure>,
+    pub(crate) result: Result<Proved, ProbeFailure>,
+    pub(crate) trials: Vec<Trial>,
+}
+
+/// Who probes, and by which private draws.
+#[derive(Clone)]
+pub(crate) struct Eye {
+    pub(crate) prober: Prober,
+    pub(crate) draw: PrivateDraw,
+    pub(crate) in_flight: Arc<Semaphore>,
 }
 
 impl Seen {
@@ -32,26 +43,30 @@ impl Seen {
     }
 }
 
-/// Probes every target once, each at its own random moment of the slot, so that a node cannot tell
+/// Probes every target once, each at its own moment of the slot, drawn in private, so that a node cannot tell
 /// when it will be looked at, and so that the probes do not come all at once.
 pub(crate) async fn probe_all(
-    prober: &Prober,
+    eye: &Eye,
     clock: &dyn Clock,
     slots: SlotClock,
     slot: Slot,
+    validator: &AccountId,
     targets: Vec<Target>,
-    in_flight: &Arc<Semaphore>,
 ) -> Vec<Seen> {
     let first = clock.now_ms().max(slots.start_of(slot));
     let last = slots.last_probe_start(slot);
     let mut probes: FuturesUnordered<_> = targets
         .into_iter()
         .map(|target| {
-            let at = if first < last { rand::rng().random_range(first..=last) } else { first };
+            let span = last.saturating_sub(first).saturating_add(1);
+            let at = first.saturating_add(eye.draw.below(span, &("probe", slot, &target.node)));
             async move {
                 clock.sleep_until(at).await;
-                let result = probe_one(prober, clock, last, slot, &target, in_flight).await;
-                Seen { index: target.index, node: target.node, result }
+                let (result, trials) = tokio::join!(
+                    look(eye, clock, last, slot, validator, &target),
+                    trial::all(eye, slot, &target),
+                );
+                Seen { index: target.index, node: target.node, result, trials }
             }
         })
         .collect();
@@ -62,21 +77,44 @@ pub(crate) async fn probe_all(
     seen
 }
 
-async fn probe_one(
-    prober: &Prober,
+/// The probe of one node, and the checks of what it serves, at the same time.
+async fn look(
+    eye: &Eye,
     clock: &dyn Clock,
     last: u64,
     slot: Slot,
+    validator: &AccountId,
     target: &Target,
-    in_flight: &Arc<Semaphore>,
-) -> Result<SignedReceipt, ProbeFailure> {
-    let _place = in_flight.acquire().await.map_err(|_| ProbeFailure::Local("the worker is stopping".to_owned()))?;
+) -> Result<Proved, ProbeFailure> {
+    let _place = eye.in_flight.acquire().await.map_err(|_| ProbeFailure::Local("the worker is stopping".to_owned()))?;
     // A probe that waited too long for its place would end after the slot: that is not the node's fault.
     let late_ms = clock.now_ms().saturating_sub(last);
     if late_ms > x0_limits::PROBE_MARGIN_MS {
         return Err(ProbeFailure::Local(format!("its turn came {late_ms} ms too late")));
     }
-    prober.probe(target, slot).await
+    let (probed, served) = tokio::join!(eye.prober.probe(target, slot, validator), services(eye, slot, target));
+    let proved = probed?;
+    match served {
+        Ok(()) => Ok(proved),
+        Err(ServiceFault::Local(reason)) => {
+            tracing::debug!(slot, node = %target.node, reason, "a service was not checked");
+            Ok(proved)
+        }
+        Err(fault) => Err(ProbeFailure::Service(fault)),
+    }
+}
+
+/// Checks what the manifests of the node's deals declare: all of it, or as much as one slot allows, drawn in
+/// private. The first fault is told.
+async fn services(eye: &Eye, slot: Slot, target: &Target) -> Result<(), ServiceFault> {
+    let Some(endpoint) = target.endpoint else { return Ok(()) };
+    let mut drawn: Vec<(u64, &ServiceCheck)> =
+        target.checks.iter().map(|check| (eye.draw.below(u64::MAX, &("check", slot, &target.node, check)), check)).collect();
+    drawn.sort_by_key(|(order, _)| *order);
+    let policy = eye.prober.endpoints();
+    let tried = drawn.into_iter().take(x0_limits::SERVICE_CHECKS_PER_SLOT);
+    let outcomes = futures::future::join_all(tried.map(|(_, check)| service::check(endpoint, check, policy))).await;
+    outcomes.into_iter().find(Result::is_err).unwrap_or(Ok(()))
 }
 
 /// The report's bits: one observation for each index up to the highest one seen.

@@ -4,10 +4,11 @@ use crate::{
     chain::{Chain, ChainError, blocking},
     clock::{Clock, SlotClock},
     endpoint::EndpointPolicy,
+    private::PrivateDraw,
     probe::Prober,
     receipts::{ReceiptStore, SlotReceipts},
     reporter::{Finished, Reporter},
-    slot::{Seen, probe_all},
+    slot::{Eye, Seen, probe_all},
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -15,17 +16,18 @@ use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::{JoinHandle, JoinSet},
 };
-use x0_crypto::SigningKey;
-use x0_types::market::{Observation, Slot};
+use x0_crypto::CryptoError;
+use x0_types::{
+    AccountId,
+    market::{Observation, Slot},
+};
 
 /// Pause after the chain could not be read, milliseconds.
 const READ_RETRY_MS: u64 = 500;
 
 /// Settings of the worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ProbeConfig {
-    /// The validator's key in role Network: the client key of probes.
-    pub network_key: SigningKey,
     /// Which endpoints are probed.
     pub endpoints: EndpointPolicy,
 }
@@ -41,10 +43,20 @@ pub struct ProbeStatus {
     pub down: usize,
     /// Nodes that were not probed in it.
     pub not_probed: usize,
-    /// The last slot whose report entered the mempool.
+    /// The last slot whose commitment entered the mempool.
     pub reported_slot: Option<Slot>,
-    /// Reports that entered the mempool.
+    /// Commitments that entered the mempool.
     pub reports: u64,
+    /// The last slot whose report was shown: it entered the mempool.
+    pub shown_slot: Option<Slot>,
+    /// Reports that were shown.
+    pub shown: u64,
+    /// Receipts that were shown because somebody asked.
+    pub answers: u64,
+    /// Receipts that somebody asked for and that this validator does not have: offences.
+    pub unanswerable: u64,
+    /// Broken promises of deals that were complained about.
+    pub complaints: u64,
     /// Slots that were reported before, by an earlier run.
     pub already_reported: u64,
     /// Slots without a report although nodes were probed.
@@ -70,6 +82,18 @@ impl Shared {
         let mut status = self.0.lock();
         status.reported_slot = Some(slot);
         status.reports = status.reports.saturating_add(1);
+    }
+
+    pub(crate) fn shown(&self, slot: Slot) {
+        let mut status = self.0.lock();
+        status.shown_slot = Some(slot);
+        status.shown = status.shown.saturating_add(1);
+    }
+
+    pub(crate) fn count(&self, counter: impl FnOnce(&mut ProbeStatus) -> &mut u64) {
+        let mut status = self.0.lock();
+        let counter = counter(&mut status);
+        *counter = counter.saturating_add(1);
     }
 
     pub(crate) fn skipped(&self) {
@@ -127,16 +151,17 @@ impl ProbeHandle {
 pub struct ProbeWorker<C> {
     chain: C,
     clock: Arc<dyn Clock>,
-    prober: Arc<Prober>,
-    in_flight: Arc<Semaphore>,
+    eye: Eye,
     shared: Arc<Shared>,
     finished: mpsc::Sender<Finished>,
 }
 
 impl<C: Chain> ProbeWorker<C> {
     /// Starts the worker on the current tokio runtime.
-    #[must_use]
-    pub fn start(chain: C, clock: Arc<dyn Clock>, config: &ProbeConfig) -> ProbeHandle {
+    ///
+    /// # Errors
+    /// [`CryptoError`] when the system has no random bytes for the private draws.
+    pub fn start(chain: C, clock: Arc<dyn Clock>, config: &ProbeConfig) -> Result<ProbeHandle, CryptoError> {
         let (stop, stopped) = watch::channel(false);
         let (finished, waiting) = mpsc::channel(x0_limits::REPORTS_WAITING_MAX);
         let shared = Arc::new(Shared::default());
@@ -147,12 +172,18 @@ impl<C: Chain> ProbeWorker<C> {
             store: store.clone(),
             shared: shared.clone(),
             last_seen: HashMap::new(),
+            hidden: Default::default(),
+            answered: HashMap::new(),
+            trials: Default::default(),
         };
-        let prober = Arc::new(Prober::new(&config.network_key, chain.genesis_hash(), config.endpoints));
-        let in_flight = Arc::new(Semaphore::new(x0_limits::PROBES_IN_FLIGHT_MAX));
-        let worker = Self { chain, clock, prober, in_flight, shared: shared.clone(), finished };
+        let eye = Eye {
+            prober: Prober::new(chain.genesis_hash(), config.endpoints),
+            draw: PrivateDraw::new()?,
+            in_flight: Arc::new(Semaphore::new(x0_limits::PROBES_IN_FLIGHT_MAX)),
+        };
+        let worker = Self { chain, clock, eye, shared: shared.clone(), finished };
         let tasks = [tokio::spawn(worker.run(stopped.clone())), tokio::spawn(reporter.run(waiting, stopped))];
-        ProbeHandle { stop, tasks, shared, store }
+        Ok(ProbeHandle { stop, tasks, shared, store })
     }
 
     async fn run(self, mut stopped: watch::Receiver<bool>) {
@@ -169,8 +200,7 @@ impl<C: Chain> ProbeWorker<C> {
                     slots.spawn(probe_slot(
                         self.chain.clone(),
                         self.clock.clone(),
-                        self.prober.clone(),
-                        self.in_flight.clone(),
+                        self.eye.clone(),
                         clock,
                         slot,
                     ));
@@ -230,8 +260,7 @@ impl<C: Chain> ProbeWorker<C> {
 async fn probe_slot<C: Chain>(
     chain: C,
     clock: Arc<dyn Clock>,
-    prober: Arc<Prober>,
-    in_flight: Arc<Semaphore>,
+    eye: Eye,
     slots: SlotClock,
     slot: Slot,
 ) -> Result<Option<Finished>, (Slot, ChainError)> {
@@ -239,6 +268,9 @@ async fn probe_slot<C: Chain>(
     if targets.is_empty() {
         return Ok(None);
     }
-    let seen = probe_all(&prober, &*clock, slots, slot, targets, &in_flight).await;
+    // Who is in no set learns what it can see, and reports nothing.
+    let validator = blocking(&chain, C::validator).await.map_err(|error| (slot, error))?;
+    let validator = validator.unwrap_or_else(|| AccountId::new([0; 32]));
+    let seen = probe_all(&eye, &*clock, slots, slot, &validator, targets).await;
     Ok(Some(Finished { slots, slot, seen }))
 }

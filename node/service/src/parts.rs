@@ -356,12 +356,17 @@ fn probes(
         return None;
     };
     let settings = ProbeConfig {
-        network_key: keys.network.clone(),
         // On a network with value, a provider must not make validators knock on private addresses.
         endpoints: if spec.chain_type == ChainType::Live { EndpointPolicy::Public } else { EndpointPolicy::Any },
     };
     let chain = NodeChain::new(executor.clone(), mempool.clone(), reporter);
-    Some(ProbeWorker::start(chain, Arc::new(SystemClock), &settings))
+    match ProbeWorker::start(chain, Arc::new(SystemClock), &settings) {
+        Ok(probes) => Some(probes),
+        Err(error) => {
+            tracing::error!(target: "x0::node", %error, "this validator does not measure mesh nodes");
+            None
+        }
+    }
 }
 
 /// Waits until the chain's next block needs rules that this program does not know: it could neither make that block nor

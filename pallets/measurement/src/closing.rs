@@ -62,8 +62,11 @@ impl<T: Config> Pallet<T> {
         let reported = OpenSlots::<T>::get().first().cloned();
         if let Some(open) = reported.as_ref().filter(|open| open.slot <= next) {
             let is_due = open.revealing.is_some_and(|(since, block)| {
-                current >= since.saturating_add(x0_limits::REVEAL_SLOTS)
-                    && (open.reveals >= open.commits || proposers.are_enough_since(block))
+                let until = since.saturating_add(x0_limits::REVEAL_SLOTS);
+                // Validators hear of the block that lets them show their reports after it, so it does not count,
+                // nor does the first block of the slot after it, which may follow at once.
+                let is_over = current > until && proposers.are_enough_since(block.saturating_add(1));
+                current >= until && (open.reveals >= open.commits || is_over)
             });
             if is_due {
                 Closing::<T>::put(ClosingState { slot: next, stage: ClosingStage::Verdicts { next: 0, exceptions: 0 } });

@@ -21,7 +21,7 @@
 //! | phase | from | until, whichever is later |
 //! |---|---|---|
 //! | commitments | its begin | `now >= s + 2`; and all validators have committed, or the makers of the blocks since `now >= s + 1` hold more than a third of the power |
-//! | reports | the end of the above | one slot later; and all commitments are shown, or the makers of the blocks since hold more than a third of the power |
+//! | reports | the end of the above | one slot later, if all commitments are shown; else two slots later, and the makers of the blocks after the first one hold more than a third of the power |
 //! | closed | the end of the above, in the order of slots | for ever |
 //!
 //! **Why nobody can censor.** Below a third of the power is faulty, so among makers of blocks that hold more than a

@@ -14,7 +14,7 @@ use x0_types::{
     AccountId, Hash, MlDsa65PublicKey, MlDsa65Signature,
     probe::{
         PROBE_ALPN, ProbeRequest, ProbeResponse, Receipt, SignedReceipt, decode_frame, encode_frame, frame_length,
-        probe_alpn,
+        probe_alpn, transfer_piece,
     },
 };
 
@@ -41,6 +41,10 @@ pub(crate) enum Behaviour {
     HugeFrame,
     HangUp,
     Silent,
+    /// Answers pings late.
+    Sluggish,
+    /// Refuses to send data.
+    Stingy,
 }
 
 pub(crate) fn key(name: &str) -> SigningKey {
@@ -51,11 +55,16 @@ pub(crate) fn node_of(key: &SigningKey) -> AccountId {
     MlDsa65PublicKey(key.public().clone().to_boxed()).account_id()
 }
 
+fn target(index: u32, endpoint: SocketAddr, key: &SigningKey) -> Target {
+    let (endpoint, public) = (Some(endpoint), Some(key.public().clone()));
+    Target { index, node: node_of(key), endpoint, key: public, checks: vec![], promises: vec![] }
+}
+
 /// Starts an agent on a free port and returns it as the chain would name it.
 pub(crate) async fn start(index: u32, name: &str, behaviour: Behaviour) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (endpoint, key) = (listener.local_addr().unwrap(), key(name));
-    let target = Target { index, node: node_of(&key), endpoint: Some(endpoint), key: Some(key.public().clone()) };
+    let target = target(index, endpoint, &key);
     listen(listener, key, GENESIS, behaviour);
     target
 }
@@ -86,7 +95,37 @@ pub(crate) async fn dead(index: u32, name: &str) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint: SocketAddr = listener.local_addr().unwrap();
     let key = key(name);
-    Target { index, node: node_of(&key), endpoint: Some(endpoint), key: Some(key.public().clone()) }
+    target(index, endpoint, &key)
+}
+
+/// Answers what measures round trip and throughput; slowly when told so.
+async fn answer_trial(
+    link: &mut tokio_rustls::server::TlsStream<tokio::net::TcpStream>,
+    request: &ProbeRequest,
+    behaviour: Behaviour,
+) -> std::io::Result<()> {
+    match request {
+        ProbeRequest::Ping { nonce } => {
+            if behaviour == Behaviour::Sluggish {
+                tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+            }
+            link.write_all(&encode_frame(&ProbeResponse::Pong { nonce: *nonce }).unwrap()).await
+        }
+        ProbeRequest::Transfer { bytes, seed } => {
+            if behaviour == Behaviour::Stingy {
+                return link.write_all(&encode_frame(&ProbeResponse::Refused(b"no".to_vec())).unwrap()).await;
+            }
+            let (mut left, mut number) = (*bytes as usize, 0);
+            while left > 0 {
+                let piece = transfer_piece(seed, number, left.min(x0_limits::TRIAL_PIECE_BYTES as usize));
+                left -= piece.len();
+                number += 1;
+                link.write_all(&encode_frame(&ProbeResponse::Piece(piece)).unwrap()).await?;
+            }
+            Ok(())
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn serve(
@@ -100,7 +139,15 @@ async fn serve(
     link.read_exact(&mut header).await?;
     let mut payload = vec![0; frame_length(header).unwrap()];
     link.read_exact(&mut payload).await?;
-    let ProbeRequest::Alive { slot, nonce } = decode_frame(&payload).unwrap() else { panic!("not a probe") };
+    let mut request = decode_frame(&payload).unwrap();
+    while !matches!(request, ProbeRequest::Alive { .. }) {
+        answer_trial(&mut link, &request, behaviour).await?;
+        link.read_exact(&mut header).await?;
+        let mut payload = vec![0; frame_length(header).unwrap()];
+        link.read_exact(&mut payload).await?;
+        request = decode_frame(&payload).unwrap();
+    }
+    let ProbeRequest::Alive { slot, nonce } = request else { panic!("not a probe") };
     let mut receipt = Receipt {
         node: node_of(key),
         slot,

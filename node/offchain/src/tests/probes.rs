@@ -4,22 +4,30 @@ use super::agent::{self, Behaviour, GENESIS};
 use crate::{EndpointPolicy, ProbeFailure, Prober};
 use tokio::net::TcpListener;
 use x0_types::{
+    AccountId,
     market::Observation,
     probe::{FrameError, ReceiptMismatch},
+    receipt::bound_nonce,
 };
 
+const VALIDATOR: AccountId = AccountId::new([5; 32]);
+
 fn prober() -> Prober {
-    Prober::new(&agent::key("validator"), GENESIS, EndpointPolicy::Any)
+    Prober::new(GENESIS, EndpointPolicy::Any)
 }
 
 #[tokio::test]
 async fn an_honest_agent_is_up() {
     let target = agent::start(0, "honest", Behaviour::Honest).await;
-    let signed = prober().probe(&target, 7).await.unwrap();
-    assert_eq!((signed.receipt.slot, &signed.receipt.node), (7, &target.node));
-    // A second probe uses another nonce.
-    let again = prober().probe(&target, 7).await.unwrap();
-    assert_ne!(signed.receipt.nonce, again.receipt.nonce);
+    let prober = prober();
+    let proved = prober.probe(&target, 7, &VALIDATOR).await.unwrap();
+    let receipt = &proved.signed.receipt;
+    assert_eq!((receipt.slot, &receipt.node), (7, &target.node));
+    assert_eq!(receipt.nonce, bound_nonce(&VALIDATOR, 7, &target.node, &proved.blind), "it is this validator's");
+    // A second probe uses another nonce, and another key: the agent cannot tell that it is the same prober.
+    let again = prober.probe(&target, 7, &VALIDATOR).await.unwrap().signed.receipt;
+    assert_ne!(receipt.nonce, again.nonce);
+    assert_ne!(receipt.prober, again.prober);
 }
 
 #[tokio::test]
@@ -43,7 +51,7 @@ async fn each_way_to_cheat_has_its_name_and_is_down() {
     ];
     for (behaviour, check) in cases {
         let target = agent::start(0, "cheat", behaviour).await;
-        let failure = prober().probe(&target, 7).await.unwrap_err();
+        let failure = prober().probe(&target, 7, &VALIDATOR).await.unwrap_err();
         assert!(check(&failure), "{behaviour:?}: {failure}");
         assert_eq!(failure.observation(), Observation::Down, "{behaviour:?}");
     }
@@ -52,7 +60,7 @@ async fn each_way_to_cheat_has_its_name_and_is_down() {
 #[tokio::test]
 async fn an_agent_that_keeps_silent_is_down_after_the_timeout() {
     let target = agent::start(0, "silent", Behaviour::Silent).await;
-    let failure = prober().probe(&target, 7).await.unwrap_err();
+    let failure = prober().probe(&target, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::Timeout(x0_limits::PROBE_TIMEOUT_MS)), "{failure}");
     assert_eq!(failure.observation(), Observation::Down);
 }
@@ -62,14 +70,14 @@ async fn whoever_holds_another_key_is_not_the_node() {
     let mut target = agent::start(0, "impostor", Behaviour::Honest).await;
     let honest = agent::key("honest");
     (target.node, target.key) = (agent::node_of(&honest), Some(honest.public().clone()));
-    let failure = prober().probe(&target, 7).await.unwrap_err();
+    let failure = prober().probe(&target, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::Connection { action: "agree on a secure link with", .. }), "{failure}");
     assert_eq!(failure.observation(), Observation::Down);
 }
 
 #[tokio::test]
 async fn nobody_listens_or_something_else_does() {
-    let failure = prober().probe(&agent::dead(0, "dead").await, 7).await.unwrap_err();
+    let failure = prober().probe(&agent::dead(0, "dead").await, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::Connection { action: "connect to", .. }), "{failure}");
     assert_eq!(failure.observation(), Observation::Down);
 
@@ -82,7 +90,7 @@ async fn nobody_listens_or_something_else_does() {
         stream.try_write(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         stream
     });
-    let failure = prober().probe(&target, 7).await.unwrap_err();
+    let failure = prober().probe(&target, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::Connection { .. }), "{failure}");
     server.await.unwrap();
 }
@@ -91,12 +99,12 @@ async fn nobody_listens_or_something_else_does() {
 async fn without_endpoint_or_key_a_node_is_down_and_inside_addresses_are_not_touched() {
     let whole = agent::start(0, "honest", Behaviour::Honest).await;
     let without = crate::Target { endpoint: None, ..whole.clone() };
-    let failure = prober().probe(&without, 7).await.unwrap_err();
+    let failure = prober().probe(&without, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::NoEndpoint) && failure.observation() == Observation::Down);
     let without = crate::Target { key: None, ..whole.clone() };
-    let failure = prober().probe(&without, 7).await.unwrap_err();
+    let failure = prober().probe(&without, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::NoKey) && failure.observation() == Observation::Down);
-    let strict = Prober::new(&agent::key("validator"), GENESIS, EndpointPolicy::Public);
-    let failure = strict.probe(&whole, 7).await.unwrap_err();
+    let strict = Prober::new(GENESIS, EndpointPolicy::Public);
+    let failure = strict.probe(&whole, 7, &VALIDATOR).await.unwrap_err();
     assert!(matches!(failure, ProbeFailure::ForbiddenEndpoint(_)) && failure.observation() == Observation::None);
 }

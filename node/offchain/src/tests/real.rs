@@ -72,8 +72,8 @@ impl Node {
     }
 
     fn worker(&self) -> ProbeHandle {
-        let config = ProbeConfig { network_key: account_key(DEV_VALIDATOR, "network"), endpoints: EndpointPolicy::Any };
-        ProbeWorker::start(self.chain(), self.clock.clone(), &config)
+        let config = ProbeConfig { endpoints: EndpointPolicy::Any };
+        ProbeWorker::start(self.chain(), self.clock.clone(), &config).unwrap()
     }
 
     /// A block of what waits, at the clock's time.
@@ -140,12 +140,24 @@ impl Node {
         UncheckedExtrinsic::new_signed(call, address, signature, extension()).encode().into()
     }
 
-    /// Lets a slot pass and waits until its report is in the mempool.
+    /// Lets a slot pass and waits until its commitment is in the mempool.
     async fn slot(&self, worker: &ProbeHandle, slot: Slot) {
         self.clock.set(SLOTS.last_probe_start(slot));
         until("the slot is probed", || worker.status().probed_slot == Some(slot)).await;
         self.clock.set(SLOTS.end_of(slot));
         until("the slot is reported", || worker.status().reported_slot == Some(slot)).await;
+    }
+
+    /// A slot and the block after it; from the third one on, also the report on the slot before the one before,
+    /// whose time to be shown has come, and its block.
+    async fn round(&self, worker: &ProbeHandle, slot: Slot, first: Slot) {
+        self.slot(worker, slot).await;
+        self.block();
+        if let Some(shown) = slot.checked_sub(2).filter(|shown| *shown >= first) {
+            until("a report is shown", || worker.status().shown_slot == Some(shown)).await;
+            self.clock.set(SLOTS.end_of(slot) + 10);
+            self.block();
+        }
     }
 
     fn observation(&self, slot: Slot) -> Option<Observation> {
@@ -162,6 +174,7 @@ impl Node {
     }
 }
 
+/// M17: what the worker sees is committed to, shown and billed, and costs its validator nothing.
 #[tokio::test]
 async fn reports_reach_the_chain_free_of_charge_and_bill_the_good_slots() {
     let node = Node::new(10, Behaviour::Honest).await;
@@ -169,26 +182,35 @@ async fn reports_reach_the_chain_free_of_charge_and_bill_the_good_slots() {
     let worker = node.worker();
     let reporter = node.chain().reporter().clone();
     let before = node.balance(&reporter);
-    for slot in 10..14 {
-        node.slot(&worker, slot).await;
-        node.block();
-        assert_eq!(node.observation(slot), Some(Observation::Up));
-        let report = node.read(|| {
-            pallet_x0_measurement::Reports::<Runtime>::get(slot, presets::dev_account(DEV_VALIDATOR).unwrap())
-        });
-        assert_eq!(report.unwrap().receipts_root, worker.receipts(slot).unwrap().root);
+    for slot in 10..17 {
+        node.round(&worker, slot, 10).await;
+        if slot >= 12 {
+            assert_eq!(node.observation(slot - 2), Some(Observation::Up));
+            let report = node.read(|| {
+                pallet_x0_measurement::Reports::<Runtime>::get(slot - 2, presets::dev_account(DEV_VALIDATOR).unwrap())
+            });
+            assert_eq!(report.unwrap().receipts_root, worker.receipts(slot - 2).unwrap().root);
+        }
     }
-    assert_eq!(node.balance(&reporter), before, "a first report costs nothing");
+    assert_eq!(node.balance(&reporter), before, "commitments and reports cost nothing");
     assert_eq!(worker.status().missed, 0);
-    worker.stop().await;
-    // Two empty blocks later every reported slot is closed, and none of them was bad.
-    for slot in 16..18 {
-        node.clock.set(SLOTS.start_of(slot));
-        node.block();
-    }
     let counters = node.read(|| x0_runtime::Measurement::counters(&node.node)).unwrap();
     assert!(counters.closed >= 13);
     assert_eq!((counters.bad, counters.unknown), (0, 0));
+
+    // Somebody asks for a receipt, and the worker shows it by itself.
+    let validator = presets::dev_account(DEV_VALIDATOR).unwrap();
+    let ask = pallet_x0_measurement::Call::challenge { slot: 12, validator: validator.clone(), node: node.node.clone() };
+    node.mempool.submit(node.sign("charlie", ask.into())).await.unwrap();
+    node.clock.set(SLOTS.end_of(16) + 20);
+    node.block();
+    until("the receipt is shown", || worker.status().answers == 1).await;
+    node.clock.set(SLOTS.end_of(16) + 30);
+    node.block();
+    let conduct = node.read(|| x0_runtime::Measurement::conduct(&validator));
+    assert_eq!((conduct.proved, conduct.unproven, conduct.missing), (1, 0, 0));
+    assert_eq!(node.balance(&reporter), before, "an answer costs nothing either");
+    worker.stop().await;
 }
 
 #[tokio::test]
@@ -196,18 +218,13 @@ async fn a_dead_node_is_reported_down_and_counted() {
     let node = Node::new(10, Behaviour::Silent).await;
     node.list().await;
     let worker = node.worker();
-    for slot in 10..13 {
-        node.slot(&worker, slot).await;
-        node.block();
-        assert_eq!(node.observation(slot), Some(Observation::Down));
+    for slot in 10..16 {
+        node.round(&worker, slot, 10).await;
     }
-    worker.stop().await;
-    for slot in 15..17 {
-        node.clock.set(SLOTS.start_of(slot));
-        node.block();
-    }
+    assert_eq!(node.observation(13), Some(Observation::Down));
     let counters = node.read(|| x0_runtime::Measurement::counters(&node.node)).unwrap();
-    assert_eq!(counters.bad, 3);
+    assert_eq!((counters.bad, counters.closed >= 12), (counters.closed - 9, true));
+    worker.stop().await;
 }
 
 /// The node is killed between sending a report and its block, and after its block.
@@ -235,9 +252,9 @@ async fn the_state_says_after_a_restart_what_is_reported() {
     assert_eq!(stranger.gate(11, SLOTS.end_of(11)).unwrap(), Gate::NoReporter);
 }
 
-/// Reports of two slots wait for the same block: each has its own nonce.
+/// Messages of two slots wait for the same block: each has its own nonce.
 #[tokio::test]
-async fn a_slow_chain_takes_two_reports_in_one_block() {
+async fn a_slow_chain_takes_two_commitments_in_one_block() {
     let node = Node::new(10, Behaviour::Honest).await;
     node.list().await;
     let worker = node.worker();
@@ -245,6 +262,9 @@ async fn a_slow_chain_takes_two_reports_in_one_block() {
     node.slot(&worker, 11).await;
     let block = node.block();
     assert_eq!(block.results.len(), 3);
-    assert_eq!((node.observation(10), node.observation(11)), (Some(Observation::Up), Some(Observation::Up)));
+    let validator = presets::dev_account(DEV_VALIDATOR).unwrap();
+    for slot in [10, 11] {
+        assert!(node.read(|| pallet_x0_measurement::Commitments::<Runtime>::contains_key(slot, &validator)));
+    }
     worker.stop().await;
 }

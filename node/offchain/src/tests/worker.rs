@@ -2,12 +2,15 @@
 
 use super::{
     agent::{self, Behaviour},
-    fake::{Arrived, FakeChain, ManualClock, SLOTS, until},
+    fake::{Arrived, FakeChain, ManualClock, SLOTS, VALIDATOR, until},
 };
-use crate::{EndpointPolicy, Gate, ProbeConfig, ProbeHandle, ProbeWorker, Target, merkle};
+use crate::{EndpointPolicy, Gate, ProbeConfig, ProbeHandle, ProbeWorker, Promise, Target};
 use std::sync::Arc;
 use x0_mempool::SubmitError;
-use x0_types::market::{Observation, Slot};
+use x0_types::{
+    deal::ServiceCheck,
+    market::{Observation, SlaBreach, Slot},
+};
 
 struct Run {
     chain: FakeChain,
@@ -17,8 +20,8 @@ struct Run {
 
 impl Run {
     fn start(chain: FakeChain, clock: Arc<ManualClock>) -> Self {
-        let config = ProbeConfig { network_key: agent::key("validator"), endpoints: EndpointPolicy::Any };
-        let worker = ProbeWorker::start(chain.clone(), clock.clone(), &config);
+        let config = ProbeConfig { endpoints: EndpointPolicy::Any };
+        let worker = ProbeWorker::start(chain.clone(), clock.clone(), &config).unwrap();
         Self { chain, clock, worker }
     }
 
@@ -48,12 +51,16 @@ impl Run {
         until("the slot is settled", || settled() > before).await;
     }
 
-    fn arrived(&self) -> Vec<Arrived> {
-        self.chain.0.lock().arrived.clone()
+    /// Lets the report of a slot be shown.
+    async fn show(&self, slot: Slot) -> Arrived {
+        self.chain.head([slot]);
+        until("the report is shown", || self.chain.0.lock().arrived.iter().any(|one| one.slot == slot)).await;
+        self.chain.0.lock().arrived.iter().find(|one| one.slot == slot).cloned().unwrap()
     }
 
+    /// The slots that were committed to.
     fn slots(&self) -> Vec<Slot> {
-        self.arrived().iter().map(|report| report.slot).collect()
+        self.chain.0.lock().committed.keys().copied().collect()
     }
 }
 
@@ -67,7 +74,8 @@ async fn a_report_says_what_was_seen_and_its_receipts_prove_it() {
     ];
     let run = Run::at(10, targets);
     run.slot(10).await;
-    let report = run.arrived().remove(0);
+    assert_eq!(run.chain.0.lock().arrived, vec![], "nothing is shown before the time");
+    let report = run.show(10).await;
     assert_eq!(report.slot, 10);
     assert_eq!(report.observations.len(), 2, "two bits for each index up to the highest");
     let seen: Vec<_> = (0..8).map(|index| report.of(index)).collect();
@@ -76,13 +84,107 @@ async fn a_report_says_what_was_seen_and_its_receipts_prove_it() {
     let receipts = run.worker.receipts(10).unwrap();
     assert_eq!(receipts.root, report.root);
     for index in [0, 5] {
-        let (receipt, proof) = receipts.prove(index).unwrap();
-        assert!(merkle::verify(&report.root, &merkle::leaf(index, receipt), &proof));
-        assert!(!merkle::verify(&report.root, &merkle::leaf(index + 1, receipt), &proof));
+        let proof = receipts.prove(index).unwrap();
+        let node = proof.signed.receipt.node.clone();
+        assert_eq!(proof.backs(&VALIDATOR, 10, (index, &node), &report.root), Ok(()));
+        assert!(proof.backs(&VALIDATOR, 10, (index + 1, &node), &report.root).is_err());
     }
     assert!(receipts.prove(2).is_none());
     let status = run.worker.status();
     assert_eq!((status.up, status.down, status.not_probed, status.reported_slot), (2, 2, 0, Some(10)));
+    run.worker.stop().await;
+}
+
+/// M17: a receipt that is asked for is shown, once, and what does not exist is counted.
+#[tokio::test]
+async fn receipts_that_are_asked_for_are_shown() {
+    let run = Run::at(10, vec![agent::start(3, "a", Behaviour::Honest).await]);
+    run.slot(10).await;
+    let report = run.show(10).await;
+    let asked = |challenge, slot, index| crate::Asked { challenge, slot, index };
+    run.chain.0.lock().asked = vec![asked(1, 10, 3), asked(2, 10, 4), asked(3, 9, 3)];
+    run.chain.head([]);
+    until("one is shown and two cannot be", || {
+        let status = run.worker.status();
+        (status.answers, status.unanswerable) == (1, 2)
+    })
+    .await;
+    let (number, proof) = run.chain.0.lock().answers.remove(0);
+    let node = proof.signed.receipt.node.clone();
+    assert_eq!((number, proof.backs(&VALIDATOR, 10, (3, &node), &report.root)), (1, Ok(())));
+    run.worker.stop().await;
+}
+
+/// A TCP service that answers every connection with these bytes.
+async fn service(answer: &'static [u8]) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = [0; 512];
+                // A port check hangs up without a request.
+                let read = stream.read(&mut request).await.unwrap_or(0);
+                if read > 0 {
+                    assert!(request.starts_with(b"GET /health HTTP/1.0\r\nHost: 127.0.0.1:"));
+                    let _ = stream.write_all(answer).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+/// M16: a node that answers probes but not what its deals' manifests declare is down; one that serves it is up.
+#[tokio::test]
+async fn a_node_that_answers_probes_but_not_its_service_is_down() {
+    let body = b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    let (good, bad) = (service(body).await, service(b"HTTP/1.0 200 OK\r\n\r\nsorry").await);
+    let dead = agent::dead(9, "nobody").await.endpoint.unwrap().port();
+    let body_hash = x0_types::Hash::from(x0_crypto::blake2b_256(b"hello"));
+    let http = |port| ServiceCheck::Http { port, path: b"/health".to_vec().try_into().unwrap(), body_hash };
+    let port = |port| ServiceCheck::Port { port };
+    let honest = agent::start(0, "a", Behaviour::Honest).await;
+    let with = |index, checks: Vec<ServiceCheck>| Target { index, checks, ..honest.clone() };
+    let targets = vec![
+        with(0, vec![http(good), port(good)]),
+        with(1, vec![http(good), http(bad)]),
+        with(2, vec![port(dead)]),
+        with(3, vec![]),
+    ];
+    let run = Run::at(3, targets);
+    run.slot(3).await;
+    let report = run.show(3).await;
+    use Observation::{Down, Up};
+    assert_eq!((0..4).map(|index| report.of(index)).collect::<Vec<_>>(), [Up, Down, Down, Up]);
+    run.worker.stop().await;
+}
+
+/// M16: round trip and throughput are tried in each window, and only what most trials found broken is complained about.
+#[tokio::test]
+async fn promises_that_most_trials_find_broken_are_complained_about() {
+    let promise = |deal| Promise { deal, round_trip_ms_max: 50, throughput_kbps_min: 100, first_slot: 0 };
+    let with = async |index, name, behaviour| {
+        let promises = vec![promise(u64::from(index))];
+        Target { promises, ..agent::start(index, name, behaviour).await }
+    };
+    let targets = vec![
+        with(0, "a", Behaviour::Honest).await,
+        with(1, "b", Behaviour::Sluggish).await,
+        with(2, "c", Behaviour::Stingy).await,
+        Target { promises: vec![promise(3)], ..agent::dead(3, "d").await },
+    ];
+    let window = x0_limits::TRIAL_WINDOW_SLOTS;
+    let run = Run::at(window, targets);
+    for slot in window..=2 * window {
+        run.slot(slot).await;
+    }
+    until("two deals are complained about", || run.worker.status().complaints >= 2).await;
+    let slow = SlaBreach { round_trip: true, throughput: false };
+    let thin = SlaBreach { round_trip: false, throughput: true };
+    assert_eq!(run.chain.0.lock().complaints, vec![(1, 1, slow), (2, 1, thin)], "and not about a dead node");
     run.worker.stop().await;
 }
 
@@ -202,7 +304,7 @@ async fn silent_nodes_do_not_hold_up_the_others() {
     targets.extend((1..40).map(|index| Target { index, ..silent.clone() }));
     let run = Run::at(3, targets);
     run.slot(3).await;
-    let report = run.arrived().remove(0);
+    let report = run.show(3).await;
     assert_eq!(report.of(0), Observation::Up);
     assert!((1..40).all(|index| report.of(index) == Observation::Down));
     run.worker.stop().await;
@@ -212,6 +314,7 @@ async fn silent_nodes_do_not_hold_up_the_others() {
 async fn stopping_ends_at_once_even_within_a_slot() {
     let run = Run::at(3, vec![agent::start(0, "a", Behaviour::Silent).await]);
     until("slot 3 has begun", || run.chain.0.lock().reads == 1).await;
+    let chain = run.chain.clone();
     run.worker.stop().await;
-    assert_eq!(run.chain.0.lock().arrived, vec![]);
+    assert!(chain.0.lock().committed.is_empty());
 }

@@ -26,7 +26,9 @@ fn missing_hidden_and_false_reports_are_counted_for_each_validator() {
             assert!(System::events().iter().any(|record| record.event == RuntimeEvent::Measurement(noted.clone())));
         });
         go_to(8);
-        assert_eq!(Measurement::closed_slot(), 5);
+        assert_eq!(Measurement::closed_slot(), 4, "two may still show theirs");
+        go_to(9);
+        assert!(Measurement::closed_slot() >= 5);
         let conduct = |n| Measurement::conduct(&validator(n));
         let base = Conduct { asked: 2, ..Conduct::default() };
         assert_eq!(conduct(1), Conduct { reported: 1, unknown: 1, ..base });

@@ -105,7 +105,7 @@ impl Oracle {
                 (Some(_), None) => false,
                 (Some(commits), Some((since, place))) => {
                     let all = commits.values().all(|showing| *showing == Showing::Shown);
-                    current > *since && (all || self.enough(*place, set))
+                    current > *since && (all || (current > *since + 1 && self.enough((*place + 1).min(self.blocks.len()), set)))
                 }
                 _ => current >= slot + 3 && self.commits_are_over(slot, current, set),
             };
