@@ -22,6 +22,8 @@ pub enum Command {
     Init(Init),
     /// Run until SIGTERM or SIGINT.
     Run(Run),
+    /// Say what binary this is, signed by the agent's key, for `x0 trust attest`.
+    Attest(Attest),
     /// Ask a running agent how it is.
     Status(Status),
 }
@@ -86,6 +88,26 @@ pub struct Run {
     /// Log filter, for example `info,x0_agent=debug`, in place of the configuration's.
     #[arg(long, env = "X0_AGENT_LOG", value_name = "FILTER")]
     pub log: Option<String>,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// `x0-agent attest`.
+#[derive(Args, Debug)]
+pub struct Attest {
+    /// Which configuration file.
+    #[command(flatten)]
+    pub file: ConfigFile,
+    /// The node, when its agent key was rotated [default: the account of the key].
+    #[arg(long, value_name = "ACCOUNT")]
+    pub node: Option<String>,
+    /// A TPM quote over the same binary, which auditors check.
+    #[arg(long, value_name = "FILE")]
+    pub quote: Option<PathBuf>,
+    /// Where to write the attestation [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
     /// Where the password comes from.
     #[command(flatten)]
     pub password: PasswordArgs,

@@ -34,6 +34,7 @@
     )
 )]
 
+mod attest;
 mod cli;
 mod config;
 mod counters;
@@ -81,6 +82,10 @@ fn dispatch(command: Command) -> Result<()> {
             config.apply(&options);
             start_log(&config.log, &options.file.config)?;
             runtime()?.block_on(run::run(&config, &options))
+        }
+        Command::Attest(options) => {
+            let config = Config::load(&options.file.config)?;
+            runtime()?.block_on(attest::run(&config, &options))
         }
         Command::Status(options) => {
             let config = Config::load(&options.file.config)?;

@@ -128,7 +128,8 @@ fn an_agent_admits_a_renters_agents_from_confirmation_to_end() {
         agents: vec![guest.clone()],
     };
     let deal = number(&chain.send(&call::rent(&terms), &renter), "DealFunded", "deal");
-    let manifest = Manifest { mesh: terms.mesh, agents: vec![guest.clone()].try_into().unwrap(), checks: Default::default() };
+    let manifest =
+        Manifest { mesh: terms.mesh, agents: vec![guest.clone()].try_into().unwrap(), checks: Default::default() };
     let manifest_hash = manifest.hash();
     let confirmed = {
         let before = files.status().unwrap();
