@@ -106,8 +106,23 @@ pub struct DealFilter {
 }
 
 /// The names of all states of a deal, in the order of its life.
-pub const DEAL_STATES: [&str; 9] =
-    ["Funded", "Active", "Suspect", "Frozen", "Completed", "Cancelled", "Exhausted", "Failed", "Expired"];
+pub const DEAL_STATES: [&str; 15] = [
+    "Funded",
+    "Active",
+    "Suspect",
+    "Frozen",
+    "Completed",
+    "Cancelled",
+    "Exhausted",
+    "Failed",
+    "Expired",
+    "Requested",
+    "Bidding",
+    "Reclaiming",
+    "Disputed",
+    "Reclaimed",
+    "Resolved",
+];
 
 /// Most elements of one page of listings, deals or history.
 pub const PAGE_MAX: u32 = 256;

@@ -327,12 +327,19 @@ mod tests {
 
     #[test]
     fn the_states_that_clients_may_ask_for_are_those_of_the_chain() {
-        use DealState::{Active, Cancelled, Completed, Exhausted, Expired, Failed, Frozen, Funded, Suspect};
-        let all = [Funded, Active, Suspect, Frozen, Completed, Cancelled, Exhausted, Failed, Expired];
+        use DealState::{
+            Active, Bidding, Cancelled, Completed, Disputed, Exhausted, Expired, Failed, Frozen, Funded, Reclaimed,
+            Reclaiming, Requested, Resolved, Suspect,
+        };
+        let all = [
+            Funded, Active, Suspect, Frozen, Completed, Cancelled, Exhausted, Failed, Expired, Requested, Bidding,
+            Reclaiming, Disputed, Reclaimed, Resolved,
+        ];
         // A new state has to be named here and there: this does not compile without it.
         for state in all {
             match state {
-                Funded | Active | Suspect | Frozen | Completed | Cancelled | Exhausted | Failed | Expired => {}
+                Funded | Active | Suspect | Frozen | Completed | Cancelled | Exhausted | Failed | Expired | Requested
+                | Bidding | Reclaiming | Disputed | Reclaimed | Resolved => {}
             }
         }
         assert_eq!(all.map(|state| format!("{state:?}")), DEAL_STATES);

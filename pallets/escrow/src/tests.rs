@@ -55,7 +55,7 @@ fn the_ledger_of_a_failed_deal_is_exact() {
     });
 }
 
-/// Mutant: truncating each settlement instead of the total.
+/// M8: mutant "truncating per settle".
 #[test]
 fn settling_every_slot_pays_what_settling_once_pays() {
     let run = |settle_every_slot: bool| {
@@ -91,7 +91,7 @@ fn settling_twice_in_a_slot_moves_nothing() {
     });
 }
 
-/// Mutant: the clamp to affordable slots removed.
+/// M10: mutant "afford clamp removed".
 #[test]
 fn a_deposit_is_never_overdrawn() {
     with_chain(&[(RENTER, RICH), (PROVIDER, RICH)], || {
@@ -104,7 +104,7 @@ fn a_deposit_is_never_overdrawn() {
     });
 }
 
-/// Mutant: refund taken from the pool of another deal.
+/// M5: mutants "refund from bond pool" and "slash paid twice".
 #[test]
 fn deals_of_the_same_parties_do_not_share_money() {
     with_chain(&[(RENTER, RICH), (PROVIDER, RICH)], || {
@@ -214,6 +214,96 @@ fn locks_do_not_stop_payments() {
         Balances::set_lock(*b"vote    ", &PROVIDER, 20_000, WithdrawReasons::all());
         assert_ok!(Escrow::accrue(0, 10));
         assert_ok!(Escrow::close(0, 123, Some(FULL_SLASH)));
+    });
+}
+
+/// M11: whoever tops up gives to the renter; what is not earned goes there.
+#[test]
+fn top_ups_join_the_deposit() {
+    with_chain(&[(RENTER, RICH), (PROVIDER, RICH), (OTHER, 1_000)], || {
+        confirmed(0, 1_000, 10, 1, 500);
+        assert_noop!(Escrow::top_up(9, &OTHER, 1), Error::<Test>::UnknownDeal);
+        assert_noop!(Escrow::top_up(0, &OTHER, 901), Error::<Test>::TopUpNotCovered);
+        assert_noop!(Escrow::top_up(0, &RENTER, RICH), Error::<Test>::TopUpNotCovered);
+        assert_ok!(Escrow::top_up(0, &OTHER, 900));
+        assert_ok!(Escrow::top_up(0, &RENTER, 100));
+        assert_eq!((free(OTHER), free(RENTER), Escrow::escrowed(0)), (100, RICH - 1_100, 2_000));
+        assert_ok!(Escrow::accrue(0, 150));
+        let outcome = Escrow::close(0, 150, None).unwrap();
+        assert_eq!((outcome.gross, outcome.refund), (1_500, 500));
+        assert_eq!((free(OTHER), free(RENTER)), (100, RICH - 1_100 + 500));
+    });
+}
+
+/// M12: the reserve is held beside the deposit, drawn on to its last unit, and comes back.
+#[test]
+fn a_reserve_is_held_drawn_and_returned() {
+    with_chain(&[(RENTER, 3_000), (PROVIDER, RICH)], || {
+        confirmed(0, 1_000, 10, 1, 500);
+        assert_noop!(Escrow::set_reserve(0, 1_901), Error::<Test>::ReserveNotCovered);
+        assert_noop!(Escrow::set_reserve(9, 1), Error::<Test>::UnknownDeal);
+        assert_ok!(Escrow::set_reserve(0, 700));
+        assert_eq!((free(RENTER), EscrowTotal::<Test>::get()), (1_300, 1_700));
+        assert_noop!(Escrow::draw(0, 701), Error::<Test>::ReserveTooSmall);
+        assert_ok!(Escrow::draw(0, 300));
+        assert_eq!((free(RENTER), EscrowTotal::<Test>::get(), Escrow::escrowed(0)), (1_300, 1_700, 1_300));
+        assert_ok!(Escrow::set_reserve(0, 100));
+        assert_eq!((free(RENTER), EscrowTotal::<Test>::get()), (1_600, 1_400));
+        // The reserve pays for no slots by itself.
+        let outcome = Escrow::close(0, 1_000, None).unwrap();
+        assert_eq!((outcome.good_slots, outcome.gross, outcome.refund), (130, 1_300, 0));
+        assert_eq!(free(RENTER), 1_700);
+    });
+}
+
+/// M28: a stake goes back, or to the other party, or back with the end of its deal; there is one.
+#[test]
+fn a_stake_is_disposed_of() {
+    with_chain(&[(RENTER, 3_000), (PROVIDER, RICH)], || {
+        confirmed(0, 1_000, 10, 1, 500);
+        assert_noop!(Escrow::stake(0, true, 1_901), Error::<Test>::StakeNotCovered);
+        assert_noop!(Escrow::stake(9, true, 1), Error::<Test>::UnknownDeal);
+        assert_ok!(Escrow::stake(0, true, 400));
+        assert_noop!(Escrow::stake(0, false, 400), Error::<Test>::StakeExists);
+        assert_eq!((free(RENTER), crate::StakeTotal::<Test>::get()), (1_600, 400));
+        let provider = free(PROVIDER);
+        assert_ok!(Escrow::release_stake(0, true));
+        assert_eq!((free(RENTER), free(PROVIDER)), (1_600, provider + 400));
+        assert_ok!(Escrow::release_stake(0, true));
+        assert_ok!(Escrow::stake(0, false, 400));
+        assert_ok!(Escrow::release_stake(0, true));
+        assert_eq!((free(RENTER), free(PROVIDER)), (2_000, provider));
+        assert_ok!(Escrow::stake(0, false, 300));
+        assert_ok!(Escrow::release_stake(0, false));
+        assert_ok!(Escrow::stake(0, true, 300));
+        assert_ok!(Escrow::close(0, 0, None));
+        assert_eq!((free(RENTER), crate::StakeTotal::<Test>::get()), (3_000, 0));
+    });
+}
+
+/// M39: the reading says what is owed and what is held, and notices a unit that is missing.
+#[test]
+fn solvency_is_read_from_ledgers_and_holds() {
+    with_chain(&[(RENTER, RICH), (PROVIDER, RICH)], || {
+        confirmed(0, 1_000, 10, 1, 500);
+        confirmed(1, 2_000, 10, 1, 700);
+        assert_ok!(Escrow::set_reserve(1, 50));
+        assert_ok!(Escrow::stake(1, true, 5));
+        assert_ok!(Escrow::accrue(0, 10));
+        let reading = Escrow::solvency().unwrap();
+        let purse = |amount| crate::Purse { owed: amount, held: amount, total: amount };
+        assert_eq!((reading.deposits, reading.bonds, reading.stakes), (purse(2_950), purse(1_200), purse(5)));
+        assert_eq!((reading.deals, reading.is_solvent), (2, true));
+        assert_eq!(reading.issuance, 2 * RICH + EXISTENTIAL);
+        assert_eq!(reading.treasury, EXISTENTIAL + 2);
+        // A ledger that owes one unit more than is held.
+        let mut ledger = Ledgers::<Test>::get(0).unwrap();
+        ledger.deposit += 1;
+        Ledgers::<Test>::insert(0, ledger.clone());
+        assert!(!Escrow::solvency().unwrap().is_solvent);
+        assert!(Escrow::check_invariants().unwrap_err().starts_with("I2"));
+        ledger.deposit -= 1;
+        Ledgers::<Test>::insert(0, ledger);
     });
 }
 

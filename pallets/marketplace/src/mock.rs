@@ -346,8 +346,8 @@ pub fn set_terms(new: DealTerms) -> DispatchResult {
     Market::set_parameters(RuntimeOrigin::root(), crate::Parameters::<Test>::get(), new)
 }
 
-/// Runs a test on a new chain in slot 10.
-pub fn with_chain(test: impl FnOnce()) {
+/// A new chain in slot 10.
+pub fn chain() -> sp_io::TestExternalities {
     world(|w| *w = World { current: 10, closed: 10 - CLOSING_SLOTS, ..World::default() });
     let genesis = RuntimeGenesisConfig {
         balances: pallet_balances::GenesisConfig {
@@ -362,6 +362,13 @@ pub fn with_chain(test: impl FnOnce()) {
         crate::Prices::<Test>::mutate(|prices| prices.bid_deposit = BID_DEPOSIT);
         // Tests of disputes set the usual limits again.
         crate::Parameters::<Test>::put(UNCONTESTED);
+    });
+    chain
+}
+
+/// Runs a test on a new chain in slot 10.
+pub fn with_chain(test: impl FnOnce()) {
+    chain().execute_with(|| {
         test();
         check();
     });

@@ -3,10 +3,12 @@
 mod acceptance;
 mod auction;
 mod bidding;
+mod costs;
 mod disputes;
 mod edges;
 mod failures;
 mod listings;
+mod model;
 mod queues;
 mod replay;
 mod running;

@@ -298,7 +298,8 @@ fn balances() -> Vec<Balance> {
     [account(21), account(22), renter(), Escrow::treasury()].iter().map(Balances::free_balance).collect()
 }
 
-/// The main job: a node is rented, serves, dies; the verdict fails the deal and the next block pays.
+/// M14, M17: the main job, from reports to refunds: a node is rented, serves, dies; the verdict fails the
+/// deal and the next block pays.
 #[test]
 fn reports_become_verdicts_and_verdicts_become_refunds() {
     with_chain(|| {

@@ -237,7 +237,7 @@ fn disputes_have_their_time() {
     });
 }
 
-/// M38, I13: a validator has no word on the deals of its own owner, and is not counted either.
+/// M38: a validator has no word on the deals of its own owner, and is not counted either.
 #[test]
 fn a_party_does_not_judge_itself() {
     with_chain(|| {

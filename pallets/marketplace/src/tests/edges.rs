@@ -34,7 +34,7 @@ fn request_funds_a_deal() {
     });
 }
 
-/// Mutant: the deposit is kept when a deal expires.
+/// M13: mutant "deposit kept on Expired".
 #[test]
 fn an_unconfirmed_deal_expires_and_the_deposit_comes_back() {
     with_chain(|| {
@@ -63,6 +63,7 @@ fn the_confirm_deadline_does_not_wait_for_the_janitor() {
     });
 }
 
+/// M20: the bond is held from the confirmation on.
 #[test]
 fn confirmation_posts_the_bond_and_starts_with_the_next_slot() {
     with_chain(|| {
@@ -97,7 +98,7 @@ fn a_provider_without_money_cannot_confirm() {
     });
 }
 
-/// Mutants: a VOID slot is billed; an UNKNOWN slot is billed.
+/// M19: mutants "void slot billed" and its sister for UNKNOWN.
 #[test]
 fn only_good_slots_are_billed() {
     with_chain(|| {
@@ -122,7 +123,7 @@ fn only_good_slots_are_billed() {
     });
 }
 
-/// I5, and the mutant that truncates each settlement: rate 7/10 a slot.
+/// M6, M8: mutant "truncating per settle"; I5: rate 7/10 a slot.
 #[test]
 fn settling_often_or_never_pays_the_same() {
     let run = |often: bool| {
@@ -178,6 +179,7 @@ fn a_deal_completes_when_its_end_slot_closes() {
     });
 }
 
+/// M7, M10: the deal ends with its last affordable slot, found in the block in which that slot closes.
 #[test]
 fn a_deposit_that_is_used_up_ends_the_deal_before_its_term() {
     with_chain(|| {
@@ -220,6 +222,7 @@ fn the_janitor_moves_a_running_deal_forward() {
     });
 }
 
+/// M13: what is not earned comes back at once.
 #[test]
 fn a_cancelling_renter_pays_the_closed_good_slots_at_once() {
     with_chain(|| {
@@ -262,7 +265,7 @@ fn a_deal_that_never_started_costs_nothing_to_cancel() {
     });
 }
 
-/// M30, I14; mutant: live (not snapshotted) fee.
+/// M30: mutant "live (not snapshotted) fee"; I14.
 #[test]
 fn a_deal_keeps_the_parameters_of_its_confirmation() {
     with_chain(|| {

@@ -11,7 +11,7 @@ const DEPOSIT: u128 = 1_000;
 /// Slots of the slash ladder's window: 90 days of 6 s.
 const WINDOW: Slot = 90 * 24 * 600;
 
-/// The main job: the ledger of a node that dies.
+/// M14, M21: the main job, the ledger of a node that dies.
 #[test]
 fn three_down_slots_fail_the_deal_and_the_next_block_pays() {
     with_chain(|| {
@@ -120,7 +120,7 @@ fn a_node_that_never_answers_fails_after_the_run() {
     });
 }
 
-/// Mutant: the union is checked at `>= 2N`. Three validators need three reporters, not two.
+/// M18: mutant "union check at >= 2N". Three validators need three reporters, not two.
 #[test]
 fn two_of_three_reporters_are_not_enough() {
     with_chain(|| {

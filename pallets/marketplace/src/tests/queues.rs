@@ -33,7 +33,8 @@ fn outcomes(deals: &[DealId]) -> Vec<Option<Outcome>> {
     deals.iter().map(|deal| deal_of(*deal).outcome).collect()
 }
 
-/// The reference scenario: 250 failures at one block, a cap of 100.
+/// M14, M15: the reference scenario, 250 failures at one block: ceil(250 / cap) blocks pay the same amounts
+/// as one block without a cap.
 #[test]
 fn two_hundred_and_fifty_failures_are_paid_over_three_blocks_with_the_same_amounts() {
     let run = |cap: u32, per_block: &[usize]| {

@@ -15,8 +15,8 @@ use x0_types::{
 
 const SLOTS: u64 = 90;
 /// Nodes of two providers, in the order in which verdicts are told.
-const NODES: [u64; 3] = [NODE, NODE_2, OTHER_NODE];
-const RENTERS: [u64; 2] = [RENTER, RENTER_2];
+pub(super) const NODES: [u64; 3] = [NODE, NODE_2, OTHER_NODE];
+pub(super) const RENTERS: [u64; 2] = [RENTER, RENTER_2];
 
 /// What a user or the clock does.
 #[derive(Clone, Debug)]
@@ -59,13 +59,13 @@ fn seen() -> impl Strategy<Value = Seen> {
 
 /// What every node is in every slot; each drawn value lasts for some slots, so that runs happen.
 #[derive(Clone, Debug)]
-struct Script {
+pub(super) struct Script {
     nodes: Vec<Vec<(Seen, u64)>>,
-    void: Vec<Slot>,
+    pub(super) void: Vec<Slot>,
 }
 
 impl Script {
-    fn node(&self, node: usize, slot: Slot) -> Seen {
+    pub(super) fn node(&self, node: usize, slot: Slot) -> Seen {
         let mut at = 0;
         for (seen, lasts) in self.nodes[node].iter().cycle() {
             at += lasts;
@@ -76,7 +76,7 @@ impl Script {
         Seen::Up
     }
 
-    fn load(&self) {
+    pub(super) fn load(&self) {
         for slot in 0..SLOTS * 20 {
             for (index, node) in NODES.iter().enumerate() {
                 plan(*node, [slot], self.node(index, slot));
@@ -86,7 +86,7 @@ impl Script {
     }
 }
 
-fn script() -> impl Strategy<Value = Script> {
+pub(super) fn script() -> impl Strategy<Value = Script> {
     let node = proptest::collection::vec((seen(), 1u64..6), 5..30);
     (proptest::collection::vec(node, 3), proptest::collection::vec(0..SLOTS, 0..8))
         .prop_map(|(nodes, void)| Script { nodes, void })
@@ -184,15 +184,15 @@ fn oracle(deals: &[Accepted], script: &Script) -> (Vec<u128>, Vec<Ending>) {
 
 /// How a history is run: none of this may change an amount.
 #[derive(Clone, Copy)]
-struct Pace {
-    cap: u32,
+pub(super) struct Pace {
+    pub(super) cap: u32,
     /// Somebody settles every deal after every step.
-    settle_all: bool,
+    pub(super) settle_all: bool,
     /// Empty blocks after each block, in the same slot.
-    extra_blocks: u32,
+    pub(super) extra_blocks: u32,
 }
 
-const USUAL: Pace = Pace { cap: 100, settle_all: false, extra_blocks: 0 };
+pub(super) const USUAL: Pace = Pace { cap: 100, settle_all: false, extra_blocks: 0 };
 /// A price at which a small share of a node uses up a small deposit.
 const DEAR: Rate = Rate { num: 100, den: 1 };
 

@@ -58,7 +58,7 @@ fn a_stranger_prolongs_a_deal() {
     });
 }
 
-/// M11; mutant: top-up accepted on a frozen deal.
+/// M11: mutant "top-up accepted on a frozen deal".
 #[test]
 fn a_deal_that_is_over_takes_no_money() {
     with_chain(|| {
@@ -80,8 +80,9 @@ fn a_deal_that_is_over_takes_no_money() {
         assert_noop!(Market::top_up(signed(RENTER), deal, 700), Fails::NotRunning);
         // A failed deal that the janitor has not paid yet is frozen.
         let failed = confirmed(NODE_2, 100, 1_000);
-        plan(NODE_2, 28..100, Seen::Down(ALL));
-        close_up_to(30);
+        let since = world(|w| w.current);
+        plan(NODE_2, since + 1..since + 100, Seen::Down(ALL));
+        close_up_to(since + 3);
         assert_eq!(state(failed), DealState::Frozen);
         assert_noop!(Market::top_up(signed(RENTER), failed, 700), Fails::NotRunning);
         assert_noop!(Market::top_up(signed(RENTER), 99, 700), Fails::UnknownDeal);
@@ -348,7 +349,7 @@ fn maintenance_is_announced_in_time_and_in_order() {
     });
 }
 
-/// M22, T10, T-I5: the bond follows the node's trust at the confirmation; later scores change nothing.
+/// M22, T10: the bond follows the node's trust at the confirmation; later scores change nothing.
 #[test]
 fn a_bond_is_weighted_with_trust_at_the_confirmation() {
     let posted = |score| {

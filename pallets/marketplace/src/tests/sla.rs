@@ -64,7 +64,7 @@ fn slots_that_nobody_could_judge_break_no_promise() {
     });
 }
 
-/// M16, policy ForfeitWindow: nothing leaves the escrow before a window has closed and kept its
+/// M16: under ForfeitWindow nothing leaves the escrow before a window has closed and kept its
 /// promise, however often somebody settles.
 #[test]
 fn money_stays_locked_until_the_window_confirms_it() {
@@ -89,8 +89,8 @@ fn money_stays_locked_until_the_window_confirms_it() {
     });
 }
 
-/// M16, policy ForfeitWindow: a deal that ends without a failure pays for the open window if what there
-/// is of it keeps the promise.
+/// M16: under ForfeitWindow a deal that ends without a failure pays for the open window if what there is
+/// of it keeps the promise.
 #[test]
 fn the_open_window_is_judged_by_what_there_is_of_it() {
     let ends = |down: &[u64], end: &dyn Fn(DealId)| {
@@ -122,7 +122,7 @@ fn the_open_window_is_judged_by_what_there_is_of_it() {
     assert_eq!(ends(&[65, 67], &cancel), (CloseReason::CancelledByRenter, 50, 8));
 }
 
-/// M7, M15, policy ForfeitWindow: a deposit that was used up in an open window is judged as of its last
+/// M7, M15: under ForfeitWindow a deposit that was used up in an open window is judged as of its last
 /// affordable slot, whoever finds it: the janitor, or a DOWN verdict that comes later.
 #[test]
 fn an_exhausted_window_is_judged_as_of_its_last_slot() {
