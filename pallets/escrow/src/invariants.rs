@@ -115,12 +115,12 @@ where
 
     /// Sums what all ledgers say.
     fn owed() -> Result<Owed<T::AccountId>, String> {
-        let mut owed =
-            Owed { deals: 0, deposits: BTreeMap::new(), bonds: BTreeMap::new(), stakes: BTreeMap::new() };
+        let mut owed = Owed { deals: 0, deposits: BTreeMap::new(), bonds: BTreeMap::new(), stakes: BTreeMap::new() };
         for (deal, ledger) in Ledgers::<T>::iter() {
             owed.deals = owed.deals.saturating_add(1);
             let held = ledger.deposit.checked_sub(ledger.gross_paid).and_then(|held| held.checked_add(ledger.reserve));
-            let held = held.ok_or_else(|| format!("I4: deal {deal} paid {} of {}", ledger.gross_paid, ledger.deposit))?;
+            let held =
+                held.ok_or_else(|| format!("I4: deal {deal} paid {} of {}", ledger.gross_paid, ledger.deposit))?;
             if let Some(stake) = ledger.stake {
                 let party = if stake.by_renter { &ledger.renter } else { &ledger.provider };
                 add(&mut owed.stakes, party.clone(), stake.amount)?;

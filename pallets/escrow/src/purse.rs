@@ -105,11 +105,8 @@ impl<T: Config> Pallet<T> {
     pub fn release_stake(deal: DealId, forfeited: bool) -> DispatchResult {
         Self::change(deal, |ledger| {
             let Some(Stake { by_renter, amount }) = ledger.stake.take() else { return Ok(()) };
-            let (party, other) = if by_renter {
-                (&ledger.renter, &ledger.provider)
-            } else {
-                (&ledger.provider, &ledger.renter)
-            };
+            let (party, other) =
+                if by_renter { (&ledger.renter, &ledger.provider) } else { (&ledger.provider, &ledger.renter) };
             let to = if forfeited {
                 Self::transfer(HoldReason::DealDispute, party, other, amount)?;
                 other

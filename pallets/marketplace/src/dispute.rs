@@ -12,7 +12,7 @@
 
 use frame_support::{ensure, traits::Get as _};
 use pallet_x0_escrow::Ledgers;
-use sp_runtime::{DispatchResult, DispatchError};
+use sp_runtime::{DispatchError, DispatchResult};
 use x0_accounting::share_ceil;
 use x0_types::{
     Balance,
@@ -36,10 +36,7 @@ impl<T: Config> Pallet<T> {
         }
         let opened_slot = frozen.slot;
         deal.state = DealState::Disputed;
-        Disputes::<T>::insert(
-            id,
-            Dispute { opened_by: None, opened_slot, deadline_slot, votes: Default::default() },
-        );
+        Disputes::<T>::insert(id, Dispute { opened_by: None, opened_slot, deadline_slot, votes: Default::default() });
         Self::deposit_event(Event::DealDisputed { deal: id, opened_by: None, deadline_slot });
     }
 
@@ -89,10 +86,7 @@ impl<T: Config> Pallet<T> {
         let heads = Self::judges(&deal);
         ensure!(heads.contains(validator), Error::<T>::NotJudge);
         let frozen = deal.frozen.as_mut().ok_or(Error::<T>::NotDisputed)?;
-        ensure!(
-            frozen.ruling.is_none() && T::Meter::current_slot() <= dispute.deadline_slot,
-            Error::<T>::NotDisputed
-        );
+        ensure!(frozen.ruling.is_none() && T::Meter::current_slot() <= dispute.deadline_slot, Error::<T>::NotDisputed);
         ensure!(
             ruling.counted_slots <= frozen.counts.unknown && (!ruling.slash || frozen.ladder_step.is_some()),
             Error::<T>::InvalidRuling
@@ -116,9 +110,7 @@ impl<T: Config> Pallet<T> {
         T::Validators::current()
             .into_iter()
             .map(|(head, _)| head)
-            .filter(|head| {
-                !T::Owners::same_owner(head, &deal.renter) && !T::Owners::same_owner(head, &deal.provider)
-            })
+            .filter(|head| !T::Owners::same_owner(head, &deal.renter) && !T::Owners::same_owner(head, &deal.provider))
             .collect()
     }
 

@@ -123,7 +123,10 @@ where
     /// milestone.
     fn check_running(id: DealId, deal: &Deal<T::AccountId>, run: &Run) -> Result<(), String> {
         let noticed = run.notice_slot.is_some();
-        check!(noticed == (deal.state == DealState::Reclaiming) || deal.state == DealState::Suspect, "deal {id}: notice");
+        check!(
+            noticed == (deal.state == DealState::Reclaiming) || deal.state == DealState::Suspect,
+            "deal {id}: notice"
+        );
         check!(
             noticed || run.end_slot == run.period.since_slot.saturating_add(deal.term_slots),
             "deal {id} ends at another slot than its term: {run:?}"
@@ -150,9 +153,11 @@ where
         let sum = exceptions.map(|exceptions| exceptions.saturating_add(now.good_since(start)));
         check!(sum == now.closed.checked_sub(start.closed), "I11: deal {id}: {start:?} to {now:?}");
         if deal.has_windows() {
-            let opened = run.window.index.checked_sub(1).map_or(run.confirmed_slot, |before| {
-                window_end(run.confirmed_slot, deal.sla.window_slots, before)
-            });
+            let opened = run
+                .window
+                .index
+                .checked_sub(1)
+                .map_or(run.confirmed_slot, |before| window_end(run.confirmed_slot, deal.sla.window_slots, before));
             check!(
                 run.window.opened.is_some_and(|counters| counters.closed == opened),
                 "deal {id}: window {:?} did not open at {opened}",

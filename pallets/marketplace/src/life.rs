@@ -12,9 +12,9 @@ use x0_types::{
 };
 
 use crate::{
-    ClosedDeals, ClosedRange, Config, Deal, Deals, DealsOfNode, Disputes, Error, Event, Failure, FailuresOf,
-    Frozen, FundedOf, Leaves, Listings, ManifestChanges, Manifests, MarksOf, Pallet, Parameters, Period, Run,
-    SlotCounts, Starts, Suspicion, Suspicions, Window,
+    ClosedDeals, ClosedRange, Config, Deal, Deals, DealsOfNode, Disputes, Error, Event, Failure, FailuresOf, Frozen,
+    FundedOf, Leaves, Listings, ManifestChanges, Manifests, MarksOf, Pallet, Parameters, Period, Run, SlotCounts,
+    Starts, Suspicion, Suspicions, Window,
 };
 
 type Escrow<T> = pallet_x0_escrow::Pallet<T>;
@@ -179,8 +179,8 @@ impl<T: Config> Pallet<T> {
         Self::drop_milestone(id, deal);
         Suspicions::<T>::remove(id);
         let Ending { slot, reason, ladder_step, evidence, .. } = ending;
-        let contested_until = Self::contested(deal, reason, &counts, marks.conflict_longest)
-            .map(|window| slot.saturating_add(window));
+        let contested_until =
+            Self::contested(deal, reason, &counts, marks.conflict_longest).map(|window| slot.saturating_add(window));
         deal.state = DealState::Frozen;
         deal.frozen = Some(Frozen {
             reason,
@@ -211,13 +211,8 @@ impl<T: Config> Pallet<T> {
     ) -> Option<Slot> {
         let terms = &deal.run.as_ref()?.terms;
         let disputable = !matches!(reason, CloseReason::DepositExhausted | CloseReason::NotMeasured);
-        let contested = is_contested(
-            conflict_longest,
-            terms.conflict_run_slots,
-            counts.unknown,
-            counts.slots,
-            terms.contested_ppm,
-        );
+        let contested =
+            is_contested(conflict_longest, terms.conflict_run_slots, counts.unknown, counts.slots, terms.contested_ppm);
         (disputable && contested).then_some(terms.dispute_window_slots)
     }
 

@@ -26,9 +26,7 @@ impl<T: Config> Pallet<T> {
             calendar.retain(|entry| entry.to_slot > closed);
             let overlaps = calendar.iter().any(|entry| from_slot <= entry.to_slot && entry.from_slot <= to_slot);
             ensure!(!overlaps, Error::<T>::InvalidMaintenance);
-            calendar
-                .try_push(Maintenance { from_slot, to_slot })
-                .map_err(|_| Error::<T>::TooMuchMaintenance)
+            calendar.try_push(Maintenance { from_slot, to_slot }).map_err(|_| Error::<T>::TooMuchMaintenance)
         })?;
         Self::deposit_event(Event::MaintenanceAnnounced { listing: id, node: listing.node, from_slot, to_slot });
         Ok(())
@@ -60,10 +58,7 @@ impl<T: Config> Pallet<T> {
     /// one.
     pub(crate) fn excuse(id: DealId, deal: &Deal<T::AccountId>, slot: Slot) -> bool {
         let Some(run) = &deal.run else { return false };
-        let credits = maintenance_credits(
-            run.end_slot.saturating_sub(run.confirmed_slot),
-            run.terms.maintenance_ppm,
-        );
+        let credits = maintenance_credits(run.end_slot.saturating_sub(run.confirmed_slot), run.terms.maintenance_ppm);
         let mut marks = MarksOf::<T>::get(id);
         if marks.excused >= credits {
             return false;

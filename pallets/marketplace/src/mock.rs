@@ -232,8 +232,7 @@ fn close_slots() {
             }
             world(|w| w.working = None);
         }
-        let Some(slot) = world(|w| (w.closed + CLOSING_SLOTS < w.current).then_some(w.closed + 1))
-        else {
+        let Some(slot) = world(|w| (w.closed + CLOSING_SLOTS < w.current).then_some(w.closed + 1)) else {
             return;
         };
         close(slot);
@@ -395,7 +394,11 @@ pub fn region(name: &str) -> Region {
 }
 
 pub fn manifest() -> Manifest<u64> {
-    Manifest { mesh: H256::repeat_byte(7), agents: BoundedVec::try_from(vec![900, 901]).unwrap(), checks: Default::default() }
+    Manifest {
+        mesh: H256::repeat_byte(7),
+        agents: BoundedVec::try_from(vec![900, 901]).unwrap(),
+        checks: Default::default(),
+    }
 }
 
 /// A price that nobody minds.

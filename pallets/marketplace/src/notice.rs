@@ -48,9 +48,11 @@ impl<T: Config> Pallet<T> {
     /// Slots that a cancelling renter pays beyond the good ones: none while the node is suspected or the
     /// provider has given notice itself.
     pub(crate) fn notice_due(deal: &Deal<T::AccountId>, ending: &Ending) -> u64 {
-        let Some(run) = deal.run.as_ref().filter(|_| {
-            ending.reason == CloseReason::CancelledByRenter && deal.state == DealState::Active
-        }) else {
+        let Some(run) = deal
+            .run
+            .as_ref()
+            .filter(|_| ending.reason == CloseReason::CancelledByRenter && deal.state == DealState::Active)
+        else {
             return 0;
         };
         let left = run.end_slot.saturating_sub(ending.slot.max(run.confirmed_slot));

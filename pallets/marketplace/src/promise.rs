@@ -3,7 +3,7 @@
 
 use x0_types::{
     deal::CloseReason,
-    market::{DealId, Meter as _, Slot, SlaBreach, SlaObserver, SlaPromise},
+    market::{DealId, Meter as _, SlaBreach, SlaObserver, SlaPromise, Slot},
 };
 
 use crate::{Config, Deals, Event, Pallet, life::Ending};

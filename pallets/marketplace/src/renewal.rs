@@ -62,7 +62,8 @@ impl<T: Config> Pallet<T> {
         }
         let good_before = Self::good_slots(id, deal);
         let Some(need) = renewal_need(deal.deposit, &deal.rate, good_before, deal.term_slots) else { return false };
-        let (Some(deposit), Some(end_slot)) = (deal.deposit.checked_add(need), slot.checked_add(deal.term_slots)) else {
+        let (Some(deposit), Some(end_slot)) = (deal.deposit.checked_add(need), slot.checked_add(deal.term_slots))
+        else {
             return false;
         };
         // A limit that does not pay for the whole term ends the deal as its term does.

@@ -19,8 +19,8 @@ use sp_core::{ConstU32, ConstU64, ConstU128, H256};
 use sp_runtime::{BoundedVec, BuildStorage, DigestItem, traits::IdentityLookup};
 use x0_types::{
     AccountId, Balance, KeyRole, MlDsa65PublicKey,
-    deal::{Capacity, CloseReason, DealState, DealTerms, Manifest, Offer, Outcome, Rate},
     account::PROPOSER_ENGINE_ID,
+    deal::{Capacity, CloseReason, DealState, DealTerms, Manifest, Offer, Outcome, Rate},
     market::{DealId, Identities, Observation, Slot, ValidatorSet, pack_observations},
     receipt::report_commitment,
 };
@@ -281,7 +281,11 @@ fn with_chain(test: impl FnOnce()) {
 
 fn rent_and_confirm(n: usize, kbps: u32, term: u64, deposit: Balance) -> DealId {
     let deal = pallet_x0_marketplace::NextDeal::<Test>::get();
-    let manifest = Manifest { mesh: H256::repeat_byte(7), agents: BoundedVec::try_from(vec![account(90)]).unwrap(), checks: Default::default() };
+    let manifest = Manifest {
+        mesh: H256::repeat_byte(7),
+        agents: BoundedVec::try_from(vec![account(90)]).unwrap(),
+        checks: Default::default(),
+    };
     let (hash, price) = (manifest.hash(), Rate { num: 7, den: 1 });
     let capacity = Capacity { bandwidth_kbps: kbps, sessions: 1 };
     assert_ok!(Marketplace::rent(signed(renter()), n as u64, 0, capacity, term, deposit, price, manifest));

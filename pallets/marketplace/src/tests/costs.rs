@@ -86,7 +86,12 @@ impl Externalities for Counting<'_> {
     fn next_child_storage_key(&mut self, child: &ChildInfo, key: &[u8]) -> Option<Vec<u8>> {
         self.inner.next_child_storage_key(child, key)
     }
-    fn kill_child_storage(&mut self, child: &ChildInfo, limit: Option<u32>, cursor: Option<&[u8]>) -> MultiRemovalResults {
+    fn kill_child_storage(
+        &mut self,
+        child: &ChildInfo,
+        limit: Option<u32>,
+        cursor: Option<&[u8]>,
+    ) -> MultiRemovalResults {
         self.inner.kill_child_storage(child, limit, cursor)
     }
     fn clear_child_prefix(

@@ -92,7 +92,10 @@ fn op() -> impl Strategy<Value = Op> {
 /// A call on a running deal that was accepted when this slot was the last closed one.
 #[derive(Clone, Copy, Debug)]
 enum Change {
-    TopUp { payer: u64, amount: u128 },
+    TopUp {
+        payer: u64,
+        amount: u128,
+    },
     Limit(u128),
     /// With the slot of the notice.
     Notice(Slot),
@@ -234,8 +237,7 @@ impl Walk<'_> {
     }
 
     fn ends(&self, slot: Slot, reason: CloseReason) -> Ending {
-        let forfeits = self.sla.policy == SlaPolicy::ForfeitWindow
-            && (reason.is_failure() || !self.holds());
+        let forfeits = self.sla.policy == SlaPolicy::ForfeitWindow && (reason.is_failure() || !self.holds());
         let paid = if forfeits { self.confirmed_good } else { self.good };
         let notice = if reason == CloseReason::CancelledByRenter && self.run.0 == 0 && !self.noticed {
             self.sla.cancel_notice_slots.min(self.end - slot.max(self.confirmed))

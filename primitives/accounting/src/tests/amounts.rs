@@ -95,7 +95,10 @@ fn a_bond_is_divided_with_the_victim_first() {
 fn the_ladder_has_three_steps() {
     assert_eq!([0, 1, 2, 3, 100].map(ladder_step), [0, 1, 2, 2, 2]);
     let ladder = [50_000, 200_000, 1_000_000];
-    assert_eq!([0, 1, 2, 3, 255].map(|step| ladder_share(&ladder, step)), [50_000, 200_000, 1_000_000, 1_000_000, 1_000_000]);
+    assert_eq!(
+        [0, 1, 2, 3, 255].map(|step| ladder_share(&ladder, step)),
+        [50_000, 200_000, 1_000_000, 1_000_000, 1_000_000]
+    );
 }
 
 /// M22: no trust posts half as much again, full trust a fifth, and rounding favours the renter.

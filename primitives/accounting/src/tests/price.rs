@@ -37,9 +37,10 @@ fn curves_rise_and_stay_within_bounds() {
 
 #[test]
 fn occupancy_is_floored_and_never_above_the_whole() {
-    assert_eq!([(0, 3), (1, 3), (2, 3), (3, 3), (4, 3)].map(|(taken, whole)| occupancy_ppm(taken, whole)), [
-        0, 333_333, 666_666, PPM, PPM
-    ]);
+    assert_eq!(
+        [(0, 3), (1, 3), (2, 3), (3, 3), (4, 3)].map(|(taken, whole)| occupancy_ppm(taken, whole)),
+        [0, 333_333, 666_666, PPM, PPM]
+    );
     assert_eq!((occupancy_ppm(0, 0), occupancy_ppm(7, 0)), (PPM, PPM), "nothing is free of nothing");
     assert_eq!(occupancy_ppm(u32::MAX - 1, u32::MAX), 999_999);
     assert_eq!(occupancy_ppm(u32::MAX, u32::MAX), PPM);
@@ -50,7 +51,10 @@ fn a_price_without_a_part_or_with_a_factor_of_zero_is_none() {
     let list = Rate { num: 7, den: 2 };
     assert_eq!(price(&list, 1, 10, &[500_000, 4_000_000]), Some(Rate { num: 7, den: 10 }));
     assert_eq!(price(&list, 10, 10, &[]), Some(list));
-    assert_eq!((price(&list, 0, 10, &[PPM]), price(&list, 1, 0, &[PPM]), price(&list, 1, 1, &[PPM, 0])), (None, None, None));
+    assert_eq!(
+        (price(&list, 0, 10, &[PPM]), price(&list, 1, 0, &[PPM]), price(&list, 1, 1, &[PPM, 0])),
+        (None, None, None)
+    );
     let highest = Rate { num: u128::MAX, den: 1 };
     assert_eq!(price(&highest, 1, 1, &[PPM]), None, "the product does not fit before it is reduced");
 }

@@ -63,7 +63,10 @@ fn a_record_is_contested_above_its_limits() {
 #[test]
 fn maintenance_credits_are_a_share_of_the_deal() {
     assert_eq!([99, 100, 199, 200].map(|slots| maintenance_credits(slots, 10_000)), [0, 1, 1, 2]);
-    assert_eq!((maintenance_credits(50, 0), maintenance_credits(50, 1_000_000), maintenance_credits(50, u32::MAX)), (0, 50, 50));
+    assert_eq!(
+        (maintenance_credits(50, 0), maintenance_credits(50, 1_000_000), maintenance_credits(50, u32::MAX)),
+        (0, 50, 50)
+    );
     assert_eq!(maintenance_credits(u64::MAX, 1_000_000), u64::MAX);
 }
 

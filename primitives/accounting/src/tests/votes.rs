@@ -10,13 +10,19 @@ fn votes_cost_their_square() {
     assert_eq!(vote_cost(i32::MIN), 1 << 62);
     assert_eq!([0, 1, 3, 4, 80, 81, 99, 100].map(votes_afforded), [0, 1, 1, 2, 8, 9, 9, 10]);
     // Mutant: credits not returned on revision.
-    assert_eq!((revision_cost(3, 5), revision_cost(5, 3), revision_cost(-4, 4), revision_cost(9, 0)), (16, -16, 0, -81));
+    assert_eq!(
+        (revision_cost(3, 5), revision_cost(5, 3), revision_cost(-4, 4), revision_cost(9, 0)),
+        (16, -16, 0, -81)
+    );
 }
 
 /// G11: mutant "delegate not capped".
 #[test]
 fn delegated_votes_are_cut_to_the_delegators_credits() {
-    assert_eq!([(9, 99), (9, 80), (-9, 80), (-9, 0), (2, 99), (-2, 99)].map(|(votes, credits)| capped_votes(votes, credits)), [9, 8, -8, 0, 2, -2]);
+    assert_eq!(
+        [(9, 99), (9, 80), (-9, 80), (-9, 0), (2, 99), (-2, 99)].map(|(votes, credits)| capped_votes(votes, credits)),
+        [9, 8, -8, 0, 2, -2]
+    );
     assert_eq!(capped_votes(i32::MIN, u32::MAX), -65_535);
     assert_eq!(capped_votes(i32::MAX, u32::MAX), 65_535);
 }
@@ -46,10 +52,9 @@ fn a_threshold_falls_in_a_straight_line() {
     let flat = Curve { from_ppm: 700_000, to_ppm: 600_000, over_slots: 0 };
     assert_eq!(flat.threshold_ppm(0), 600_000);
     assert!(flat.is_reached(6, 10, 0) && !flat.is_reached(5, 10, 0));
-    for curve in [
-        Curve { from_ppm: 1_000_001, to_ppm: 1, over_slots: 1 },
-        Curve { from_ppm: 1, to_ppm: 2, over_slots: 1 },
-    ] {
+    for curve in
+        [Curve { from_ppm: 1_000_001, to_ppm: 1, over_slots: 1 }, Curve { from_ppm: 1, to_ppm: 2, over_slots: 1 }]
+    {
         assert!(!curve.is_valid());
     }
     assert!(Curve { from_ppm: 1_000_000, to_ppm: 1_000_000, over_slots: 1 }.is_valid());

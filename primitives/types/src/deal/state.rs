@@ -223,7 +223,9 @@ impl CloseReason {
             Self::TermServed => "the term was served",
             Self::CancelledByRenter => "the renter cancelled",
             Self::DepositExhausted => "the deposit was used up before the term",
-            Self::NodeDown => "the node was down for the agreed run of slots, seen by more than two thirds of validators",
+            Self::NodeDown => {
+                "the node was down for the agreed run of slots, seen by more than two thirds of validators"
+            }
             Self::NotConfirmed => "the provider did not confirm in time",
             Self::NotMeasured => "the node is not measured, so nothing can be billed or blamed",
             Self::WindowMissed => "a window closed with less availability than promised",
