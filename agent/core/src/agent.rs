@@ -2,11 +2,14 @@
 
 use crate::{AdmissionList, ChainView, Event, Now, Phase, PhaseError, RateLimiter, SlotClock, ViewError};
 use x0_crypto::{CryptoError, SigningKey};
-use x0_limits::{AGENT_VIEW_LIFE_MS, PROBE_RATE_ENTRIES_MAX, PROBE_REQUEST_BURST, PROBE_REQUESTS_PER_SECOND};
+use x0_limits::{
+    AGENT_VIEW_LIFE_MS, PROBE_RATE_ENTRIES_MAX, PROBE_REQUEST_BURST, PROBE_REQUESTS_PER_SECOND, TRIAL_BYTES_MAX,
+};
 use x0_types::{
     AccountId, Hash, MlDsa65Signature,
     market::Slot,
     probe::{Admission, ProbeRequest, ProbeResponse, Receipt, SignedReceipt},
+    receipt::Usage,
 };
 
 /// Why a prober gets no answer to its question.
@@ -34,6 +37,15 @@ pub enum Refusal {
     /// The bytes were no request.
     #[error("not a request")]
     NotARequest,
+    /// The address has had its share of transfers for now.
+    #[error("too many transfers")]
+    TooManyTransfers,
+    /// The peer is no agent of the deal that it names.
+    #[error("not an agent of this deal")]
+    NotOfTheDeal,
+    /// This side saw something else of the link.
+    #[error("this side saw another use of the link")]
+    UsageDiffers,
     /// The agent could not sign.
     #[error("internal error")]
     Internal,
@@ -60,8 +72,27 @@ pub enum Answer {
     Sign(Receipt),
     /// Send this.
     Reply(ProbeResponse),
+    /// Send so many bytes made from this seed, see [`x0_types::probe::transfer_piece`].
+    Transfer {
+        /// Bytes.
+        bytes: u32,
+        /// The seed.
+        seed: [u8; 32],
+    },
     /// Send the refusal.
     Refuse(Refusal),
+}
+
+/// What this side of a link saw of its latest transfer. Both times include the peer's own delays, so that they are
+/// never shorter than what an honest peer measures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkUse {
+    /// Bytes that were sent.
+    pub bytes: u64,
+    /// Milliseconds from the request to the peer's next one.
+    pub duration_ms: u32,
+    /// The shortest time from an answer to the peer's next request, milliseconds.
+    pub round_trip_ms: u32,
 }
 
 /// What became of a view of the chain.
@@ -88,6 +119,12 @@ pub struct Counters {
     pub admission_lists: u64,
     /// Requests that were refused.
     pub refusals: u64,
+    /// Pings that were answered.
+    pub pings: u64,
+    /// Transfers that were made.
+    pub transfers: u64,
+    /// Usage receipts that were signed.
+    pub usages: u64,
 }
 
 /// The state of an agent. Every method is quick; callers may hold a lock around it.
@@ -192,12 +229,63 @@ impl Agent {
         self.admission_list(monotonic_ms).admissions()
     }
 
+    /// Whether this side agrees with what a renter's agent says of its latest transfer: the peer is an agent of
+    /// that deal now, it got exactly these bytes, and neither time is longer than this side saw, so that a peer cannot
+    /// have a node sign worse than it was.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn agree(
+        &mut self,
+        prober: &Hash,
+        peer: &AccountId,
+        usage: &Usage,
+        seen: &LinkUse,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let agreed = self.judge_usage(prober, peer, usage, seen, now);
+        let counter = if agreed.is_ok() { &mut self.counters.usages } else { &mut self.counters.refusals };
+        *counter = counter.saturating_add(1);
+        agreed
+    }
+
+    fn judge_usage(
+        &mut self,
+        prober: &Hash,
+        peer: &AccountId,
+        usage: &Usage,
+        seen: &LinkUse,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        if self.phase != Phase::Serving {
+            return Err(Refusal::NotServing { phase: self.phase });
+        }
+        if !self.limiter.allow(prober, now.monotonic_ms) {
+            return Err(Refusal::TooManyRequests);
+        }
+        let is_of_deal = |one: &&Admission| one.deal == usage.deal && one.agents.contains(peer);
+        if usage.agent != *peer || self.admissions(now.monotonic_ms).iter().find(is_of_deal).is_none() {
+            return Err(Refusal::NotOfTheDeal);
+        }
+        let credible = self.clock.credible(now.unix_ms);
+        let agrees = usage.node == self.node
+            && credible.contains(&usage.slot)
+            && usage.bytes > 0
+            && usage.bytes == seen.bytes
+            && usage.duration_ms > 0
+            && usage.duration_ms <= seen.duration_ms
+            && usage.round_trip_ms <= seen.round_trip_ms;
+        if agrees { Ok(()) } else { Err(Refusal::UsageDiffers) }
+    }
+
     /// Answers a request of the peer whose link key has this hash.
     pub fn answer(&mut self, prober: &Hash, request: &ProbeRequest, now: Now) -> Answer {
         let answer = self.judge(prober, request, now).unwrap_or_else(Answer::Refuse);
         let counter = match &answer {
             Answer::Sign(_) => &mut self.counters.receipts,
-            Answer::Reply(_) => &mut self.counters.admission_lists,
+            Answer::Reply(ProbeResponse::Admissions(_)) => &mut self.counters.admission_lists,
+            Answer::Reply(_) => &mut self.counters.pings,
+            Answer::Transfer { .. } => &mut self.counters.transfers,
             Answer::Refuse(_) => &mut self.counters.refusals,
         };
         *counter = counter.saturating_add(1);
@@ -216,7 +304,14 @@ impl Agent {
                 Ok(Answer::Reply(ProbeResponse::Admissions(self.admissions(now.monotonic_ms).to_vec())))
             }
             ProbeRequest::Ping { nonce } => Ok(Answer::Reply(ProbeResponse::Pong { nonce })),
-            ProbeRequest::Transfer { .. } | ProbeRequest::Usage { .. } => Err(Refusal::NotARequest),
+            ProbeRequest::Transfer { bytes, seed } => {
+                if bytes == 0 || bytes > TRIAL_BYTES_MAX {
+                    return Err(Refusal::NotARequest);
+                }
+                Ok(Answer::Transfer { bytes, seed })
+            }
+            // What it says is judged by what this side of the link saw: see [`Agent::agree`].
+            ProbeRequest::Usage { .. } => Err(Refusal::UsageDiffers),
             ProbeRequest::Alive { slot, nonce } => {
                 let credible = self.clock.credible(now.unix_ms);
                 if !credible.contains(&slot) {

@@ -42,7 +42,7 @@ mod lifecycle;
 mod rate;
 
 pub use admission::{AdmissionList, ChainView, DealView, ViewError};
-pub use agent::{Agent, Answer, Counters, Refusal, ViewOutcome, sign_receipt};
+pub use agent::{Agent, Answer, Counters, LinkUse, Refusal, ViewOutcome, sign_receipt};
 pub use clock::{Now, SlotClock};
 pub use lifecycle::{Event, Phase, PhaseError};
 pub use rate::RateLimiter;

@@ -36,6 +36,11 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
 
     /// Whether this key may act now; if so, it has acted. Time that runs backwards counts as no time.
     pub fn allow(&mut self, key: &K, monotonic_ms: u64) -> bool {
+        self.allow_many(key, 1, monotonic_ms)
+    }
+
+    /// Whether this key may act so often at once; if so, it has, and otherwise not at all.
+    pub fn allow_many(&mut self, key: &K, times: u32, monotonic_ms: u64) -> bool {
         let full = self.burst * SCALE;
         if !self.buckets.contains_key(key) && self.buckets.len() >= self.entries_max {
             self.forget_one();
@@ -45,10 +50,11 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         // A thousandth of a token per millisecond is one token per second.
         bucket.filling = bucket.filling.saturating_add(passed_ms.saturating_mul(self.per_second)).min(full);
         bucket.updated_ms = bucket.updated_ms.max(monotonic_ms);
-        if bucket.filling < SCALE {
+        let cost = u64::from(times) * SCALE;
+        if bucket.filling < cost {
             return false;
         }
-        bucket.filling -= SCALE;
+        bucket.filling -= cost;
         true
     }
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use x0_agent_io::Pages;
 use x0_client::{Endpoint, password::PasswordSource, text::parse_hash};
 use x0_limits::AGENT_CONFIG_BYTES_MAX;
 
@@ -39,6 +40,21 @@ pub struct Config {
     /// Packet counters in the kernel.
     #[serde(default)]
     pub ebpf: EbpfSection,
+    /// What manifests of deals may declare to be checked.
+    #[serde(default, rename = "service")]
+    pub services: Vec<ServiceSection>,
+}
+
+/// One page, or one port that opens, for the checks that manifests declare.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSection {
+    /// The port, on the host that the agent listens on.
+    pub port: u16,
+    /// The path of a page; without it the port only opens.
+    pub path: Option<String>,
+    /// The file whose bytes are the page.
+    pub file: Option<PathBuf>,
 }
 
 /// Who the agent is.
@@ -150,11 +166,48 @@ impl Config {
             config.identity.password_file.as_mut(),
             Some(&mut config.status.path),
         ];
-        for path in relative.into_iter().flatten() {
+        let files = config.services.iter_mut().filter_map(|service| service.file.as_mut());
+        for path in relative.into_iter().flatten().chain(files) {
             *path = folder.join(&*path);
         }
         config.endpoint().map_err(|error| wrong(format!("chain: {error}")))?;
         Ok(config)
+    }
+
+    /// The pages of each port, read from their files.
+    ///
+    /// # Errors
+    /// A sentence that names the service.
+    pub fn pages(&self) -> std::result::Result<Pages, String> {
+        if self.services.len() > x0_limits::AGENT_SERVICES_MAX {
+            return Err(format!("more than {} services", x0_limits::AGENT_SERVICES_MAX));
+        }
+        let limit = u64::try_from(x0_limits::SERVICE_ANSWER_BYTES_MAX / 2).unwrap_or(u64::MAX);
+        let mut pages = Pages::new();
+        for service in &self.services {
+            let wrong = |what: &str| format!("service on port {}: {what}", service.port);
+            if service.port == 0 || service.port == self.listen.address.port() {
+                return Err(wrong("the port must be one of its own"));
+            }
+            let of_port = pages.entry(service.port).or_default();
+            match (&service.path, &service.file) {
+                (None, None) => {}
+                (Some(path), Some(file)) if path.starts_with('/') => {
+                    let mut body = Vec::new();
+                    std::fs::File::open(file)
+                        .and_then(|open| open.take(limit + 1).read_to_end(&mut body))
+                        .map_err(|error| wrong(&format!("{}: {error}", file.display())))?;
+                    if body.len() as u64 > limit {
+                        return Err(wrong("the file is too large for a check"));
+                    }
+                    if of_port.insert(path.clone(), body).is_some() {
+                        return Err(wrong("the path is there twice"));
+                    }
+                }
+                _ => return Err(wrong("a page has a path that begins with a slash, and a file")),
+            }
+        }
+        Ok(pages)
     }
 
     /// Takes over what the command line says.
@@ -250,6 +303,28 @@ mod tests {
             );
         }
         assert!(Config::load(Path::new("/nonexistent/agent.toml")).is_err());
+    }
+
+    #[test]
+    fn services_are_read_from_their_files_and_mistakes_are_named() {
+        let with = |more: &str| load(&format!("[identity]\nkeystore = \"a\"\n{more}"));
+        let page = "[[service]]\nport = 8081\npath = \"/x\"\nfile = \"x.txt\"\n";
+        let (folder, config) = with(&format!("{page}[[service]]\nport = 8082\n"));
+        let config = config.unwrap();
+        assert!(config.pages().unwrap_err().contains("x.txt"), "the file is missing");
+        std::fs::write(folder.path().join("x.txt"), "hello").unwrap();
+        let pages = config.pages().unwrap();
+        assert_eq!(pages[&8081]["/x"], b"hello");
+        assert!(pages[&8082].is_empty());
+        for wrong in [
+            "[[service]]\nport = 0\n",
+            "[[service]]\nport = 7801\n",
+            "[[service]]\nport = 1\npath = \"/x\"\n",
+            "[[service]]\nport = 1\npath = \"x\"\nfile = \"x\"\n",
+        ] {
+            let (_folder, config) = with(wrong);
+            assert!(config.unwrap().pages().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 use x0_agent_core::{Agent, Event, SlotClock};
-use x0_agent_io::{Limits, ProbeResponder, ResponderConfig, SharedAgent, SystemClock};
+use x0_agent_io::{Limits, ProbeResponder, ResponderConfig, Services, SharedAgent, SystemClock};
 use x0_client::{Client, Endpoint, account_of, rpc_types::did::Did, text::account_text};
 use x0_crypto::SigningKey;
 use x0_limits::{AGENT_RECONNECT_MS_MAX, AGENT_RECONNECT_MS_MIN};
@@ -44,11 +44,11 @@ pub async fn run(config: &Config, options: &Run) -> Result<()> {
         chain = connect(&endpoint) => chain?,
         () = stop.wait() => return Ok(()),
     };
-    serve(config, key, endpoint, chain, socket, stop).await
+    serve((config, options), key, endpoint, chain, socket, stop).await
 }
 
 async fn serve(
-    config: &Config,
+    (config, options): (&Config, &Run),
     key: SigningKey,
     endpoint: Endpoint,
     chain: Chain,
@@ -65,6 +65,11 @@ async fn serve(
     let responder =
         Arc::new(ProbeResponder::start(responder_config, Arc::clone(&agent), key.clone(), clock.clone()).await?);
     let listen = responder.local_addr();
+    // They close with this function.
+    let services = Services::start(listen.ip(), pages(config, options).await?, clock.clone()).await?;
+    if !services.addresses().is_empty() {
+        tracing::info!(addresses = ?services.addresses(), "services");
+    }
     let (interface, port) = (config.interface(), listen.port());
     let kernel = blocking(move || KernelCounters::attach(interface, port)).await?;
 
@@ -99,6 +104,12 @@ async fn serve(
     }
     drain(&agent, responder, following, served).await;
     announced
+}
+
+/// Reads the pages that the configuration offers.
+async fn pages(config: &Config, options: &Run) -> Result<x0_agent_io::Pages> {
+    let (config, path) = (config.clone(), options.file.config.clone());
+    blocking(move || config.pages()).await?.map_err(|reason| AgentError::Config { path, reason })
 }
 
 /// Prints the line that says to a supervisor or a test that the agent is there.

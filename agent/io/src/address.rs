@@ -20,6 +20,8 @@ pub(crate) struct Addresses {
 #[derive(Debug)]
 struct Book {
     rates: RateLimiter<IpAddr>,
+    /// Pieces of transfers.
+    pieces: RateLimiter<IpAddr>,
     used: HashMap<IpAddr, Used>,
     connections: usize,
 }
@@ -42,7 +44,13 @@ pub(crate) struct ConnectionSeat {
 impl Addresses {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         let rates = RateLimiter::new(limits.handshake_burst, limits.handshakes_per_second, limits.rate_entries_max);
-        Arc::new(Self { limits, book: Mutex::new(Book { rates, used: HashMap::new(), connections: 0 }) })
+        let pieces = |bytes: u32| bytes / x0_limits::TRIAL_PIECE_BYTES;
+        let pieces = RateLimiter::new(
+            pieces(x0_limits::TRIAL_ADDRESS_BURST_BYTES),
+            pieces(x0_limits::TRIAL_ADDRESS_BYTES_PER_SECOND),
+            limits.rate_entries_max,
+        );
+        Arc::new(Self { limits, book: Mutex::new(Book { rates, pieces, used: HashMap::new(), connections: 0 }) })
     }
 
     /// A seat for a new connection of this address, unless a limit is reached.
@@ -69,6 +77,13 @@ impl Addresses {
 }
 
 impl ConnectionSeat {
+    /// Whether this address may be sent so many bytes of a transfer now; if so, they count. Other addresses have
+    /// their own share, so that nobody can use up somebody else's.
+    pub(crate) fn may_transfer(&self, bytes: u32, monotonic_ms: u64) -> bool {
+        let pieces = bytes.div_ceil(x0_limits::TRIAL_PIECE_BYTES);
+        self.addresses.book.lock().pieces.allow_many(&self.address, pieces, monotonic_ms)
+    }
+
     /// Waits until this address has a handshake to spare. `None` never happens, because nobody closes
     /// the semaphore.
     pub(crate) async fn handshake(&self) -> Option<OwnedSemaphorePermit> {

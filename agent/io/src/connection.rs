@@ -14,16 +14,19 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
-use x0_agent_core::{Answer, Refusal, sign_receipt};
+use x0_agent_core::{Answer, LinkUse, Refusal, sign_receipt};
 use x0_crypto::{
-    SigningKey,
+    PublicKey, Signature, SigningKey,
     tls::{TlsError, peer},
 };
 use x0_types::{
-    Hash,
+    Hash, MlDsa65Signature,
+    account::account_id,
     probe::{
         FRAME_HEADER_BYTES, FrameError, ProbeRequest, ProbeResponse, Receipt, decode_frame, encode_frame, frame_length,
+        transfer_piece,
     },
+    receipt::{SignedUsage, Usage},
 };
 
 /// What all connections of a responder have in common.
@@ -85,8 +88,8 @@ impl Connection {
         }
     }
 
-    /// The handshake, and the hash of the prober's key.
-    async fn handshake(&mut self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, Hash), HandshakeError> {
+    /// The handshake, and the peer's key.
+    async fn handshake(&mut self, stream: TcpStream) -> Result<(TlsStream<TcpStream>, PublicKey), HandshakeError> {
         let deadline = Instant::now() + self.shared.limits.handshake_timeout;
         // Waiting for the first message needs no cryptography and no thread, so a peer that sends
         // nothing costs a socket only.
@@ -117,20 +120,36 @@ impl Connection {
         })
         .await??;
         let key = peer(tls.get_ref().1, &self.shared.alpn)?;
-        Ok((tls, Hash::from(key.fingerprint())))
+        Ok((tls, key))
     }
 
-    async fn answer_requests(&mut self, mut tls: TlsStream<TcpStream>, prober: Hash) {
+    async fn answer_requests(&mut self, mut tls: TlsStream<TcpStream>, key: PublicKey) {
+        let prober = Hash::from(key.fingerprint());
+        let mut gauge = Gauge::default();
         loop {
             let incoming = tokio::select! {
                 biased;
                 () = stopped(&mut self.stopping) => break,
                 incoming = read_request(&mut tls, &self.shared.limits) => incoming,
             };
+            gauge.request();
             let (response, last) = match incoming {
+                Incoming::Request(ProbeRequest::Usage { usage, by_renter }) => {
+                    count(&self.shared.stats.requests);
+                    self.co_sign(&key, usage, by_renter, &gauge.seen).await
+                }
                 Incoming::Request(request) => {
                     count(&self.shared.stats.requests);
-                    self.respond(&request, prober).await
+                    match self.respond(&request, prober).await {
+                        Response::Whole(response, last) => (response, last),
+                        Response::Transfer { bytes, seed } => {
+                            if !self.transfer(&mut tls, bytes, &seed).await {
+                                return;
+                            }
+                            gauge.transferred(bytes);
+                            continue;
+                        }
+                    }
                 }
                 Incoming::Malformed(error) => {
                     count(&self.shared.stats.malformed);
@@ -143,6 +162,7 @@ impl Connection {
             if !send(&mut tls, &response, self.shared.limits.handshake_timeout).await {
                 return;
             }
+            gauge.answered();
             if signed {
                 count(&self.shared.stats.receipts);
             }
@@ -155,12 +175,64 @@ impl Connection {
     }
 
     /// The response to a request, and whether the connection ends with it.
-    async fn respond(&self, request: &ProbeRequest, prober: Hash) -> (ProbeResponse, bool) {
-        let answer = self.shared.agent.lock().answer(&prober, request, self.shared.clock.now());
+    async fn respond(&self, request: &ProbeRequest, prober: Hash) -> Response {
+        let now = self.shared.clock.now();
+        let answer = self.shared.agent.lock().answer(&prober, request, now);
         match answer {
-            Answer::Reply(response) => (response, false),
-            Answer::Refuse(refusal) => (refusal.to_response(), refusal.ends_connection()),
-            Answer::Sign(receipt) => (self.sign(receipt).await, false),
+            Answer::Reply(response) => Response::Whole(response, false),
+            Answer::Refuse(refusal) => Response::Whole(refusal.to_response(), refusal.ends_connection()),
+            Answer::Sign(receipt) => Response::Whole(self.sign(receipt).await, false),
+            Answer::Transfer { bytes, seed } if self.seat.may_transfer(bytes, now.monotonic_ms) => {
+                Response::Transfer { bytes, seed }
+            }
+            Answer::Transfer { .. } => Response::Whole(Refusal::TooManyTransfers.to_response(), false),
+        }
+    }
+
+    /// Sends a transfer; says whether that worked.
+    async fn transfer(&self, tls: &mut TlsStream<TcpStream>, bytes: u32, seed: &[u8; 32]) -> bool {
+        let (mut left, mut number) = (bytes, 0u32);
+        while left > 0 {
+            let length = left.min(x0_limits::TRIAL_PIECE_BYTES);
+            let piece = transfer_piece(seed, number, usize::try_from(length).unwrap_or(usize::MAX));
+            if !send(tls, &ProbeResponse::Piece(piece), self.shared.limits.handshake_timeout).await {
+                return false;
+            }
+            left = left.saturating_sub(length);
+            number = number.saturating_add(1);
+        }
+        true
+    }
+
+    /// Signs what the peer says of its latest transfer, when this side saw no better.
+    async fn co_sign(
+        &self,
+        key: &PublicKey,
+        usage: Usage,
+        by_renter: MlDsa65Signature,
+        seen: &LinkUse,
+    ) -> (ProbeResponse, bool) {
+        let (prober, peer) = (Hash::from(key.fingerprint()), account_id(key.as_bytes()));
+        let agreed = self.shared.agent.lock().agree(&prober, &peer, &usage, seen, self.shared.clock.now());
+        if let Err(refusal) = agreed {
+            return (refusal.to_response(), refusal.ends_connection());
+        }
+        let (peer_key, own, genesis) = (key.clone(), self.shared.key.clone(), self.shared.genesis);
+        let signed = tokio::task::spawn_blocking(move || {
+            let body = usage.signed_body();
+            if peer_key.verify_usage(&genesis, &body, &Signature::from(&*by_renter.0)).is_err() {
+                return Err(Refusal::UsageDiffers);
+            }
+            let signature = own.sign_usage(&genesis, &body).map_err(|_| Refusal::Internal)?;
+            Ok(SignedUsage { usage, by_renter, by_provider: MlDsa65Signature(signature.to_boxed()) })
+        });
+        match signed.await {
+            Ok(Ok(signed)) => (ProbeResponse::Usage(signed), false),
+            Ok(Err(refusal)) => (refusal.to_response(), false),
+            Err(error) => {
+                tracing::error!(%error, "the signing thread failed");
+                (Refusal::Internal.to_response(), false)
+            }
         }
     }
 
@@ -177,6 +249,49 @@ impl Connection {
                 Refusal::Internal.to_response()
             }
         }
+    }
+}
+
+/// What a request leads to.
+enum Response {
+    /// One message, and whether the connection ends with it.
+    Whole(ProbeResponse, bool),
+    /// Many pieces.
+    Transfer { bytes: u32, seed: [u8; 32] },
+}
+
+/// What this side sees of the link: times from its answers to the peer's next requests.
+#[derive(Default)]
+struct Gauge {
+    seen: LinkUse,
+    answered: Option<Instant>,
+    transfer: Option<(Instant, u32)>,
+    requested: Option<Instant>,
+}
+
+impl Gauge {
+    /// A request has come in: what was sent before it has arrived.
+    fn request(&mut self) {
+        let millis = |since: Instant| u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+        if let Some((begun, bytes)) = self.transfer.take() {
+            // Rounded up: the peer counts whole milliseconds too.
+            self.seen.bytes = u64::from(bytes);
+            self.seen.duration_ms = millis(begun).saturating_add(1);
+        } else if let Some(answered) = self.answered.take() {
+            let round_trip = millis(answered).saturating_add(1);
+            self.seen.round_trip_ms =
+                if self.seen.round_trip_ms == 0 { round_trip } else { self.seen.round_trip_ms.min(round_trip) };
+        }
+        self.requested = Some(Instant::now());
+    }
+
+    fn answered(&mut self) {
+        self.answered = Some(Instant::now());
+    }
+
+    fn transferred(&mut self, bytes: u32) {
+        self.answered = None;
+        self.transfer = self.requested.map(|begun| (begun, bytes));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Sockets of the agent: the probe responder over post-quantum TLS.
+//! Sockets of the agent: the responder over post-quantum TLS for probes and peers, and the declared services.
 //!
 //! ```text
 //!   accept --> address limits --> ClientHello --> handshake --> frames --> Agent::answer
@@ -37,8 +37,10 @@ mod address;
 mod clock;
 mod connection;
 mod responder;
+mod services;
 mod stats;
 
 pub use clock::SystemClock;
 pub use responder::{DrainReport, Limits, ProbeResponder, ResponderConfig, ResponderError, SharedAgent};
+pub use services::{Pages, Services};
 pub use stats::ResponderStats;

@@ -15,9 +15,12 @@ use x0_crypto::{
     tls::{PeerPolicy, TlsIdentity, client_config, peer, unused_server_name},
 };
 use x0_types::{
-    AccountId, Hash,
+    AccountId, Hash, MlDsa65Signature,
     deal::DealState,
-    probe::{Admission, ProbeRequest, ProbeResponse, decode_frame, encode_frame, frame_length, probe_alpn},
+    probe::{
+        Admission, ProbeRequest, ProbeResponse, decode_frame, encode_frame, frame_length, probe_alpn, transfer_piece,
+    },
+    receipt::Usage,
 };
 
 const GENESIS: [u8; 32] = [0x42; 32];
@@ -159,6 +162,97 @@ async fn the_admission_list_follows_the_chain() {
         let agents = |admission: &Admission| admission.agents.len();
         assert_eq!(list.iter().map(agents).sum::<usize>(), 2 * entries);
     }
+    fixture.responder.stop().await;
+}
+
+/// M16: round trips and transfers for whoever asks, within each address's share.
+#[tokio::test]
+async fn anybody_may_try_round_trip_and_throughput_within_bounds() {
+    let fixture = start(Limits::default()).await;
+    let mut client = fixture.connect().await;
+    assert_eq!(client.ask(ProbeRequest::Ping { nonce: 7 }).await, ProbeResponse::Pong { nonce: 7 });
+    let (bytes, seed) = (100_000u32, [9; 32]);
+    client.send(&ProbeRequest::Transfer { bytes, seed }).await.unwrap();
+    let (mut got, mut number) = (0, 0);
+    while got < bytes as usize {
+        let Some(ProbeResponse::Piece(piece)) = client.receive().await.unwrap() else { panic!("no piece") };
+        assert_eq!(piece, transfer_piece(&seed, number, piece.len()));
+        (got, number) = (got + piece.len(), number + 1);
+    }
+    assert_eq!(got, bytes as usize);
+    let full = ProbeRequest::Transfer { bytes: x0_limits::TRIAL_BYTES_MAX, seed };
+    let mut refused = None;
+    for _ in 0..20 {
+        client.send(&full).await.unwrap();
+        match client.receive().await.unwrap().expect("an answer") {
+            ProbeResponse::Refused(reason) => {
+                refused = Some(String::from_utf8(reason).unwrap());
+                break;
+            }
+            ProbeResponse::Piece(first) => {
+                let mut got = first.len();
+                while got < x0_limits::TRIAL_BYTES_MAX as usize {
+                    let Some(ProbeResponse::Piece(piece)) = client.receive().await.unwrap() else { panic!() };
+                    got += piece.len();
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(refused.as_deref(), Some("too many transfers"));
+    let again = client.ask(ProbeRequest::Ping { nonce: 8 }).await;
+    assert_eq!(again, ProbeResponse::Pong { nonce: 8 }, "the link goes on");
+    fixture.responder.stop().await;
+}
+
+/// M16: both agents of a deal sign what they saw of its use, and the node signs no worse than it saw itself.
+#[tokio::test]
+async fn both_agents_of_a_deal_sign_its_use() {
+    let fixture = start(Limits::default()).await;
+    let mut client = fixture.connect().await;
+    let agent = x0_types::account::account_id(client.key.public().as_bytes());
+    let deal = DealView {
+        id: 7,
+        node: fixture.node.clone(),
+        state: DealState::Active,
+        mesh: Hash::repeat_byte(3),
+        agents: vec![agent.clone()],
+    };
+    let now = fixture.clock.now().monotonic_ms;
+    fixture.agent.lock().observe(&ChainView { height: 1, deals: vec![deal] }, now).unwrap();
+    for nonce in 0..2 {
+        client.ask(ProbeRequest::Ping { nonce }).await;
+    }
+    let bytes = 50_000u32;
+    client.send(&ProbeRequest::Transfer { bytes, seed: [1; 32] }).await.unwrap();
+    let mut got = 0;
+    while got < bytes as usize {
+        let Some(ProbeResponse::Piece(piece)) = client.receive().await.unwrap() else { panic!("no piece") };
+        got += piece.len();
+    }
+    let usage = Usage {
+        deal: 7,
+        node: fixture.node.clone(),
+        agent,
+        slot: fixture.slot(),
+        bytes: bytes.into(),
+        duration_ms: 1,
+        round_trip_ms: 0,
+    };
+    let by = |key: &SigningKey, usage: &Usage| {
+        MlDsa65Signature(key.sign_usage(&GENESIS, &usage.signed_body()).unwrap().to_boxed())
+    };
+    let worse = Usage { duration_ms: 60_000, ..usage.clone() };
+    let own = client.key.clone();
+    let refused = client.ask(ProbeRequest::Usage { by_renter: by(&own, &worse), usage: worse }).await;
+    assert_eq!(refused, ProbeResponse::Refused(b"this side saw another use of the link".to_vec()));
+    let forged = ProbeRequest::Usage { usage: usage.clone(), by_renter: by(&fixture.key, &usage) };
+    assert!(matches!(client.ask(forged).await, ProbeResponse::Refused(_)), "the renter's agent must sign itself");
+    let honest = ProbeRequest::Usage { usage: usage.clone(), by_renter: by(&own, &usage) };
+    let ProbeResponse::Usage(signed) = client.ask(honest).await else { panic!("not signed") };
+    assert_eq!(signed.usage, usage);
+    let (body, by_provider) = (usage.signed_body(), Signature::from(signed.by_provider.0));
+    fixture.key.public().verify_usage(&GENESIS, &body, &by_provider).unwrap();
     fixture.responder.stop().await;
 }
 

@@ -68,7 +68,7 @@ pub use chain::{Asked, Chain, ChainError, Gate, Message, Promise, Showing, Targe
 pub use clock::{Clock, SlotClock, SystemClock};
 pub use endpoint::EndpointPolicy;
 pub use node_chain::NodeChain;
-pub use probe::{ProbeFailure, Proved, Prober};
+pub use probe::{ProbeFailure, Prober, Proved};
 pub use receipts::{ReceiptStore, SlotReceipts};
 pub use service::ServiceFault;
 pub use worker::{ProbeConfig, ProbeHandle, ProbeStatus, ProbeWorker};

@@ -134,7 +134,8 @@ impl Chain for NodeChain {
 
     fn heads(&self) -> BoxStream<'static, ()> {
         let heads = self.0.executor.subscribe_heads();
-        futures::stream::unfold(heads, |mut heads| async move { heads.changed().await.ok().map(|()| ((), heads)) }).boxed()
+        futures::stream::unfold(heads, |mut heads| async move { heads.changed().await.ok().map(|()| ((), heads)) })
+            .boxed()
     }
 
     fn gate(&self, slot: Slot, now_ms: Moment) -> Result<Gate, ChainError> {
@@ -205,7 +206,9 @@ fn checks(deal: DealId) -> Vec<ServiceCheck> {
     if !begun {
         return Vec::new();
     }
-    pallet_x0_marketplace::Manifests::<Runtime>::get(deal).map(|manifest| manifest.checks.into_inner()).unwrap_or_default()
+    pallet_x0_marketplace::Manifests::<Runtime>::get(deal)
+        .map(|manifest| manifest.checks.into_inner())
+        .unwrap_or_default()
 }
 
 /// Runs inside the state.
@@ -252,7 +255,12 @@ fn gate(reporter: &AccountId, slot: Slot, now_ms: Moment) -> Gate {
     // The next block closes by its parent's time, and judges the commitment by its own.
     let last_open = slot.saturating_add(1).saturating_add(x0_limits::REPORT_GRACE_SLOTS);
     let parent_slot = Measurement::slot_of(x0_runtime::Timestamp::get());
-    if slot == 0 || slot <= counting || is_passed || parent_slot >= last_open || Measurement::slot_of(now_ms) > last_open {
+    if slot == 0
+        || slot <= counting
+        || is_passed
+        || parent_slot >= last_open
+        || Measurement::slot_of(now_ms) > last_open
+    {
         return Gate::TooLate;
     }
     Gate::Open

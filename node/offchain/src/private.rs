@@ -27,7 +27,8 @@ impl PrivateDraw {
     /// Whether `slot` is one of the slots of its window in which a trial of this deal is made.
     pub(crate) fn is_trial(&self, deal: u64, slot: Slot) -> bool {
         let (window, place) = (slot / x0_limits::TRIAL_WINDOW_SLOTS, slot % x0_limits::TRIAL_WINDOW_SLOTS);
-        (0..x0_limits::TRIALS_PER_WINDOW).any(|n| self.below(x0_limits::TRIAL_WINDOW_SLOTS, &("trial", deal, window, n)) == place)
+        (0..x0_limits::TRIALS_PER_WINDOW)
+            .any(|n| self.below(x0_limits::TRIAL_WINDOW_SLOTS, &("trial", deal, window, n)) == place)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     chain::Target,
     clock::{Clock, SlotClock},
     private::PrivateDraw,
-    probe::{ProbeFailure, Proved, Prober},
+    probe::{ProbeFailure, Prober, Proved},
     service::{self, ServiceFault},
     trial::{self, Trial},
 };
@@ -62,10 +62,8 @@ pub(crate) async fn probe_all(
             let at = first.saturating_add(eye.draw.below(span, &("probe", slot, &target.node)));
             async move {
                 clock.sleep_until(at).await;
-                let (result, trials) = tokio::join!(
-                    look(eye, clock, last, slot, validator, &target),
-                    trial::all(eye, slot, &target),
-                );
+                let (result, trials) =
+                    tokio::join!(look(eye, clock, last, slot, validator, &target), trial::all(eye, slot, &target),);
                 Seen { index: target.index, node: target.node, result, trials }
             }
         })
@@ -108,8 +106,11 @@ async fn look(
 /// private. The first fault is told.
 async fn services(eye: &Eye, slot: Slot, target: &Target) -> Result<(), ServiceFault> {
     let Some(endpoint) = target.endpoint else { return Ok(()) };
-    let mut drawn: Vec<(u64, &ServiceCheck)> =
-        target.checks.iter().map(|check| (eye.draw.below(u64::MAX, &("check", slot, &target.node, check)), check)).collect();
+    let mut drawn: Vec<(u64, &ServiceCheck)> = target
+        .checks
+        .iter()
+        .map(|check| (eye.draw.below(u64::MAX, &("check", slot, &target.node, check)), check))
+        .collect();
     drawn.sort_by_key(|(order, _)| *order);
     let policy = eye.prober.endpoints();
     let tried = drawn.into_iter().take(x0_limits::SERVICE_CHECKS_PER_SLOT);

@@ -1,9 +1,8 @@
 //! Receipts on demand: who says that a node was up shows the node's word for it when asked.
 
 use crate::{
-    Challenge, Challenges, Config, Error, Event, HoldReason, NextChallenge, Nodes, OpenChallenge, OpenChallenges, Pallet,
-    Parameters, Provable, Reports,
-    windows::Proposers,
+    Challenge, Challenges, Config, Error, Event, HoldReason, NextChallenge, Nodes, OpenChallenge, OpenChallenges,
+    Pallet, Parameters, Provable, Reports, windows::Proposers,
 };
 use frame_support::{
     ensure,
@@ -35,7 +34,8 @@ impl<T: Config> Pallet<T> {
 
     /// The hash of the chain's first block, which is part of what agents sign.
     pub(crate) fn genesis_hash() -> Option<[u8; 32]> {
-        let genesis = frame_system::Pallet::<T>::block_hash(frame_system::pallet_prelude::BlockNumberFor::<T>::default());
+        let genesis =
+            frame_system::Pallet::<T>::block_hash(frame_system::pallet_prelude::BlockNumberFor::<T>::default());
         genesis.as_ref().try_into().ok()
     }
 

@@ -69,7 +69,10 @@ impl<T: Config> Pallet<T> {
                 current >= until && (open.reveals >= open.commits || is_over)
             });
             if is_due {
-                Closing::<T>::put(ClosingState { slot: next, stage: ClosingStage::Verdicts { next: 0, exceptions: 0 } });
+                Closing::<T>::put(ClosingState {
+                    slot: next,
+                    stage: ClosingStage::Verdicts { next: 0, exceptions: 0 },
+                });
             }
             return is_due;
         }
@@ -211,7 +214,8 @@ impl<T: Config> Pallet<T> {
     /// Removes the reports of the oldest slot whose receipts nobody may ask for any more, if there is one.
     fn drop_proved(budget: &mut Budget) -> bool {
         let oldest = Provable::<T>::get().first().copied();
-        let Some(slot) = oldest.filter(|slot| slot.saturating_add(x0_limits::CHALLENGE_SLOTS) <= ClosedSlot::<T>::get())
+        let Some(slot) =
+            oldest.filter(|slot| slot.saturating_add(x0_limits::CHALLENGE_SLOTS) <= ClosedSlot::<T>::get())
         else {
             return false;
         };

@@ -15,7 +15,7 @@
 //! validators (30 slots of 6 s are 1,200 blocks at the busy pace).
 
 use crate::{
-    Complaint, Complaints, ComplaintWindows, ComplaintsOpened, Config, CurrentSlot, Error, Event, Pallet,
+    Complaint, ComplaintWindows, Complaints, ComplaintsOpened, Config, CurrentSlot, Error, Event, Pallet,
     types::SeatBits,
     verdict::{exceeds_third, exceeds_two_thirds},
 };

@@ -2,8 +2,9 @@
 
 use crate::{
     ActiveNodes, Challenges, ClosedSlot, Closing, ClosingStage, Commitments, ComplaintWindows, Complaints,
-    ComplaintsOpened, Config, CurrentSlot, HoldReason, NextChallenge, NextIndex, NodeAt, Nodes, OpenChallenges, OpenRuns,
-    OpenSlots, Pallet, Parameters, Provable, Reports, Resting, RestingEnds, RestingPlace, SlotStarts, VoidSlots,
+    ComplaintsOpened, Config, CurrentSlot, HoldReason, NextChallenge, NextIndex, NodeAt, Nodes, OpenChallenges,
+    OpenRuns, OpenSlots, Pallet, Parameters, Provable, Reports, Resting, RestingEnds, RestingPlace, SlotStarts,
+    VoidSlots,
 };
 use frame_support::traits::fungible::hold::Inspect as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,7 +145,8 @@ impl<T: Config> Pallet<T> {
             return Err("measurement: the starts of slots are out of order");
         }
         let revealing = OpenSlots::<T>::get();
-        let is_prefix = revealing.iter().skip_while(|open| open.revealing.is_some()).all(|open| open.revealing.is_none());
+        let is_prefix =
+            revealing.iter().skip_while(|open| open.revealing.is_some()).all(|open| open.revealing.is_none());
         if is_prefix { Ok(()) } else { Err("measurement: a later slot shows reports before an earlier one") }
     }
 

@@ -21,8 +21,8 @@ use x0_types::{
     account::{PROPOSER_ENGINE_ID, UNIT},
     governance::{OwnerId, OwnerRegistry},
     market::{
-        Counters, DealId, Identities, MarketHooks, Meter, Observation, SlaBreach, SlaObserver, SlaPromise, Slot, SlotWork,
-        ValidatorSet, Verdict, VerdictListener, pack_observations,
+        Counters, DealId, Identities, MarketHooks, Meter, Observation, SlaBreach, SlaObserver, SlaPromise, Slot,
+        SlotWork, ValidatorSet, Verdict, VerdictListener, pack_observations,
     },
     receipt::report_commitment,
 };
@@ -288,11 +288,8 @@ pub fn reveal(who: AccountId, slot: Slot, packed: Vec<u8>, receipts_root: Hash) 
 
 /// Shows what may be shown.
 fn show_pending() {
-    let open: BTreeSet<Slot> = crate::OpenSlots::<Test>::get()
-        .iter()
-        .filter(|open| open.revealing.is_some())
-        .map(|open| open.slot)
-        .collect();
+    let open: BTreeSet<Slot> =
+        crate::OpenSlots::<Test>::get().iter().filter(|open| open.revealing.is_some()).map(|open| open.slot).collect();
     let (due, rest): (Vec<_>, Vec<_>) = Pending::take().into_iter().partition(|(_, slot, _)| open.contains(slot));
     Pending::set(rest);
     for (n, slot, packed) in due {
@@ -355,7 +352,8 @@ pub fn run(set: &[(u8, u64)], test: impl FnOnce()) {
         crate::GenesisConfig { genesis_time_ms: GENESIS_MS, slot_ms: SLOT_MS, _config: core::marker::PhantomData };
     let rich = (1..=9).map(|n| (challenger(n), 100 * UNIT)).collect();
     let balances = pallet_balances::GenesisConfig { balances: rich, ..Default::default() };
-    let storage = RuntimeGenesisConfig { measurement: genesis, balances, ..Default::default() }.build_storage().unwrap();
+    let storage =
+        RuntimeGenesisConfig { measurement: genesis, balances, ..Default::default() }.build_storage().unwrap();
     Budget::set(x0_limits::SLOT_WORK_PER_BLOCK_MAX);
     Set::set(set.to_vec());
     Verdicts::set(Vec::new());

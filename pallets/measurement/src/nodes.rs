@@ -2,8 +2,8 @@
 
 use crate::{
     ActiveNodes, ClosedSlot, Closing, ClosingStage, Config, CurrentSlot, Error, Event, NextIndex, NodeAt, NodeRecord,
-    Nodes, OpenRuns, Pallet, Resting, RestingEnds, RestingPlace, SlotOutcome, SlotRing, Unstamped,
-    VoidHistory, VoidSlots, types::outcome_of,
+    Nodes, OpenRuns, Pallet, Resting, RestingEnds, RestingPlace, SlotOutcome, SlotRing, Unstamped, VoidHistory,
+    VoidSlots, types::outcome_of,
 };
 use frame_support::traits::Time;
 use sp_runtime::{DispatchError, SaturatedConversion};

@@ -83,9 +83,8 @@ pub enum ProbeResponse {
 /// sending them, so each piece repeats a block of 1,024 bytes that depends on seed and piece.
 #[must_use]
 pub fn transfer_piece(seed: &[u8; 32], number: u32, bytes: usize) -> Vec<u8> {
-    let block: Vec<u8> = (0u32..32)
-        .flat_map(|part| sp_io::hashing::blake2_256(&(seed, number, part).encode()))
-        .collect();
+    let block: Vec<u8> =
+        (0u32..32).flat_map(|part| sp_io::hashing::blake2_256(&(seed, number, part).encode())).collect();
     block.iter().copied().cycle().take(bytes).collect()
 }
 

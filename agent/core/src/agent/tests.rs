@@ -101,7 +101,7 @@ fn only_a_serving_agent_answers() {
         assert_eq!(agent.handle(event).unwrap(), phase);
         expect(&mut agent, phase);
     }
-    assert_eq!(agent.counters(), Counters { receipts: 1, admission_lists: 0, refusals: 4 });
+    assert_eq!(agent.counters(), Counters { receipts: 1, refusals: 4, ..Counters::default() });
 }
 
 #[test]
@@ -166,4 +166,41 @@ proptest! {
             other => prop_assert!(false, "{:?}", other),
         }
     }
+}
+
+/// A node signs of its use what an agent of the deal says, and never worse than it saw itself.
+#[test]
+fn a_usage_is_agreed_on_by_what_both_sides_saw() {
+    let mut agent = serving();
+    agent.observe(&view(1, DealState::Active), 0).unwrap();
+    let seen = LinkUse { bytes: 100_000, duration_ms: 200, round_trip_ms: 9 };
+    let usage = Usage {
+        deal: 3,
+        node: account(9),
+        agent: account(1),
+        slot: 100,
+        bytes: 100_000,
+        duration_ms: 200,
+        round_trip_ms: 9,
+    };
+    let judge =
+        |agent: &mut Agent, peer: u8, usage: &Usage| agent.agree(&Hash::zero(), &account(peer), usage, &seen, at(0));
+    assert_eq!(judge(&mut agent, 1, &usage), Ok(()));
+    assert_eq!(judge(&mut agent, 1, &Usage { duration_ms: 150, round_trip_ms: 1, ..usage.clone() }), Ok(()));
+    for (peer, other, refusal) in [
+        (2, usage.clone(), Refusal::NotOfTheDeal),
+        (1, Usage { agent: account(2), ..usage.clone() }, Refusal::NotOfTheDeal),
+        (1, Usage { deal: 4, ..usage.clone() }, Refusal::NotOfTheDeal),
+        (1, Usage { node: account(8), ..usage.clone() }, Refusal::UsageDiffers),
+        (1, Usage { slot: 1_000, ..usage.clone() }, Refusal::UsageDiffers),
+        (1, Usage { bytes: 99_999, ..usage.clone() }, Refusal::UsageDiffers),
+        (1, Usage { duration_ms: 201, ..usage.clone() }, Refusal::UsageDiffers),
+        (1, Usage { duration_ms: 0, ..usage.clone() }, Refusal::UsageDiffers),
+        (1, Usage { round_trip_ms: 10, ..usage.clone() }, Refusal::UsageDiffers),
+    ] {
+        assert_eq!(judge(&mut agent, peer, &other), Err(refusal), "{other:?}");
+    }
+    agent.observe(&view(2, DealState::Failed), 0).unwrap();
+    assert_eq!(judge(&mut agent, 1, &usage), Err(Refusal::NotOfTheDeal), "the deal is over");
+    assert_eq!(agent.counters().usages, 2);
 }

@@ -173,7 +173,13 @@ fn a_failed_node_refunds_its_renter() {
     market.block(time_of(1) + 10, vec![(&market.provider, market.list(price, bond))]);
     market.block(time_of(1) + 20, vec![(&market.renter, market.rent(deposit))]);
     let deal = market.node.read(pallet_x0_marketplace::NextDeal::<Runtime>::get) - 1;
-    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal, manifest_hash: manifest().hash() }.into())]);
+    market.block(
+        time_of(1) + 30,
+        vec![(
+            &market.provider,
+            pallet_x0_marketplace::Call::confirm { deal, manifest_hash: manifest().hash() }.into(),
+        )],
+    );
     assert_eq!(market.state(deal), DealState::Active);
 
     let renter_before = market.total(&market.renter.account);
@@ -199,11 +205,12 @@ fn a_failed_node_refunds_its_renter() {
     assert_eq!(market.state(deal), DealState::Failed);
 
     // By hand: 5 good slots at a third of an X0T, floored once; of this 2.5 % to the treasury, floored;
-    // 5 % of the bond slashed at the first failure, 80 % of that to the renter.
+    // a node without trust posts half as much again; 5 % of that slashed at the first failure, 80 % of
+    // the slash to the renter.
     let gross: Balance = 1_666_666_666_666;
     let fee: Balance = 41_666_666_666;
-    let slash: Balance = 1_000_000_000_000;
-    let compensation: Balance = 800_000_000_000;
+    let slash: Balance = 1_500_000_000_000;
+    let compensation: Balance = 1_200_000_000_000;
     assert_eq!(market.total(&market.renter.account), renter_before - gross + compensation);
     assert_eq!(market.total(&market.provider.account), provider_before + gross - fee - slash);
     assert_eq!(market.total(&treasury), treasury_before + fee + slash - compensation);
@@ -220,7 +227,13 @@ fn migrations_keep_what_runs() {
     market.block(time_of(1), vec![(&market.provider, market.register_agent())]);
     market.block(time_of(1) + 10, vec![(&market.provider, market.list(Rate { num: UNIT, den: 3 }, 20 * UNIT))]);
     market.block(time_of(1) + 20, vec![(&market.renter, market.rent(50 * UNIT))]);
-    market.block(time_of(1) + 30, vec![(&market.provider, pallet_x0_marketplace::Call::confirm { deal: 0, manifest_hash: manifest().hash() }.into())]);
+    market.block(
+        time_of(1) + 30,
+        vec![(
+            &market.provider,
+            pallet_x0_marketplace::Call::confirm { deal: 0, manifest_hash: manifest().hash() }.into(),
+        )],
+    );
     for slot in FIRST_SLOT..FIRST_SLOT + 5 {
         market.report(slot, |slot| if slot == FIRST_SLOT + 2 { Observation::Down } else { Observation::Up });
     }

@@ -151,7 +151,8 @@ impl Chain for FakeChain {
 
     fn heads(&self) -> BoxStream<'static, ()> {
         let heads = self.0.lock().heads.get_or_insert_with(|| watch::Sender::new(0)).subscribe();
-        futures::stream::unfold(heads, |mut heads| async move { heads.changed().await.ok().map(|()| ((), heads)) }).boxed()
+        futures::stream::unfold(heads, |mut heads| async move { heads.changed().await.ok().map(|()| ((), heads)) })
+            .boxed()
     }
 
     fn submit(&self, transaction: Bytes) -> BoxFuture<'_, Result<Hash, SubmitError>> {

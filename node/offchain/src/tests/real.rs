@@ -200,7 +200,8 @@ async fn reports_reach_the_chain_free_of_charge_and_bill_the_good_slots() {
 
     // Somebody asks for a receipt, and the worker shows it by itself.
     let validator = presets::dev_account(DEV_VALIDATOR).unwrap();
-    let ask = pallet_x0_measurement::Call::challenge { slot: 12, validator: validator.clone(), node: node.node.clone() };
+    let ask =
+        pallet_x0_measurement::Call::challenge { slot: 12, validator: validator.clone(), node: node.node.clone() };
     node.mempool.submit(node.sign("charlie", ask.into())).await.unwrap();
     node.clock.set(SLOTS.end_of(16) + 20);
     node.block();

@@ -44,7 +44,9 @@ fn report_with_receipts(v: u8, others: &[u8], slot: Slot, signers: [&AccountId; 
     block(time_in(slot + 2), || reveal(reporter(v), slot, packed, root).unwrap());
     go_to(slot + 3);
     let proofs = (0u32..).zip(signed);
-    proofs.map(|(place, signed)| ReceiptProof { blind: BLIND, signed, path: merkle::prove(&leaves, place).unwrap() }).collect()
+    proofs
+        .map(|(place, signed)| ReceiptProof { blind: BLIND, signed, path: merkle::prove(&leaves, place).unwrap() })
+        .collect()
 }
 
 fn with_report(test: impl FnOnce(Vec<ReceiptProof>)) {

@@ -73,7 +73,8 @@ impl Oracle {
     /// Whether the makers of the blocks from this place up to the last one hold more than a third.
     fn enough(&self, from: usize, set: &[(u8, u64)]) -> bool {
         let makers: BTreeSet<u8> = self.blocks[from..].iter().filter_map(|(_, maker)| *maker).collect();
-        let power = |wanted: &dyn Fn(&u8) -> bool| set.iter().filter(|(n, _)| wanted(n)).map(|(_, power)| power).sum::<u64>();
+        let power =
+            |wanted: &dyn Fn(&u8) -> bool| set.iter().filter(|(n, _)| wanted(n)).map(|(_, power)| power).sum::<u64>();
         power(&|n| makers.contains(n)) * 3 > power(&|_| true)
     }
 
@@ -92,7 +93,8 @@ impl Oracle {
     /// A block begins whose parent lies in `current`: windows move, and what is due closes. `order` are the nodes
     /// in the order in which news about them come.
     fn begin(&mut self, current: Slot, maker: Option<u8>, set: &[(u8, u64)], order: &[u8]) {
-        let waiting: Vec<Slot> = self.commits.keys().copied().filter(|slot| !self.shown_since.contains_key(slot)).collect();
+        let waiting: Vec<Slot> =
+            self.commits.keys().copied().filter(|slot| !self.shown_since.contains_key(slot)).collect();
         for slot in waiting {
             if !self.commits_are_over(slot, current, set) {
                 break;
@@ -105,7 +107,8 @@ impl Oracle {
                 (Some(_), None) => false,
                 (Some(commits), Some((since, place))) => {
                     let all = commits.values().all(|showing| *showing == Showing::Shown);
-                    current > *since && (all || (current > *since + 1 && self.enough((*place + 1).min(self.blocks.len()), set)))
+                    current > *since
+                        && (all || (current > *since + 1 && self.enough((*place + 1).min(self.blocks.len()), set)))
                 }
                 _ => current >= slot + 3 && self.commits_are_over(slot, current, set),
             };

@@ -215,7 +215,8 @@ fn a_validator_keeps_its_bit_when_the_set_changes() {
         Measurement::enrol(&node(1), &stranger()).unwrap();
         let mut bits_of_three = Vec::new();
         // Validator 3 moves through all places of the set, and is away once.
-        for (slot, set) in [(5u64, vec![1u8, 2, 3]), (10, vec![3]), (15, vec![4, 5]), (20, vec![3, 4]), (25, vec![6, 3])]
+        for (slot, set) in
+            [(5u64, vec![1u8, 2, 3]), (10, vec![3]), (15, vec![4, 5]), (20, vec![3, 4]), (25, vec![6, 3])]
         {
             Set::set(set.iter().map(|n| (*n, 1)).collect());
             go_to(slot);

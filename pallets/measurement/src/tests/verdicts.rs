@@ -269,7 +269,9 @@ fn powers_come_from_the_state_of_the_closing_block() {
 fn the_listener_hears_every_exception_and_the_end_of_a_run() {
     run(&equals(1), || {
         Measurement::enrol(&node(1), &stranger()).unwrap();
-        for (slot, seen) in [(5, Observation::Down), (10, Observation::Up), (15, Observation::Up), (20, Observation::None)] {
+        for (slot, seen) in
+            [(5, Observation::Down), (10, Observation::Up), (15, Observation::Up), (20, Observation::None)]
+        {
             closed_with(slot, &[(1, seen)]);
         }
         let told: Vec<_> = Told::get().into_iter().map(|(slot, _, verdict)| (slot, verdict)).collect();
