@@ -39,7 +39,7 @@ fn a_slot_closes_three_slots_later() {
     });
 }
 
-/// Kills the mutant "void slot billed": a slot without reports counts as VOID and as nothing else.
+/// M19: kills the mutant "void slot billed": a slot without reports counts as VOID and as nothing else.
 #[test]
 fn a_chain_that_stood_still_closes_the_gap_as_void() {
     run(&equals(1), || {

@@ -15,7 +15,7 @@ fn fails(outcome: Outcome, error: Error<Test>) {
     assert_eq!(failure.post_info.pays_fee, Pays::Yes, "what is refused pays");
 }
 
-/// M17: only the first of each is free of fee.
+/// M17, M37: one transaction holds all observations of a validator in a slot, and only the first of each is free.
 #[test]
 fn the_first_commitment_and_its_report_are_free_and_all_else_is_refused() {
     run(&equals(2), || {

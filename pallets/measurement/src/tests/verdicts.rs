@@ -303,6 +303,7 @@ fn the_only_validator_cannot_vouch_for_its_own_node() {
     });
 }
 
+/// M19: UNKNOWN is neither billed nor held against the node, and neither ends nor extends a run.
 #[test]
 fn up_is_news_once_after_down_and_unknown_is_no_up() {
     run(&equals(1), || {
