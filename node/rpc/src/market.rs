@@ -169,15 +169,16 @@ async fn solvency(node: Arc<Node>, mut args: Args) -> RpcResult<Solvency> {
     node.market.solvency.get(&node, block, compute).await.map(|solvency| (*solvency).clone())
 }
 
-fn rate(rate: Rate) -> shape::Rate {
+pub(crate) fn rate(rate: Rate) -> shape::Rate {
     shape::Rate { num: Amount(rate.num), den: Amount(rate.den) }
 }
 
-const fn capacity(capacity: Capacity) -> shape::Capacity {
+pub(crate) const fn capacity(capacity: Capacity) -> shape::Capacity {
     shape::Capacity { bandwidth_kbps: capacity.bandwidth_kbps, sessions: capacity.sessions }
 }
 
-fn listing_shape(id: ListingId, listing: Listing<AccountId>) -> shape::Listing {
+/// Call it on the state of a block.
+pub(crate) fn listing_shape(id: ListingId, listing: Listing<AccountId>) -> shape::Listing {
     let free = listing.free();
     let offer = listing.offer;
     shape::Listing {
@@ -204,6 +205,8 @@ fn listing_shape(id: ListingId, listing: Listing<AccountId>) -> shape::Listing {
 fn deal_shape(id: DealId, deal: Deal<AccountId>) -> shape::Deal {
     let manifest = pallet::Manifests::<Runtime>::get(id)
         .map(|Manifest { mesh, agents, checks: _ }| shape::Manifest { mesh, agents: agents.into_inner() });
+    // Before the confirmation nobody knows the trust that the bond will be weighted with.
+    let bond = if deal.run.is_some() { deal.posted_bond() } else { deal.bond };
     shape::Deal {
         id: Number(id),
         listing: Number(deal.source.listing),
@@ -218,7 +221,7 @@ fn deal_shape(id: DealId, deal: Deal<AccountId>) -> shape::Deal {
         capacity: capacity(deal.capacity),
         term_slots: Number(deal.term_slots),
         deposit: Amount(deal.deposit),
-        bond: Amount(deal.bond),
+        bond: Amount(bond),
         funded_slot: Number(deal.funded_slot),
         confirm_by_slot: Number(deal.confirm_by_slot),
         start_slot: deal.run.as_ref().map(|run| Number(run.confirmed_slot)),
@@ -285,6 +288,7 @@ fn read_solvency(block: Hash, number: u32) -> Solvency {
     let (mut escrow_owed, mut bonds_owed, mut escrow_held, mut bonds_held, mut accounts_total) = (0, 0, 0, 0, 0);
     for ledger in pallet_x0_escrow::Ledgers::<Runtime>::iter_values() {
         add(&mut escrow_owed, ledger.deposit.saturating_sub(ledger.gross_paid));
+        add(&mut escrow_owed, ledger.reserve);
         add(&mut bonds_owed, ledger.bond);
     }
     for hold in pallet_balances::Holds::<Runtime>::iter_values().flatten() {
@@ -338,8 +342,8 @@ mod tests {
         // A new state has to be named here and there: this does not compile without it.
         for state in all {
             match state {
-                Funded | Active | Suspect | Frozen | Completed | Cancelled | Exhausted | Failed | Expired | Requested
-                | Bidding | Reclaiming | Disputed | Reclaimed | Resolved => {}
+                Funded | Active | Suspect | Frozen | Completed | Cancelled | Exhausted | Failed | Expired
+                | Requested | Bidding | Reclaiming | Disputed | Reclaimed | Resolved => {}
             }
         }
         assert_eq!(all.map(|state| format!("{state:?}")), DEAL_STATES);

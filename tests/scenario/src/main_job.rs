@@ -214,7 +214,8 @@ fn check_payout(
     (provider, renter): (&AccountId, &AccountId),
     say: Narrator<'_>,
 ) -> Result<()> {
-    let (deposit, bond) = (100 * UNIT, 200 * UNIT);
+    // A node without trust posts half as much again as its listing asks.
+    let (deposit, bond) = (100 * UNIT, 300 * UNIT);
     ensure!(deal.deposit.0 == deposit && deal.bond.0 == bond, "deposit or bond differ: {deal:?}");
     let affordable = 300; // 100 X0T at 1 X0T for 3 slots.
     let gross = u128::from(good.min(affordable)) * UNIT / 3;
