@@ -12,6 +12,7 @@
 //! * [`amount`] and [`bytes`]: numbers beyond 2^53 as decimal text, bytes as `0x` hex;
 //! * [`did`]: `did:x0` and `did:key` text, Multikey text, W3C DID documents;
 //! * [`market`]: listings, deals, meters and the solvency report;
+//! * [`offers`]: searches, quotes, requests with bids, close reasons, proofs of refunds;
 //! * [`governance`]: owners, credits, proposals, tallies;
 //! * [`trust`]: scores and what they come from;
 //! * [`validators`]: sets, candidates, proposals;
@@ -52,6 +53,7 @@ pub mod light;
 pub mod market;
 pub mod multibase;
 pub mod node;
+pub mod offers;
 pub mod trust;
 pub mod validators;
 

@@ -52,6 +52,8 @@ pub struct Node {
     pub(crate) about: Arc<About>,
     /// Answers about the whole market.
     pub(crate) market: Walks,
+    /// Listings in memory, for searching.
+    pub(crate) listings: Arc<parking_lot::Mutex<crate::search::Index>>,
     executions: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -75,6 +77,7 @@ impl Node {
             log,
             about,
             market: Walks::default(),
+            listings: Arc::default(),
             executions: Arc::new(Semaphore::new(RPC_EXECUTIONS_MAX)),
             waiting: Arc::new(Semaphore::new(RPC_WAITING_MAX)),
         }
