@@ -184,13 +184,13 @@ impl World {
         self.funded = self.active - 1;
         self.block(T0 + 3, (self.active..last).map(confirm).collect());
         // A request with all the bids it can have, and one more listing that could bid lower.
-        self.block(T0 + 3, vec![("charlie", request())]);
+        self.block(T0 + 4, vec![("charlie", request())]);
         self.asked = self.read(pallet_x0_marketplace::NextDeal::<Runtime>::get) - 1;
         let listing = |number| pallet_x0_marketplace::ListingOf::<Runtime>::get(agent(number)).unwrap();
         let bidders: Vec<u64> = self.read(|| (4..=BIDDER).map(listing).collect());
         let (last, first) = bidders.split_last().unwrap();
         self.bidder = *last;
-        self.block(T0 + 3, first.iter().map(|listing| ("bob", bid(self.asked, *listing))).collect());
+        self.block(T0 + 5, first.iter().map(|listing| ("bob", bid(self.asked, *listing))).collect());
         // Empty blocks let the slot of the confirmations and some after it close, so that deals count.
         for slot in 1..=6 {
             self.block(T0 + slot * SLOT_MS, vec![]);
