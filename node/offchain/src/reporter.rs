@@ -6,7 +6,7 @@ use crate::{
     clock::{Clock, SlotClock},
     receipts::{ReceiptStore, SlotReceipts},
     slot::{Seen, pack},
-    trial::TrialBook,
+    trial::{Trial, TrialBook},
     worker::Shared,
 };
 use futures::StreamExt as _;
@@ -53,6 +53,8 @@ enum News {
     SlotOver,
     /// The chain has a new head.
     Head,
+    /// Promises were tried.
+    Tried(Slot, Vec<Trial>),
 }
 
 /// Sends reports. One task runs it, so that messages take their nonces one after the other.
@@ -73,7 +75,12 @@ pub(crate) struct Reporter<C> {
 impl<C: Chain> Reporter<C> {
     /// Reports finished slots until the worker stops. A stop ends the waiting for the end of a slot,
     /// but not the submitting of a message.
-    pub(crate) async fn run(mut self, mut finished: mpsc::Receiver<Finished>, mut stopped: watch::Receiver<bool>) {
+    pub(crate) async fn run(
+        mut self,
+        mut finished: mpsc::Receiver<Finished>,
+        mut tried: mpsc::Receiver<(Slot, Vec<Trial>)>,
+        mut stopped: watch::Receiver<bool>,
+    ) {
         let mut heads = self.chain.heads();
         let mut waiting: VecDeque<Finished> = VecDeque::new();
         let clock = self.clock.clone();
@@ -91,6 +98,7 @@ impl<C: Chain> Reporter<C> {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 received = finished.recv() => News::Finished(received),
                 () = over => News::SlotOver,
+                Some((slot, trials)) = tried.recv() => News::Tried(slot, trials),
                 Some(()) = heads.next() => News::Head,
             };
             match news {
@@ -105,6 +113,10 @@ impl<C: Chain> Reporter<C> {
                     }
                 }
                 News::Head => self.tend().await,
+                News::Tried(slot, trials) => {
+                    self.trials.note(slot, &trials);
+                    self.shared.count(|status| &mut status.trials_booked);
+                }
             }
         }
     }
@@ -112,8 +124,6 @@ impl<C: Chain> Reporter<C> {
     /// Commits to a report.
     async fn report(&mut self, finished: Finished) {
         let slot = finished.slot;
-        let trials: Vec<_> = finished.seen.iter().flat_map(|one| one.trials.iter().copied()).collect();
-        self.trials.note(slot, &trials);
         let observations = pack(&finished.seen);
         let receipts = finished.seen.into_iter().filter_map(|one| Some((one.index, one.result.ok()?))).collect();
         let receipts = Arc::new(SlotReceipts::new(slot, receipts));
@@ -137,7 +147,7 @@ impl<C: Chain> Reporter<C> {
                 self.shared.missed(slot, failure.reason);
             }
         }
-        self.complain(slot).await;
+        self.complain(slot.saturating_sub(x0_limits::TRIAL_PATIENCE_SLOTS)).await;
     }
 
     /// `None` when the chain has a commitment already.

@@ -6,7 +6,6 @@ use crate::{
     private::PrivateDraw,
     probe::{ProbeFailure, Prober, Proved},
     service::{self, ServiceFault},
-    trial::{self, Trial},
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use std::sync::Arc;
@@ -23,7 +22,6 @@ pub(crate) struct Seen {
     pub(crate) index: x0_types::market::NodeIndex,
     pub(crate) node: AccountId,
     pub(crate) result: Result<Proved, ProbeFailure>,
-    pub(crate) trials: Vec<Trial>,
 }
 
 /// Who probes, and by which private draws.
@@ -32,6 +30,8 @@ pub(crate) struct Eye {
     pub(crate) prober: Prober,
     pub(crate) draw: PrivateDraw,
     pub(crate) in_flight: Arc<Semaphore>,
+    /// Places for trials. They are apart from probes, so that a node that drags out its trial holds up no report.
+    pub(crate) trials: Arc<Semaphore>,
 }
 
 impl Seen {
@@ -62,9 +62,8 @@ pub(crate) async fn probe_all(
             let at = first.saturating_add(eye.draw.below(span, &("probe", slot, &target.node)));
             async move {
                 clock.sleep_until(at).await;
-                let (result, trials) =
-                    tokio::join!(look(eye, clock, last, slot, validator, &target), trial::all(eye, slot, &target),);
-                Seen { index: target.index, node: target.node, result, trials }
+                let result = look(eye, clock, last, slot, validator, &target).await;
+                Seen { index: target.index, node: target.node, result }
             }
         })
         .collect();

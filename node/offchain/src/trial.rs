@@ -33,21 +33,26 @@ pub(crate) struct Measured {
     pub(crate) transfer: Option<(u64, Duration)>,
 }
 
-/// The trials of a node's deals whose turn this slot is.
-pub(crate) async fn all(eye: &Eye, slot: Slot, target: &Target) -> Vec<Trial> {
+/// The promises of a node's deals whose turn this slot is.
+pub(crate) fn due(eye: &Eye, slot: Slot, target: &Target) -> Vec<Promise> {
+    // Only windows that lie whole within the deal can be complained about.
+    let first = slot - slot % x0_limits::TRIAL_WINDOW_SLOTS;
+    let is_due = |promise: &&Promise| first >= promise.first_slot && eye.draw.is_trial(promise.deal, slot);
+    target.promises.iter().filter(is_due).copied().collect()
+}
+
+/// Tries these promises of a node, one after the other.
+pub(crate) async fn all(eye: Eye, slot: Slot, target: Target) -> (Slot, Vec<Trial>) {
     let mut trials = Vec::new();
+    // Nobody closes the places.
+    let Ok(_place) = eye.trials.acquire().await else { return (slot, trials) };
     for promise in &target.promises {
-        // Only windows that lie whole within the deal can be complained about.
-        let first = slot - slot % x0_limits::TRIAL_WINDOW_SLOTS;
-        if first < promise.first_slot || !eye.draw.is_trial(promise.deal, slot) {
-            continue;
-        }
-        match try_promise(eye, target, promise).await {
+        match try_promise(&eye, &target, promise).await {
             Ok(breach) => trials.push(Trial { deal: promise.deal, breach }),
             Err(reason) => tracing::debug!(slot, deal = promise.deal, %reason, "a trial was not made"),
         }
     }
-    trials
+    (slot, trials)
 }
 
 async fn try_promise(eye: &Eye, target: &Target, promise: &Promise) -> Result<SlaBreach, ProbeFailure> {

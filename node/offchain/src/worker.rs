@@ -1,7 +1,7 @@
 //! The worker: slot after slot, whatever happens in one of them.
 
 use crate::{
-    chain::{Chain, ChainError, blocking},
+    chain::{Chain, ChainError, Target, blocking},
     clock::{Clock, SlotClock},
     endpoint::EndpointPolicy,
     private::PrivateDraw,
@@ -9,6 +9,7 @@ use crate::{
     receipts::{ReceiptStore, SlotReceipts},
     reporter::{Finished, Reporter},
     slot::{Eye, Seen, probe_all},
+    trial::{self, Trial},
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -55,6 +56,10 @@ pub struct ProbeStatus {
     pub answers: u64,
     /// Receipts that somebody asked for and that this validator does not have: offences.
     pub unanswerable: u64,
+    /// Nodes whose deals' promises were begun to be tried.
+    pub trials_begun: u64,
+    /// Those whose trials are booked.
+    pub trials_booked: u64,
     /// Broken promises of deals that were complained about.
     pub complaints: u64,
     /// Slots that were reported before, by an earlier run.
@@ -154,6 +159,7 @@ pub struct ProbeWorker<C> {
     eye: Eye,
     shared: Arc<Shared>,
     finished: mpsc::Sender<Finished>,
+    tried: mpsc::Sender<(Slot, Vec<Trial>)>,
 }
 
 impl<C: Chain> ProbeWorker<C> {
@@ -164,6 +170,7 @@ impl<C: Chain> ProbeWorker<C> {
     pub fn start(chain: C, clock: Arc<dyn Clock>, config: &ProbeConfig) -> Result<ProbeHandle, CryptoError> {
         let (stop, stopped) = watch::channel(false);
         let (finished, waiting) = mpsc::channel(x0_limits::REPORTS_WAITING_MAX);
+        let (tried, results) = mpsc::channel(x0_limits::TRIALS_WAITING_MAX);
         let shared = Arc::new(Shared::default());
         let store = Arc::new(ReceiptStore::new(x0_limits::RECEIPTS_SLOTS_KEPT, x0_limits::RECEIPTS_BYTES_KEPT));
         let reporter = Reporter {
@@ -180,14 +187,16 @@ impl<C: Chain> ProbeWorker<C> {
             prober: Prober::new(chain.genesis_hash(), config.endpoints),
             draw: PrivateDraw::new()?,
             in_flight: Arc::new(Semaphore::new(x0_limits::PROBES_IN_FLIGHT_MAX)),
+            trials: Arc::new(Semaphore::new(x0_limits::TRIALS_IN_FLIGHT_MAX)),
         };
-        let worker = Self { chain, clock, eye, shared: shared.clone(), finished };
-        let tasks = [tokio::spawn(worker.run(stopped.clone())), tokio::spawn(reporter.run(waiting, stopped))];
+        let worker = Self { chain, clock, eye, shared: shared.clone(), finished, tried };
+        let tasks = [tokio::spawn(worker.run(stopped.clone())), tokio::spawn(reporter.run(waiting, results, stopped))];
         Ok(ProbeHandle { stop, tasks, shared, store })
     }
 
     async fn run(self, mut stopped: watch::Receiver<bool>) {
-        let mut slots = JoinSet::new();
+        let (mut slots, mut trials) = (JoinSet::new(), JoinSet::new());
+        let (due, mut wanted) = mpsc::channel(x0_limits::TRIALS_WAITING_MAX);
         let mut last = None;
         loop {
             tokio::select! {
@@ -203,13 +212,27 @@ impl<C: Chain> ProbeWorker<C> {
                         self.eye.clone(),
                         clock,
                         slot,
+                        due.clone(),
                     ));
                 }
                 Some(done) = slots.join_next() => self.pass_on(done),
+                Some((slot, target)) = wanted.recv() => {
+                    self.shared.count(|status| &mut status.trials_begun);
+                    trials.spawn(trial::all(self.eye.clone(), slot, target));
+                }
+                Some(done) = trials.join_next() => match done {
+                    Ok(done) => {
+                        if let Err(error) = self.tried.try_send(done) {
+                            tracing::warn!(%error, "a trial was made in vain");
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "a trial failed"),
+                },
             }
         }
-        // Probes that are under way end here; the reporter ends because the channel does.
+        // Probes and trials that are under way end here; the reporter ends because the channel does.
         slots.shutdown().await;
+        trials.shutdown().await;
     }
 
     /// Waits for the next slot that leaves time for a probe, and comes after `last`.
@@ -263,10 +286,18 @@ async fn probe_slot<C: Chain>(
     eye: Eye,
     slots: SlotClock,
     slot: Slot,
+    due: mpsc::Sender<(Slot, Target)>,
 ) -> Result<Option<Finished>, (Slot, ChainError)> {
     let targets = blocking(&chain, C::targets).await.map_err(|error| (slot, error))?;
     if targets.is_empty() {
         return Ok(None);
+    }
+    for target in &targets {
+        let promises = trial::due(&eye, slot, target);
+        // When too many wait already, this one is not tried in this slot.
+        if !promises.is_empty() && due.try_send((slot, Target { promises, ..target.clone() })).is_err() {
+            tracing::debug!(slot, node = %target.node, "too many trials wait");
+        }
     }
     // Who is in no set learns what it can see, and reports nothing.
     let validator = blocking(&chain, C::validator).await.map_err(|error| (slot, error))?;

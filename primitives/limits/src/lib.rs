@@ -412,6 +412,12 @@ pub const TRIAL_BYTES_MAX: u32 = 1024 * 1024;
 pub const TRIAL_TRANSFER_MS: u64 = 200;
 /// How long one trial may take, milliseconds.
 pub const TRIAL_TIMEOUT_MS: u64 = 3_000;
+/// Trials that one validator makes at once.
+pub const TRIALS_IN_FLIGHT_MAX: usize = 32;
+/// Trials that wait for their place or for being booked.
+pub const TRIALS_WAITING_MAX: usize = 1_024;
+/// Slots after a window for which its last trials may still come in before they are judged.
+pub const TRIAL_PATIENCE_SLOTS: u64 = 8;
 /// Bytes of one piece of a trial's data.
 pub const TRIAL_PIECE_BYTES: u32 = 16 * 1024;
 /// Bytes that an agent sends to one address for trials in a burst.
@@ -602,7 +608,7 @@ pub const PRICE_FACTOR_PPM_MAX: u32 = 10_000_000;
 pub const BIDS_PER_REQUEST_MAX: u32 = 20;
 /// Bids of an expired request that the janitor returns at once; the rest follows in the next blocks, so
 /// that no entry costs more than a deal's pay-out.
-pub const BIDS_RETURNED_PER_WAKE: u32 = 3;
+pub const BIDS_RETURNED_PER_WAKE: u32 = 2;
 /// Shortest time for bids, slots.
 pub const BID_WINDOW_SLOTS_MIN: u64 = 2;
 /// Longest time for bids, slots (about a day of 6 s slots): so long a bid can bind a provider.
@@ -925,6 +931,8 @@ const _: () = assert!(1 << RECEIPT_PROOF_HASHES_MAX >= MEASURED_NODES_MAX, "ever
 const _: () = assert!(CHALLENGE_SLOTS + ANSWER_SLOTS_MAX < RECEIPTS_SLOTS_KEPT as u64, "receipts outlive the time to ask");
 const _: () = assert!(REPORT_STRETCH_SLOTS < SLOT_STARTS_KEPT as u64);
 const _: () = assert!(CHALLENGE_SLOTS + 4 < SLOT_STARTS_KEPT as u64);
+const _: () =
+    assert!(TRIAL_PATIENCE_SLOTS * SLOT_MS_DEV > 2 * TRIAL_TIMEOUT_MS && 2 * TRIAL_PATIENCE_SLOTS < TRIAL_WINDOW_SLOTS);
 const _: () = assert!(TRIAL_PIECE_BYTES as usize + 64 < PROBE_FRAME_BYTES_MAX);
 const _: () = assert!(REPORT_ERA_BLOCKS.is_power_of_two() && REPORT_ERA_BLOCKS >= 4);
 const _: () = assert!(PROBE_HANDSHAKES_IN_FLIGHT_PER_ADDRESS_MAX < PROBE_HANDSHAKES_IN_FLIGHT_MAX);

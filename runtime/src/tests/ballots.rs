@@ -194,7 +194,7 @@ fn nothing_stops_the_owners() {
         number += 1;
     };
     for (pallet, call) in
-        [("Measurement", "report"), ("Governance", "vote"), ("Janitor", "retry"), ("Owners", "attest")]
+        [("Measurement", "reveal_report"), ("Governance", "vote"), ("Janitor", "retry"), ("Owners", "attest")]
     {
         pause(&mut chain, name(pallet, call));
     }
