@@ -1,5 +1,6 @@
 //! The command line.
 
+mod deals;
 mod governance;
 mod market;
 mod trust;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use deals::{Deals, Order, RequestOptions, SearchOptions};
 pub use governance::{Gov, Propose, ProposeOptions};
 pub use market::{ListNode, Market, Rent};
 pub use trust::Trust;

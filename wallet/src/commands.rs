@@ -1,6 +1,7 @@
 //! The commands, one module for each word after `x0`.
 
 pub mod account;
+pub mod deals;
 pub mod dev;
 pub mod did;
 pub mod governance;

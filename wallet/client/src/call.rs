@@ -1,6 +1,7 @@
 //! The calls of this chain, by name. Encoding goes through the chain's metadata, and the named calls
 //! below also carry the bytes that this program expects: when the two differ, nothing is signed.
 
+pub mod deals;
 pub mod governance;
 pub mod trust;
 

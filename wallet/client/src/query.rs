@@ -9,7 +9,8 @@ use x0_rpc_types::{
     chain::{History, HistoryCursor},
     did::{DidResolution, Identity, Multikey},
     governance::{Cost, Credits, Delegation, Owner, Proposal, Simulation, TallyPoint, Track},
-    market::{Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
+    market::{Capacity, Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
+    offers::{CloseReason, Quote, RefundProof, Request as AskedRequest, Search, SearchPage},
     trust::{Auditor, Explanation},
     validators::ValidatorsStatus,
 };
@@ -238,6 +239,54 @@ impl Client {
     /// Those of [`Client::request`].
     pub async fn deal_meter(&self, deal: u64) -> Result<Option<DealMeter>, ClientError> {
         absent(self.call("market_dealMeter", params![Number(deal)]).await)
+    }
+
+    /// Listings that match, one page.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn search(&self, search: &Search) -> Result<SearchPage, ClientError> {
+        self.call("market_search", params![search]).await
+    }
+
+    /// What a part of a listing costs now.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn quote(
+        &self,
+        listing: u64,
+        capacity: &Capacity,
+        term_slots: Option<u64>,
+    ) -> Result<Quote, ClientError> {
+        let term = term_slots.map(Number);
+        absent(self.call("market_quote", params![Number(listing), capacity, term]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("such a capacity of listing {listing}") })
+    }
+
+    /// Requests that wait for bids or for the renter's choice, one page.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn requests(&self) -> Result<Vec<AskedRequest>, ClientError> {
+        self.call("market_requests", params![]).await
+    }
+
+    /// All reasons for which a deal ends.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn close_reasons(&self) -> Result<Vec<CloseReason>, ClientError> {
+        self.call("market_closeReasons", params![]).await
+    }
+
+    /// The record of an ended deal, with its proof.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], and those of [`Client::request`].
+    pub async fn refund_proof(&self, deal: u64, at: Option<Hash>) -> Result<RefundProof, ClientError> {
+        absent(self.call("market_refundProof", params![Number(deal), at]).await)?
+            .ok_or_else(|| ClientError::NotFound { what: format!("the record of deal {deal}") })
     }
 
     /// Whether the market holds what it owes.

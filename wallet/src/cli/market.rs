@@ -63,8 +63,8 @@ pub enum Market {
         /// Only on this node.
         #[arg(long, value_name = "ACCOUNT")]
         node: Option<String>,
-        /// Only in this state: Funded, Active, Suspect, Frozen, Completed, Cancelled, Exhausted, Failed or
-        /// Expired.
+        /// Only in this state: Requested, Bidding, Funded, Active, Suspect, Reclaiming, Frozen, Disputed,
+        /// Completed, Cancelled, Reclaimed, Exhausted, Failed, Resolved or Expired.
         #[arg(long)]
         state: Option<String>,
         /// Only deals that are not over.
@@ -89,6 +89,9 @@ pub enum Market {
     },
     /// Whether the market holds what it owes.
     Solvency,
+    /// Finding, auctions, and what happens while a deal runs.
+    #[command(flatten)]
+    Further(super::Deals),
 }
 
 /// `x0 market list`.

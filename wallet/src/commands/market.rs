@@ -60,6 +60,7 @@ pub async fn run(context: &Context, command: Market) -> Result<()> {
             let (_, client) = context.connect().await?;
             context.answer(&client.deals(&filter).await?, |deals| deal_lines(deals))
         }
+        Market::Further(command) => super::deals::run(context, command).await,
         Market::Solvency => {
             let (_, client) = context.connect().await?;
             context.answer(&client.solvency().await?, solvency_words)
@@ -96,7 +97,7 @@ async fn list(context: &Context, options: &ListNode) -> Result<()> {
 }
 
 /// Reads a price per good slot: an amount, or an amount for several slots (`1 X0T/1000`).
-fn parse_rate(text: &str) -> Result<Rate> {
+pub(crate) fn parse_rate(text: &str) -> Result<Rate> {
     let (amount, slots) = match text.split_once('/') {
         Some((amount, slots)) => (amount, slots.trim().trim_end_matches("slots").trim_end_matches("slot").trim()),
         None => (text, "1"),
@@ -175,7 +176,7 @@ fn parse_state(text: &str) -> Result<String> {
 }
 
 /// A mesh: 32 bytes in hex, or the BLAKE2b-256 of a name.
-fn parse_mesh(text: &str) -> Result<Hash> {
+pub(crate) fn parse_mesh(text: &str) -> Result<Hash> {
     if text.starts_with("0x") {
         return Ok(parse_hash("the mesh", text)?);
     }
@@ -197,14 +198,14 @@ async fn show_deal(context: &Context, deal: u64) -> Result<()> {
     context.answer(&report, |report| deal_words(&report.deal, report.meter.as_ref()))
 }
 
-fn rate_text(rate: &RateJson) -> String {
+pub(crate) fn rate_text(rate: &RateJson) -> String {
     match rate.den.0 {
         1 => format!("{}/slot", format_amount(rate.num.0)),
         den => format!("{} per {den} slots", format_amount(rate.num.0)),
     }
 }
 
-fn listing_lines(listings: &[Listing]) -> String {
+pub(crate) fn listing_lines(listings: &[Listing]) -> String {
     if listings.is_empty() {
         return "no listings".to_owned();
     }
@@ -248,7 +249,7 @@ fn deal_lines(deals: &[Deal]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn deal_words(deal: &Deal, meter: Option<&DealMeter>) -> String {
+pub(crate) fn deal_words(deal: &Deal, meter: Option<&DealMeter>) -> String {
     let mut lines = vec![
         format!(
             "deal {}: {}{}",
