@@ -190,8 +190,13 @@ impl<'a> BlockExecution<'a> {
         }
     }
 
-    /// Ends the block: final hooks, roots, events, changes.
-    pub(crate) fn finish(mut self, rejected: Vec<(Hash, ExtrinsicError)>) -> Result<Executed, ExecutorError> {
+    /// Ends the block: final hooks, roots, events, changes. `encoded` is the block's encoding, where somebody else made
+    /// it; the caller compares the headers.
+    pub(crate) fn finish(
+        mut self,
+        rejected: Vec<(Hash, ExtrinsicError)>,
+        encoded: Option<Bytes>,
+    ) -> Result<Executed, ExecutorError> {
         let execute = self.started.elapsed();
         let (mut header, touches) = state::run(&self.state.backend, &mut self.overlay, || {
             // Events are read before the block is final: nothing may touch the overlay after the
@@ -230,7 +235,7 @@ impl<'a> BlockExecution<'a> {
             number,
             timestamp_ms: self.timestamp_ms,
             proposer: self.proposer,
-            encoded: encode_block(&header, &self.body),
+            encoded: encoded.unwrap_or_else(|| encode_block(&header, &self.body)),
             header,
             body: self.body,
             results: self.results,
