@@ -111,8 +111,8 @@ async fn join(site: &mut Site) -> Result<Duration> {
     site.approve(&[2, 3], "add_validator", page, "Power", 2).await?;
     site.follow_part(NEWCOMER, page, "Power", 3).await?;
     let took = started.elapsed();
-    let set = powers(site).await?;
-    ensure!(set.len() == 5 && set.contains(&controller), "the set is {set:?} without {controller}");
+    let set = wait_powers(site, 5).await?;
+    ensure!(set.contains(&controller), "the set is {set:?} without {controller}");
     signs(site, NEWCOMER).await?;
     Ok(took)
 }
@@ -225,7 +225,7 @@ async fn lose_controller(site: &mut Site) -> Result<()> {
 
 async fn leave(site: &mut Site) -> Result<()> {
     site.follow_part(NEWCOMER, "join.md", "Leaving", 1).await?;
-    ensure!(powers(site).await?.len() == 4, "the set still has five");
+    wait_powers(site, 4).await?;
     let tip = site.network.height(0).await?;
     site.network.wait_height(0, tip + 3, SEEN_MAX).await?;
     site.follow_part(NEWCOMER, "join.md", "Leaving", 2).await?;
@@ -256,6 +256,19 @@ async fn powers(site: &Site) -> Result<Vec<String>> {
     let status = site.status(None).await?;
     let current = status["current"].as_array().context("a set")?;
     Ok(current.iter().filter_map(|one| one["controller"].as_str().map(str::to_owned)).collect())
+}
+
+/// Waits until a block's state has a set of so many: consensus works with it one block earlier.
+async fn wait_powers(site: &Site, count: usize) -> Result<Vec<String>> {
+    let started = Instant::now();
+    loop {
+        let set = powers(site).await?;
+        if set.len() == count {
+            return Ok(set);
+        }
+        ensure!(started.elapsed() < SEEN_MAX, "the set has not {count} validators: {set:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Waits until this validator signs at heights that are decided after now: its record on the disk says so.

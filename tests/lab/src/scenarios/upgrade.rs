@@ -14,7 +14,7 @@ use x0_scenario::{process::binaries, rpc::Rpc};
 /// The version of the rules that the next program brings.
 const VERSION: u32 = 2;
 /// Blocks between the announcement and the height of the change, enough for two operators to follow the page.
-const NOTICE_BLOCKS: u32 = 200;
+const NOTICE_BLOCKS: u32 = 250;
 /// How long a step may take.
 const STEP_MAX: Duration = Duration::from_secs(120);
 /// Pause between two transfers to one validator.
