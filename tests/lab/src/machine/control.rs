@@ -105,6 +105,11 @@ async fn act(words: &[String], name: &str, service: &mut Service) -> Result<Answ
             service.enable()?;
             service.start().await?;
         }
+        ["disable"] => service.disable()?,
+        ["disable", "--now"] => {
+            service.disable()?;
+            service.stop().await?;
+        }
         ["status"] => {
             let (text, code) = service.describe();
             return Ok(Answer { text, code });

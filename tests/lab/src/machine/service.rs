@@ -109,18 +109,6 @@ impl Service {
         self.told.borrow().starts
     }
 
-    /// Sees states from now on.
-    #[must_use]
-    pub fn states(&self) -> impl Future<Output = State> + use<> {
-        let mut told = self.told.subscribe();
-        async move {
-            match told.changed().await {
-                Ok(()) => told.borrow().state.clone(),
-                Err(_) => State::Inactive,
-            }
-        }
-    }
-
     /// Forgets the unit file that was read, as `systemctl daemon-reload` does.
     pub fn reload(&mut self) {
         self.unit = None;
@@ -141,8 +129,18 @@ impl Service {
         let wants = self.machine.path(&format!("{UNITS}/multi-user.target.wants"));
         std::fs::create_dir_all(&wants)?;
         let link = wants.join(format!("{}.service", self.name));
+        // The link leads somewhere inside only.
         if link.symlink_metadata().is_err() {
             std::os::unix::fs::symlink(format!("{UNITS}/{}.service", self.name), link)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the link away again.
+    pub fn disable(&mut self) -> Result<()> {
+        let link = self.machine.path(&format!("{UNITS}/multi-user.target.wants/{}.service", self.name));
+        if link.symlink_metadata().is_ok() {
+            std::fs::remove_file(link)?;
         }
         Ok(())
     }
@@ -301,7 +299,9 @@ impl Run {
         let mut heard = Instant::now();
         let mut buffer = vec![0; NOTIFICATION_BYTES_MAX];
         loop {
-            let silent_at = self.unit.watchdog.map(|patience| heard + patience);
+            // The watchdog begins to watch when the start is complete: systemd.service(5).
+            let active = matches!(self.told.borrow().state, State::Active { .. });
+            let silent_at = self.unit.watchdog.filter(|_| active).map(|patience| heard + patience);
             let silence = async {
                 match silent_at {
                     Some(at) => tokio::time::sleep_until(at.into()).await,

@@ -7,13 +7,16 @@ use super::{
 use crate::machine::service::State;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// The pages that are followed here; `upgrade.md` has a scenario of its own.
 const PAGES: [&str; 5] = ["install.md", "keys.md", "join.md", "monitor.md", "recover.md"];
 /// The machine of the one who joins.
 const NEWCOMER: usize = 4;
-/// The machine that the newcomer moves to in the end.
+/// The machine that a validator moves to in the end.
 const SPARE: usize = 5;
 /// How long a change on chain may take to be seen.
 const SEEN_MAX: Duration = Duration::from_secs(60);
@@ -31,7 +34,7 @@ pub async fn manual(seed: u64) -> Result<Figures> {
     lose_everything(&mut site).await.context("disk, record and key are lost")?;
     lose_controller(&mut site).await.context("the controller's key is lost")?;
     leave(&mut site).await.context("the newcomer leaves")?;
-    move_away(&mut site).await.context("the newcomer moves")?;
+    move_away(&mut site).await.context("a validator moves")?;
     let height = site.network.check_agreement().await?;
     let left = site.manual.unfollowed();
     ensure!(left.is_empty(), "nobody followed these commands of the manual: {left:?}");
@@ -178,7 +181,7 @@ async fn lose_disk(site: &mut Site) -> Result<()> {
     site.network.collect_signatures(number)?;
     site.network.validators[number].supervised = false;
     let chain = site.network.validators[number].data().join("chain");
-    std::fs::write(chain.join("CURRENT"), "MANIFEST-000000\n")?;
+    damage(&chain)?;
     let failed = site.hosts[number].type_in("systemctl start x0-node").await;
     ensure!(failed.is_err(), "a node with a damaged database started");
     site.hosts[number]
@@ -192,6 +195,19 @@ async fn lose_disk(site: &mut Site) -> Result<()> {
     site.follow_part(number, page, "The disk fails", 2).await?;
     site.network.validators[number].supervised = true;
     signs(site, number).await
+}
+
+/// Replaces the file by which the database finds its others.
+fn damage(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            damage(&path)?;
+        } else if path.file_name().is_some_and(|name| name == "CURRENT") {
+            std::fs::write(path, "MANIFEST-000000\n")?;
+        }
+    }
+    Ok(())
 }
 
 /// A validator loses its disk with the record of its key, and the key.
@@ -233,22 +249,29 @@ async fn leave(site: &mut Site) -> Result<()> {
     site.network.collect_signatures(NEWCOMER)
 }
 
-/// The record moves to another machine; the first one refuses to sign from then on.
+/// A validator moves to another machine with its record; the first one refuses to sign from then on.
 async fn move_away(site: &mut Site) -> Result<()> {
-    site.follow_part(NEWCOMER, "keys.md", "The sign guard", 1).await?;
-    let refused = site.hosts[NEWCOMER].type_in("systemctl start x0-node").await;
+    let number = 3;
+    site.follow_part(number, "keys.md", "The sign guard", 1).await?;
+    site.network.collect_signatures(number)?;
+    site.network.validators[number].supervised = false;
+    let refused = site.hosts[number].type_in("systemctl start x0-node").await;
     ensure!(refused.is_err(), "a node whose record moved away started");
     site.follow(SPARE, "install.md", "Program, user and password").await?;
-    let (old, new) = (site.hosts[NEWCOMER].machine.clone(), &mut site.hosts[SPARE]);
+    let (old, new) = (site.hosts[number].machine.clone(), &mut site.hosts[SPARE]);
     new.copy_from(&old, "/etc/x0-node/password", "/etc/x0-node/password")?;
     for name in ["keys", "config.toml", "chain.json", "guard.json"] {
         new.copy_from(&old, &format!("{NODE}/{name}"), &format!("{NODE}/{name}"))?;
     }
+    new.type_in(&format!("sed -i 's/validator-4.example:/validator-6.example:/' {NODE}/config.toml")).await?;
     new.type_in(&format!("chown -R x0-node: {NODE} /etc/x0-node/password")).await?;
     new.type_in("install -m 644 deploy/systemd/x0-node.service /etc/systemd/system/x0-node.service").await?;
     new.operator.word("the exported record", format!("{NODE}/guard.json"));
+    // What the key signed there and signs here is one list.
+    site.network.promised[SPARE] = std::sync::Arc::clone(&site.network.promised[number]);
     site.follow_part(SPARE, "keys.md", "The sign guard", 2).await?;
-    Ok(())
+    site.network.validators[SPARE].supervised = true;
+    signs(site, SPARE).await
 }
 
 /// Controllers of the validators in force.
