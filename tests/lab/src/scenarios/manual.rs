@@ -35,7 +35,8 @@ pub async fn manual(seed: u64) -> Result<Figures> {
     lose_controller(&mut site).await.context("the controller's key is lost")?;
     leave(&mut site).await.context("the newcomer leaves")?;
     move_away(&mut site).await.context("a validator moves")?;
-    let height = site.network.check_agreement().await?;
+    site.network.check_agreement().await?;
+    let height = site.network.height(0).await?;
     let left = site.manual.unfollowed();
     ensure!(left.is_empty(), "nobody followed these commands of the manual: {left:?}");
     for host in &site.hosts {
@@ -229,8 +230,19 @@ async fn lose_everything(site: &mut Site) -> Result<()> {
     site.follow_part(number, "keys.md", "Rotating a key", 2).await?;
     site.follow_part(number, "keys.md", "Rotating a key", 3).await?;
     site.hosts[number].type_in("cd /root").await?;
+    trust(site, number).await.context("a checkpoint")?;
     site.follow_part(number, "keys.md", "Rotating a key", 4).await?;
     signs(site, number).await
+}
+
+/// A node without a chain is told of a block by the operator of another one.
+async fn trust(site: &mut Site, number: usize) -> Result<()> {
+    let said = site.follow(0, "join.md", "A checkpoint").await?;
+    let checkpoint: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
+    let checkpoint = checkpoint["node"].as_str().context("a checkpoint for nodes")?;
+    let path = site.hosts[number].machine.path(&format!("{NODE}/config.toml"));
+    let text = std::fs::read_to_string(&path)?;
+    Ok(std::fs::write(path, format!("{text}\n[sync]\ncheckpoint = \"{checkpoint}\"\n"))?)
 }
 
 /// The machine with the controller's wallet is lost; the words are not.
