@@ -7,7 +7,7 @@ NEXTEST_PROFILE ?= default
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo testnet test fuzz check bench docs soak weigh mutants
+.PHONY: help setup build next demo testnet test fuzz check bench docs soak weigh mutants
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -19,13 +19,19 @@ build: setup ## Build node, agent, wallet and the demo (development profile)
 	@echo "building into $(CARGO_TARGET_DIR)"
 	cargo build --locked -p x0-service -p x0-agent -p x0-wallet -p x0-scenario -p x0-lab --bins
 
+next: setup ## Build the program of a next release, for the rehearsal of an upgrade
+	@# It differs in one feature of one crate; the ordinary program takes its place in the folder of binaries again.
+	cargo build --locked -p x0-service --bin x0-node --features x0-runtime/next-spec
+	install -D $(BIN)/x0-node $(CARGO_TARGET_DIR)/next-release/x0-node
+	cargo build --locked -p x0-service --bin x0-node
+
 demo: build ## Run the main job from end to end and print its ledger
 	$(BIN)/x0-demo --bin-dir $(BIN)
 
 testnet: build ## Start four validators in network namespaces and watch them (needs root; Ctrl-C ends it)
 	$(BIN)/x0-lab testnet --validators $${VALIDATORS:-4} $${SECONDS_MAX:+--seconds $$SECONDS_MAX}
 
-test: setup ## Run the whole suite
+test: next ## Run the whole suite
 	cargo build --locked --workspace --exclude x0-fuzz --bins
 	cargo nextest run --locked --workspace --exclude x0-fuzz --profile $(NEXTEST_PROFILE)
 	scripts/test-clients
@@ -62,7 +68,15 @@ mutants: ## Change each line of the money's arithmetic and see whether a test no
 	CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/mutants \
 		cargo mutants --package x0-accounting --baseline skip --timeout 60 --output $(CARGO_TARGET_DIR)/mutants -- --lib
 
-soak: build ## Long runs: simulated seeds (SOAK_SEEDS=100000), validator kills under load (SOAK_KILLS=1000)
+soak: build next ## Long runs, each with its count: SOAK_SEEDS, SOAK_KILLS, SOAK_DAMAGES, SOAK_TWINS, SOAK_HEIGHT
 	cargo build --locked -p x0-simulation --bins
 	$(BIN)/x0-simulate soak --seeds $${SOAK_SEEDS:-100000} --state $(CARGO_TARGET_DIR)/simulation-soak.json
+	X0_DAMAGES=$${SOAK_DAMAGES:-10000} cargo nextest run --locked -p x0-sign-guard -p x0-consensus \
+		--profile soak --no-capture -E 'test(every_damage) | binary(damage)'
 	$(BIN)/x0-soak --bin-dir $(BIN) --kills $${SOAK_KILLS:-1000}
+	$(BIN)/x0-lab --bin-dir $(BIN) run kills --count $${SOAK_KILLS:-1000}
+	$(BIN)/x0-lab --bin-dir $(BIN) run wiped --height $${SOAK_HEIGHT:-10000}
+	$(BIN)/x0-lab --bin-dir $(BIN) run handshakes
+	$(BIN)/x0-lab --bin-dir $(BIN) run manual
+	$(BIN)/x0-lab --bin-dir $(BIN) run upgrade
+	$(BIN)/x0-lab --bin-dir $(BIN) run twin --count $${SOAK_TWINS:-500} --state $(CARGO_TARGET_DIR)/twins-soak.json

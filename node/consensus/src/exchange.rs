@@ -1,9 +1,8 @@
 //! Finds validators that say one thing to some and another to others.
 //!
 //! Nobody relays votes, so whoever splits its audience is heard with one voice by each listener. When a height is
-//! decided, each node therefore tells its peers in a few bytes what it heard that was *not* for the decided block; who
-//! heard the same validator say something else at the same place answers with that signed statement, and the peer
-//! holds both.
+//! decided, each node therefore tells its peers in a few bytes what it heard; who heard the same validator say something
+//! else at the same place answers with that signed statement, and the peer holds both.
 //!
 //! ```text
 //!   decided -- [`Account`]: round, step, content, bit for each signer --> peer compares with its [`Witness`]
@@ -11,14 +10,15 @@
 //! ```
 //!
 //! # Correctness
-//! * Of two different statements for one place at most one is for the decided block, so that at least one of the two
-//!   nodes that heard them names its statement.
+//! * Of two nodes that heard different things, the first that decides tells the other, which may still be on its way
+//!   there: nobody waits for the slower one.
 //! * Accounts are hearsay: they lead to an answer, never to an accusation. What comes as an answer is checked like
 //!   every other statement.
-//! * A statement that comes in after its height was decided is kept, and told with the next decision.
+//! * A statement that comes in after its height was decided is kept, and told at once unless it is for the decided
+//!   block: of two different statements for one place at most one is.
 //!
 //! # Limits
-//! A height at which everybody votes for the decided block costs nothing. Otherwise a peer is told
+//! A height at which everybody votes for the decided block costs one frame of 210 bytes for each peer. A peer is told
 //! [`x0_limits::ACCOUNT_GROUPS_MAX`] groups at most, and as many are kept of it for each height at hand; whoever wants to hide
 //! behind that number must say more different things than it holds, at one height. A peer gets one answer for each signer,
 //! [`x0_limits::ACCOUNT_ANSWERS_MAX`] at most for a height. Two openings of the decided block with different bytes count
@@ -69,6 +69,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The group of a statement, nobody in it yet.
+    fn of(statement: &Statement) -> Self {
+        let Place { round, step, .. } = statement.place();
+        Self { round, step, content: content(statement), signers: [0; SIGNERS_BYTES] }
+    }
+
     fn signs(&self, index: usize) -> bool {
         self.signers.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
     }
@@ -84,7 +90,7 @@ impl Group {
     }
 }
 
-/// What a node heard at a height that was not for the decided block, or a part of it.
+/// What a node heard at a height, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The height.
@@ -190,8 +196,6 @@ pub fn frame_of(said: &Said) -> Result<(Channel, Bytes), CodecError> {
 struct Decided {
     block: [u8; 32],
     members: Vec<Address>,
-    /// Whether something was heard that peers have not been told of.
-    news: bool,
 }
 
 /// What a peer told of a height, and whose contradictions it was answered.
@@ -208,6 +212,8 @@ pub struct Outcome {
     pub contradiction: Option<Contradiction>,
     /// Statements that peers lack to prove the same.
     pub answers: Vec<(PeerKey, Said)>,
+    /// What every peer is told, when the statement came after the decision and was not for its block.
+    pub news: Option<Account>,
 }
 
 /// What was heard here, and what peers say that they heard.
@@ -228,19 +234,26 @@ impl Exchange {
 
     /// Takes a statement whose signature was checked against the set of its height.
     pub fn hear(&mut self, said: Said, set: &ValidatorSet) -> Outcome {
-        let (height, signer) = (said.statement.place().height, Address(*said.statement.signer()));
-        if let (Heard::New, Some(decided)) = (self.compare(&said.statement), self.decided.get_mut(&height)) {
-            decided.news |= !expected(&said.statement, &decided.block);
-        }
+        let statement = said.statement;
+        let (place, signer) = (statement.place(), Address(*statement.signer()));
+        let height = place.height;
+        let new = self.compare(&statement) == Heard::New;
         let contradiction = self.witness.hear(said);
+        let Some(index) = set.index_of(&signer) else { return Outcome { contradiction, ..Outcome::default() } };
         let mut answers = Vec::new();
-        if let (Some(told), Some(index)) = (self.told.get_mut(&height), set.index_of(&signer)) {
-            for (peer, told) in told {
-                let said = told.answer(&self.witness, height, index, signer);
-                answers.extend(said.map(|said| (*peer, said)));
-            }
+        for (peer, told) in self.told.get_mut(&height).into_iter().flatten() {
+            let said = told.answer(&self.witness, height, index, signer);
+            answers.extend(said.map(|said| (*peer, said)));
         }
-        Outcome { contradiction, answers }
+        // A signer that says too much is not kept, and told of no more than what is.
+        let kept = new && self.witness.find(place, &signer.0).is_some();
+        let late = self.decided.get(&height).filter(|decided| kept && !expected(&statement, &decided.block));
+        let news = late.map(|_| {
+            let mut group = Group::of(&statement);
+            group.sign(index);
+            Account { height, groups: vec![group] }
+        });
+        Outcome { contradiction, answers, news }
     }
 
     /// Takes what a peer says that it heard; the statements that it lacks to prove a contradiction. Nothing for heights
@@ -262,23 +275,17 @@ impl Exchange {
         members.filter_map(|(index, signer)| told.answer(&self.witness, height, index, signer)).collect()
     }
 
-    /// A height is decided. What the peers are told of it and of those before it, by frame; and heights are forgotten
-    /// that are too old.
+    /// A height is decided. What the peers are told of it, by frame; and heights are forgotten that are too old.
     pub fn decide(&mut self, height: u64, block: [u8; 32], set: &ValidatorSet) -> Vec<Account> {
         self.head = self.head.max(height);
-        let members = set.addresses().collect();
-        self.decided.entry(height).or_insert(Decided { block, members, news: true });
+        let decided = Decided { block, members: set.addresses().collect() };
+        let told = accounts(&self.witness, height, &decided);
+        self.decided.insert(height, decided);
         self.witness.prune(height);
         let young = |of: &u64| of.saturating_add(WITNESS_HEIGHTS_KEPT) > height;
         self.decided.retain(|of, _| young(of));
         self.told.retain(|of, _| young(of));
-        let mut news = Vec::new();
-        for (height, decided) in &mut self.decided {
-            if std::mem::take(&mut decided.news) {
-                news.extend(accounts(&self.witness, *height, decided));
-            }
-        }
-        news
+        told
     }
 
     /// What a peer is told that comes or comes back.
@@ -311,17 +318,13 @@ impl Told {
     }
 }
 
-/// What was heard at a decided height that was not for its block, the contents of most signers first.
+/// What was heard at a decided height, the contents of most signers first.
 fn accounts(witness: &Witness, height: u64, decided: &Decided) -> Vec<Account> {
     let mut groups: BTreeMap<(u32, Step, [u8; 32]), Group> = BTreeMap::new();
     for (index, signer) in decided.members.iter().enumerate() {
         for said in witness.voice(height, &signer.0) {
-            let (place, content) = (said.statement.place(), content(&said.statement));
-            if !expected(&said.statement, &decided.block) {
-                let Place { round, step, .. } = place;
-                let new = Group { round, step, content, signers: [0; SIGNERS_BYTES] };
-                groups.entry((round, step, content)).or_insert(new).sign(index);
-            }
+            let group = Group::of(&said.statement);
+            groups.entry((group.round, group.step, group.content)).or_insert(group).sign(index);
         }
     }
     let mut groups: Vec<_> = groups.into_values().collect();

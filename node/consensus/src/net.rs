@@ -185,17 +185,19 @@ impl Fabric {
     /// Takes a statement whose signature was checked, and follows up on a contradiction here or at a peer.
     pub(crate) fn hear(&self, said: Said) {
         let Some(set) = self.around.book.any_set(said.statement.place().height) else { return };
-        let Outcome { contradiction, answers } = self.exchange.lock().hear(said, &set);
+        let Outcome { contradiction, answers, news } = self.exchange.lock().hear(said, &set);
         for (peer, said) in answers {
             self.answer(&peer, &said);
+        }
+        if let Some(account) = news {
+            report(Channel::Status, self.carrier.broadcast(Channel::Status, account_frame(&account)));
         }
         let Some(contradiction) = contradiction else { return };
         let (evidence, book) = (Arc::clone(&self.around.evidence), Arc::clone(&self.around.book));
         tokio::spawn(async move { evidence.keep(&book, contradiction).await });
     }
 
-    /// Tells the peers what was heard at a decided height and was not for its block, and forgets heights that are
-    /// long decided.
+    /// Tells the peers what was heard at a decided height, and forgets heights that are long decided.
     pub(crate) fn decided(&self, height: u64, block: [u8; 32]) {
         let Some(set) = self.around.book.any_set(height) else { return };
         let accounts = self.exchange.lock().decide(height, block, &set);

@@ -322,7 +322,7 @@ fn tell(mempool: &Mempool, imported: &mut broadcast::Receiver<Arc<ImportedBlock>
     }
 }
 
-fn replay_decided(executor: &Executor, height: u64, hash: [u8; 32], encoded: &[u8]) -> Result<Executed, ChainError> {
+fn replay_decided(executor: &Executor, height: u64, hash: [u8; 32], encoded: &Bytes) -> Result<Executed, ChainError> {
     let block = executor.replay_block(encoded).map_err(|error| match error {
         BlockError::Invalid(reason) => {
             ChainError::DecidedInvalid { height, hash: hex::encode(hash), reason: reason.to_string() }

@@ -46,11 +46,22 @@ impl Traitor {
     }
 
     fn vote(&self, kind: VoteType, height: u64, round: u32, block: u8) {
+        self.send(&self.signed_vote(kind, height, round, block));
+    }
+
+    /// Says something to one listener only.
+    fn whisper(&self, listener: usize, kind: VoteType, height: u64, round: u32, block: u8) {
+        let vote = self.signed_vote(kind, height, round, block);
+        let frame = malachite_codec::Codec::encode(&ChainCodec, &vote).unwrap();
+        self.carrier.send(&peer(listener), Channel::Consensus, frame).unwrap();
+    }
+
+    fn signed_vote(&self, kind: VoteType, height: u64, round: u32, block: u8) -> SignedConsensusMsg<ChainContext> {
         let value = NilOrVal::Val(BlockId([block; 32]));
         let vote = Vote { kind, height: Height(height), round: Round::new(round), value, voter: self.address };
         let statement: Statement = vote_statement(&vote).unwrap().into();
         let signature = statement.sign(&self.secret, &self.genesis).unwrap().into();
-        self.send(&SignedConsensusMsg::Vote(SignedMessage::new(vote, signature)));
+        SignedConsensusMsg::Vote(SignedMessage::new(vote, signature))
     }
 
     fn propose(&self, height: u64, round: u32, block: u8) {
@@ -152,6 +163,43 @@ async fn contradictions_are_proven_on_every_node_and_come_again_until_acknowledg
     nodes[0].stop().await;
     nodes[0].start().await;
     assert!(nodes[0].up().engine.evidence().try_recv().is_err());
+    stop_all(&mut nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_another_thing_to_each_listener_is_proven_by_what_they_tell_one_another() {
+    let (hub, mut nodes) = cluster(4, PACING).await;
+    let genesis = nodes[0].up().executor.genesis_hash().0;
+    let mut listeners: Vec<_> = nodes[..3].iter().map(|node| node.up().engine.evidence()).collect();
+    nodes[3].stop().await;
+    let traitor = Traitor::join(&hub, genesis);
+    // None of them hears a contradiction, whatever moment of a height this meets.
+    let talk = async {
+        loop {
+            let next = nodes[0].height() + 1;
+            for (listener, block) in (0..3).zip(1..) {
+                traitor.whisper(listener, VoteType::Precommit, next, 5, block);
+            }
+            nodes[0].until_height(next).await;
+        }
+    };
+    let proven = async {
+        let mut proofs = Vec::new();
+        for listener in &mut listeners {
+            proofs.push(listener.recv().await.unwrap());
+        }
+        proofs
+    };
+    let proofs = within("evidence on every node", async {
+        tokio::select! { proofs = proven => proofs, () = talk => unreachable!() }
+    })
+    .await;
+    for proof in &proofs {
+        check(proof, &genesis, &nodes[3]);
+        assert_eq!(proof.step, evidence::Step::Precommit);
+    }
+    drop(traitor);
+    assert_same_chain(&nodes[..3]);
     stop_all(&mut nodes).await;
 }
 

@@ -137,11 +137,12 @@ impl Executor {
             .iter()
             .map(|signed| signed.and_then(|signed| self.0.marks.get(&signed.hash)).map_or(Proof::Unknown, Proof::Holds))
             .collect();
+        let mut implicits = std::mem::take(&mut view.implicits);
         let verified = view.run(|| {
             let (mut candidates, mut wanted) = (Vec::new(), Vec::new());
             for (signed, proof) in transactions.iter().zip(&mut proofs) {
                 if let (Some(signed), Proof::Unknown) = (signed, &proof)
-                    && let Ok(Some(candidate)) = dispatch::candidate(&signed.extrinsic, signed.hash)
+                    && let Ok(Some(candidate)) = dispatch::candidate(&signed.extrinsic, signed.hash, &mut implicits)
                 {
                     candidates.push(candidate);
                     wanted.push(proof);
@@ -151,6 +152,7 @@ impl Executor {
                 *proof = mark.map_or(Proof::Fails, Proof::Holds);
             }
         });
+        view.implicits = implicits;
         if let Err(panic) = verified {
             // What was not verified here is verified where it is judged, by itself, and panics there if it must.
             tracing::error!(message = %panic.0, "the signature stage panicked");

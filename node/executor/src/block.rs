@@ -1,7 +1,7 @@
 //! Executing one block: the part that building and replaying share.
 
 use crate::{
-    Executor,
+    Executor, dispatch,
     error::{ExecutorError, ExtrinsicError},
     light,
     state::{self, Overlay, Reader, State},
@@ -190,17 +190,27 @@ impl<'a> BlockExecution<'a> {
         }
     }
 
-    /// Ends the block: final hooks, roots, events, changes.
-    pub(crate) fn finish(mut self, rejected: Vec<(Hash, ExtrinsicError)>) -> Result<Executed, ExecutorError> {
+    /// Ends the block: final hooks, roots, events, changes. `encoded` is the block's encoding, where somebody else made
+    /// it; the caller compares the headers.
+    pub(crate) fn finish(
+        mut self,
+        rejected: Vec<(Hash, ExtrinsicError)>,
+        encoded: Option<Bytes>,
+    ) -> Result<Executed, ExecutorError> {
         let execute = self.started.elapsed();
-        let (mut header, touches) = state::run(&self.state.backend, &mut self.overlay, || {
-            // Events are read before the block is final: nothing may touch the overlay after the
-            // root is computed, or the cached root would be wrong.
-            let touches = money_touches();
-            (Executive::finalize_block(), touches)
+        let mut extrinsics_root = Hash::zero();
+        let (mut header, touches) = rayon::in_place_scope(|scope| {
+            // Hashing the body takes no part in the state, so another core may do it meanwhile.
+            scope.spawn(|_| extrinsics_root = dispatch::extrinsics_root(&self.body));
+            state::run(&self.state.backend, &mut self.overlay, || {
+                // Events are read before the block is final: nothing may touch the overlay after the
+                // root is computed, or the cached root would be wrong.
+                let touches = money_touches();
+                (Executive::finalize_block(), touches)
+            })
         })
         .map_err(|panic| ExecutorError::Panicked { place: "on_finalize", message: panic.0 })?;
-        header.extrinsics_root = self.executor.0.dispatcher.extrinsics_root(header.extrinsics_root, &self.body);
+        header.extrinsics_root = self.executor.0.dispatcher.extrinsics_root(extrinsics_root, header.extrinsics_root);
         let events = match self.overlay.storage(&frame_support::storage::storage_prefix(b"System", b"Events")) {
             Some(Some(events)) => Bytes::copy_from_slice(events),
             _ => Bytes::from_static(&[0]),
@@ -230,7 +240,7 @@ impl<'a> BlockExecution<'a> {
             number,
             timestamp_ms: self.timestamp_ms,
             proposer: self.proposer,
-            encoded: encode_block(&header, &self.body),
+            encoded: encoded.unwrap_or_else(|| encode_block(&header, &self.body)),
             header,
             body: self.body,
             results: self.results,

@@ -63,7 +63,7 @@ impl Executor {
                 Err(error) => rejected.push((transaction.hash, error)),
             }
         }
-        block.finish(rejected)
+        block.finish(rejected, None)
     }
 }
 

@@ -53,6 +53,7 @@ impl Executor {
             timestamp_ms: head.timestamp_ms,
             header: executed.header.encode(),
             body: executed.body.clone(),
+            encoded: Some(executed.encoded),
             extrinsic_hashes: executed.results.iter().map(|outcome| outcome.hash).collect(),
             account_touches: executed.account_touches,
             state: executed.state_changes,

@@ -19,12 +19,12 @@ use frame_system::ChainContext;
 use sp_core::storage::StateVersion;
 use sp_runtime::{
     ApplyExtrinsicResult, MultiAddress,
-    generic::Preamble,
+    generic::{Era, Preamble},
     traits::{Applyable, BlakeTwo256, Checkable, TransactionExtension},
     transaction_validity::{InvalidTransaction, TransactionSource, TransactionValidity, TransactionValidityError},
 };
 use sp_trie::{LayoutV0, LayoutV1, TrieConfiguration as _};
-use x0_runtime::{Executive, Runtime, System, UncheckedExtrinsic, VERSION, preverify::Candidate};
+use x0_runtime::{Executive, Runtime, System, TxExtension, UncheckedExtrinsic, VERSION, preverify::Candidate};
 use x0_storage::Head;
 use x0_types::Hash;
 
@@ -76,26 +76,50 @@ pub(crate) fn extrinsics_root(body: &[Bytes]) -> Hash {
     }
 }
 
+/// What transactions sign without carrying it (versions, genesis block, the block that their era begins with), as of one
+/// state. It is the same for all transactions of an era, and takes four reads of the state to make.
+#[derive(Default)]
+pub(crate) struct Implicits(Vec<(Era, Vec<u8>)>);
+
+/// Eras that are kept: a transaction that lives for an era of its own takes the reads.
+const IMPLICITS_MAX: usize = 8;
+
+impl Implicits {
+    fn append(&mut self, extension: &TxExtension, payload: &mut Vec<u8>) -> Result<(), TransactionValidityError> {
+        let era = extension.4.0;
+        if let Some((_, implicit)) = self.0.iter().find(|(known, _)| *known == era) {
+            payload.extend_from_slice(implicit);
+            return Ok(());
+        }
+        let implicit = extension.implicit()?.encode();
+        payload.extend_from_slice(&implicit);
+        if self.0.len() < IMPLICITS_MAX {
+            self.0.push((era, implicit));
+        }
+        Ok(())
+    }
+}
+
 /// What the signer of a transaction has signed, if it was made for the state at hand; inside externalities. Leaves the
 /// extrinsic where it is: `Checkable::check` would take it apart, and copying it costs more than reading it.
 ///
 /// # Errors
 /// What `Checkable::check` says before it looks at the signature.
-pub(crate) fn candidate(
-    extrinsic: &UncheckedExtrinsic,
+pub(crate) fn candidate<'a>(
+    extrinsic: &'a UncheckedExtrinsic,
     hash: Hash,
-) -> Result<Option<Candidate<'_>>, TransactionValidityError> {
+    implicits: &mut Implicits,
+) -> Result<Option<Candidate<'a>>, TransactionValidityError> {
     let Preamble::Signed(MultiAddress::Id(signer), signature, extension) = &extrinsic.preamble else {
         return Ok(None);
     };
-    let implicit = extension.implicit()?;
     let mut payload = Vec::with_capacity(2 * PAYLOAD_BYTES_MAX);
     match &extrinsic.encoded_call {
         Some(call) => payload.extend_from_slice(call),
         None => extrinsic.function.encode_to(&mut payload),
     }
     extension.encode_to(&mut payload);
-    implicit.encode_to(&mut payload);
+    implicits.append(extension, &mut payload)?;
     if payload.len() > PAYLOAD_BYTES_MAX {
         payload = sp_io::hashing::blake2_256(&payload).to_vec();
     }

@@ -29,8 +29,9 @@ pub(crate) trait Dispatcher: Send + Sync {
     /// Applies the extrinsic of `bytes` bytes to the block at hand.
     fn apply(&self, extrinsic: UncheckedExtrinsic, bytes: usize) -> ApplyExtrinsicResult;
 
-    /// Root of the block's extrinsics; `noted` is that of those which [`Dispatcher::apply`] noted in the state.
-    fn extrinsics_root(&self, noted: Hash, body: &[Bytes]) -> Hash;
+    /// Root of the block's extrinsics: `computed` from its body, or that of those which [`Dispatcher::apply`] noted in
+    /// the state.
+    fn extrinsics_root(&self, computed: Hash, noted: Hash) -> Hash;
 }
 
 /// The runtime.
@@ -41,15 +42,16 @@ impl Dispatcher for RuntimeDispatcher {
         dispatch::apply(extrinsic, bytes)
     }
 
-    fn extrinsics_root(&self, _noted: Hash, body: &[Bytes]) -> Hash {
-        dispatch::extrinsics_root(body)
+    fn extrinsics_root(&self, computed: Hash, _noted: Hash) -> Hash {
+        computed
     }
 }
 
 /// Settings of an executor.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Shared cache of trie nodes and values, bytes.
+    /// Contents of the shared cache of trie nodes and values, bytes. In memory it takes about twice as much: it counts
+    /// neither the allocator's rounding of many small pieces nor the free half of its tables.
     pub trie_cache_bytes: usize,
     /// Verified signatures that are remembered.
     pub marks_max: usize,

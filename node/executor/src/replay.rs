@@ -8,7 +8,7 @@ use crate::{
     extrinsic::{Signed, decode_extrinsic, extrinsic_hashes},
 };
 use bytes::Bytes;
-use codec::{Compact, Decode, DecodeAll};
+use codec::{Compact, Decode, DecodeAll, Encode};
 use rayon::prelude::*;
 use sp_runtime::{DigestItem, generic::Preamble};
 use x0_limits::{BLOCK_BYTES_MAX, BLOCK_EXTRINSICS_MAX, TIMESTAMP_STEP_MS_MIN};
@@ -39,7 +39,7 @@ impl Executor {
     /// # Errors
     /// [`BlockError::Invalid`] when the block breaks a rule, [`BlockError::Fatal`] when this node
     /// cannot judge it.
-    pub fn replay_block(&self, encoded: &[u8]) -> Result<Executed, BlockError> {
+    pub fn replay_block(&self, encoded: &Bytes) -> Result<Executed, BlockError> {
         let head = self.head();
         let decoded = decode(encoded, &head)?;
         let transactions = self.prepare(&decoded.transactions)?;
@@ -54,7 +54,7 @@ impl Executor {
                 .apply(signed.extrinsic, bytes, signed.hash, Some(signed.sender), mark)
                 .map_err(|error| InvalidBlock::Extrinsic { index: index + 1, error })?;
         }
-        let executed = block.finish(Vec::new())?;
+        let executed = block.finish(Vec::new(), Some(encoded.clone()))?;
         compare(&decoded.header, &executed.header)?;
         Ok(executed)
     }
@@ -110,7 +110,7 @@ impl Executor {
 }
 
 /// Decodes a block and checks everything that needs no state.
-fn decode(encoded: &[u8], head: &Head) -> Result<Decoded, InvalidBlock> {
+fn decode(encoded: &Bytes, head: &Head) -> Result<Decoded, InvalidBlock> {
     if encoded.len() > BLOCK_BYTES_MAX {
         return Err(InvalidBlock::TooLarge { bytes: encoded.len(), max: BLOCK_BYTES_MAX });
     }
@@ -131,10 +131,9 @@ fn decode(encoded: &[u8], head: &Head) -> Result<Decoded, InvalidBlock> {
 }
 
 /// Splits an encoded block into header and encoded extrinsics, without looking into these.
-fn split(encoded: &[u8]) -> Result<(Header, Vec<Bytes>), InvalidBlock> {
+fn split(encoded: &Bytes) -> Result<(Header, Vec<Bytes>), InvalidBlock> {
     let undecodable = |reason: &str| InvalidBlock::Undecodable { reason: reason.to_owned() };
-    let bytes = Bytes::copy_from_slice(encoded);
-    let mut rest = encoded;
+    let mut rest = &encoded[..];
     let header = Header::decode(&mut rest).map_err(|error| undecodable(&error.to_string()))?;
     let count = Compact::<u32>::decode(&mut rest).map_err(|error| undecodable(&error.to_string()))?.0;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -147,10 +146,16 @@ fn split(encoded: &[u8]) -> Result<(Header, Vec<Bytes>), InvalidBlock> {
         let length = Compact::<u32>::decode(&mut rest).map_err(|error| undecodable(&error.to_string()))?.0;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         rest = rest.get(length..).ok_or_else(|| undecodable("an extrinsic is longer than the block"))?;
-        body.push(bytes.slice(start..encoded.len() - rest.len()));
+        body.push(encoded.slice(start..encoded.len() - rest.len()));
     }
     if !rest.is_empty() {
         return Err(undecodable("bytes are left over after the last extrinsic"));
+    }
+    // These bytes are stored and served as the block, so that another encoding of the same must not pass.
+    let mut canonical = header.encode();
+    Compact(u32::try_from(count).unwrap_or(u32::MAX)).encode_to(&mut canonical);
+    if !encoded.starts_with(&canonical) {
+        return Err(undecodable("another encoding than the canonical one"));
     }
     Ok((header, body))
 }

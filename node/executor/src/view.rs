@@ -11,7 +11,8 @@
 //! ```
 
 use crate::{
-    Executor, dispatch,
+    Executor,
+    dispatch::{self, Implicits},
     error::ExecutorError,
     guard::Contained,
     state::{self, Overlay, Reader, State},
@@ -27,6 +28,8 @@ pub(crate) struct View {
     head: Head,
     state: State,
     overlay: Overlay,
+    /// What transactions sign without carrying it, on this state.
+    pub(crate) implicits: Implicits,
     spoiled: bool,
 }
 
@@ -86,6 +89,6 @@ impl Executor {
         let mut overlay = Overlay::default();
         state::run(&state.backend, &mut overlay, || dispatch::begin(&head))
             .map_err(|panic| ExecutorError::Panicked { place: "the start of a judgement", message: panic.0 })?;
-        Ok(View { head, state, overlay, spoiled: false })
+        Ok(View { head, state, overlay, implicits: Implicits::default(), spoiled: false })
     }
 }

@@ -161,7 +161,7 @@ impl Links {
             since.duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
         };
         let peer = |info: x0_network::p2p::PeerInfo| Peer {
-            peer_id: info.key.to_string(),
+            peer_id: hex::encode(info.key.0),
             address: info.address.to_string(),
             direction: if info.direction == Direction::In { LinkDirection::In } else { LinkDirection::Out },
             software: info.version,

@@ -98,7 +98,8 @@ async fn a_snapshot_on_old_trust_needs_a_checkpoint_of_this_chain() {
     settled(&node);
     // It began at a snapshot, and says from where on it has blocks.
     let client = node.client().await;
-    let (found, message, data) = refusal(&client, "chain_getBlockHash", json!([1])).await;
+    let first = ask(&client, "chain_getBlockHash", json!([1])).await;
+    let (found, message, data) = refusal(&client, "chain_getBlock", json!([first])).await;
     assert_eq!(found, code::UNKNOWN_BLOCK, "{message}");
     let start = data["historyStart"].as_u64().unwrap();
     assert!(start > 4 && message.contains(&start.to_string()), "{message}");
@@ -128,18 +129,19 @@ impl Drop for Waiting {
 }
 
 impl Waiting {
-    fn start(args: &[&str]) -> Self {
+    fn start(args: &[String]) -> Self {
         let mut command: Command = binary().command(args);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
-/// A setting's value in a configuration file.
-fn setting(config: &str, section: &str, key: &str) -> String {
-    let text = std::fs::read_to_string(config).unwrap();
-    let section = text.split(&format!("[{section}]")).nth(1).unwrap();
-    let line = section.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap();
-    line.split('"').nth(1).unwrap().to_owned()
+/// Arguments for a node whose addresses are known before it says them, and these: of the RPC and of metrics.
+fn addressed(config: &str, more: &[&str]) -> (Vec<String>, String, String) {
+    let (rpc, metrics) =
+        (x0_test_support::free_port().to_string(), format!("127.0.0.1:{}", x0_test_support::free_port()));
+    let mut args = vec!["--config", config, "--rpc-port", &rpc, "--metrics-address", &metrics];
+    args.extend(more);
+    (args.into_iter().map(str::to_owned).collect(), format!("127.0.0.1:{rpc}"), metrics.clone())
 }
 
 /// Asks an address until somebody answers there.
@@ -156,10 +158,9 @@ async fn connected(address: &str) -> jsonrpsee::ws_client::WsClient {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_looks_for_a_snapshot_answers_about_itself() {
     let network = Network::make(2);
-    let config = network.config(0);
-    let (rpc, metrics) = (setting(&config, "rpc", "plain"), setting(&config, "metrics", "address"));
     // The other validator does not run: nobody offers a snapshot.
-    let _node = Waiting::start(&["--config", &config, "--sync", "snapshot"]);
+    let (args, rpc, metrics) = addressed(&network.config(0), &["--sync", "snapshot"]);
+    let _node = Waiting::start(&args);
     let client = connected(&rpc).await;
     let health = ask(&client, "system_health", json!([])).await;
     assert_eq!(health, json!({ "peers": 0, "isSyncing": true, "shouldHavePeers": true }));
@@ -189,9 +190,8 @@ async fn a_node_that_follows_before_it_signs_serves_all_methods() {
     assert_eq!(network.take(1).terminate().code(), Some(0));
     assert_eq!(network.take(0).terminate().code(), Some(0));
     std::fs::remove_dir_all(network.directory(0).join("data/chain")).unwrap();
-    let config = network.config(0);
-    let (rpc, metrics) = (setting(&config, "rpc", "plain"), setting(&config, "metrics", "address"));
-    let _node = Waiting::start(&["--config", &config]);
+    let (args, rpc, metrics) = addressed(&network.config(0), &[]);
+    let _node = Waiting::start(&args);
     let client = connected(&rpc).await;
     assert_eq!(number(&ask(&client, "chain_getHeader", json!([])).await), 0);
     assert_eq!(ask(&client, "system_health", json!([])).await["isSyncing"], true);

@@ -7,60 +7,16 @@ mod common;
 use common::*;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, NamedGroup, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, NamedGroup,
+    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as provider},
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use serde_json::json;
 use std::sync::Arc;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use x0_test_support::tls::Believing;
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/web-tls");
-
-/// Believes the operator's certificate and no other, as a browser does after its own checks.
-#[derive(Debug)]
-struct Pinned(CertificateDer<'static>);
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        found: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        if *found == self.0 { Ok(ServerCertVerified::assertion()) } else { Err(Error::General("another one".into())) }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &provider::default_provider().signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
 
 /// A node with a web listener; the listener's address.
 fn node(directory: &std::path::Path, allow_classical: bool) -> (Node, String) {
@@ -85,7 +41,7 @@ async fn connect(
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pinned(certificate)))
+        .with_custom_certificate_verifier(Believing::only(certificate))
         .with_no_client_auth();
     let stream = tokio::net::TcpStream::connect(address).await?;
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await

@@ -1,7 +1,7 @@
 //! Committing blocks: one synced write batch each, with the pruning of old states.
 
 use crate::{
-    Database, Head, StorageError,
+    Database, Head, StorageError, body,
     columns::{self, Column, META_GENESIS, META_HEAD, META_HISTORY_START, META_OLDEST_STATE},
     database::Inner,
     state,
@@ -41,6 +41,8 @@ pub struct BlockCommit {
     pub header: Vec<u8>,
     /// The encoded extrinsics, in order.
     pub body: Vec<Bytes>,
+    /// The encoded block: header, count, extrinsics. If consensus stored exactly this, the body is not written again.
+    pub encoded: Option<Bytes>,
     /// The extrinsics' hashes, in the same order.
     pub extrinsic_hashes: Vec<Hash>,
     /// Accounts with the index of an extrinsic that they signed or that touched them.
@@ -103,9 +105,9 @@ impl Database {
         let mut batch = WriteBatch::new();
         // Deletions come first: if this block writes such a node again, its write wins.
         let oldest_state = inner.prune(&mut batch, commit.number)?;
-        inner.put_state(&mut batch, commit.number, commit.state)?;
         inner.put_header(&mut batch, commit.number, commit.hash, &commit.header)?;
-        inner.put_body(&mut batch, commit.number, &commit.body, &commit.extrinsic_hashes, &commit.account_touches)?;
+        inner.put_body(&mut batch, &commit)?;
+        inner.put_state(&mut batch, commit.number, commit.state)?;
         if let Some(certificate) = &commit.certificate {
             batch.put_cf(inner.cf(Column::Certificates)?, columns::number_key(commit.number), certificate);
         }
@@ -173,25 +175,31 @@ impl Inner {
         Ok(())
     }
 
-    fn put_body(
-        &self,
-        batch: &mut WriteBatch,
-        number: BlockNumber,
-        body: &Vec<Bytes>,
-        hashes: &[Hash],
-        touches: &[(AccountId, u32)],
-    ) -> Result<(), StorageError> {
-        batch.put_cf(self.cf(Column::Bodies)?, columns::number_key(number), body.encode());
+    /// Writes the body, or where it is, and the indexes of its extrinsics.
+    fn put_body(&self, batch: &mut WriteBatch, commit: &BlockCommit) -> Result<(), StorageError> {
+        let number = commit.number;
+        let bodies = self.cf(Column::Bodies)?;
+        match self.stored_round(commit) {
+            Some(round) => batch.put_cf(bodies, columns::number_key(number), body::reference(round)),
+            None => batch.put_cf(bodies, columns::number_key(number), commit.body.encode()),
+        }
         let transactions = self.cf(Column::TransactionIndex)?;
-        for (index, hash) in (0u32..).zip(hashes) {
+        for (index, hash) in (0u32..).zip(&commit.extrinsic_hashes) {
             batch.put_cf(transactions, hash, columns::location(number, index));
         }
         let accounts = self.cf(Column::AccountIndex)?;
-        for (account, index) in touches {
+        for (account, index) in &commit.account_touches {
             let account: &[u8; 32] = account.as_ref();
             batch.put_cf(accounts, [account.as_slice(), &columns::location(number, *index)].concat(), []);
         }
         Ok(())
+    }
+
+    /// The round for which consensus stored this very block, if reading it back gives this very body.
+    fn stored_round(&self, commit: &BlockCommit) -> Option<i64> {
+        let encoded = commit.encoded.as_ref().filter(|encoded| encoded.starts_with(&commit.header))?;
+        let same_body = body::split(encoded, commit.header.len()).is_some_and(|body| body == commit.body);
+        same_body.then(|| self.remembered.round_of(u64::from(commit.number), commit.hash, encoded)).flatten()
     }
 
     /// Writes new nodes, and notes dropped ones in the journal: older states still need them.

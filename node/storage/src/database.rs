@@ -2,6 +2,7 @@
 
 use crate::{
     StateStore, StorageError,
+    body::Remembered,
     columns::{self, Column, META_GENESIS, META_HEAD, META_HISTORY_START, META_OLDEST_STATE},
     error::FatalError,
     format,
@@ -10,7 +11,6 @@ use crate::{
     restore,
     state::{Pins, StatePin},
 };
-use bytes::Bytes;
 use codec::{Decode, DecodeAll, Encode};
 use parking_lot::{Mutex, RwLock};
 use rocksdb::{ColumnFamily, DB, Direction, ErrorKind, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
@@ -63,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) pins: Mutex<Pins>,
     /// Serialises writers of blocks.
     pub(crate) writer: Mutex<()>,
+    /// What consensus stored last.
+    pub(crate) remembered: Remembered,
     _lock: ProcessLock,
 }
 
@@ -105,6 +107,7 @@ impl Database {
             head: RwLock::new(None),
             pins: Mutex::new(Pins::default()),
             writer: Mutex::new(()),
+            remembered: Remembered::default(),
             _lock: lock,
         };
         inner.load(options.genesis)?;
@@ -166,22 +169,13 @@ impl Database {
     /// The hash of the block at a height.
     #[must_use]
     pub fn hash_of(&self, number: BlockNumber) -> Option<Hash> {
-        self.0.header_record(number).map(|record| Hash::from_slice(&record[..32]))
+        self.0.hash_record(number)
     }
 
     /// The height of a block.
     #[must_use]
     pub fn number_of(&self, hash: &Hash) -> Option<BlockNumber> {
         self.0.read(Column::NumberByHash, hash.as_bytes(), |bytes| bytes.try_into().ok().map(u32::from_be_bytes))
-    }
-
-    /// The encoded extrinsics of a block, in order.
-    #[must_use]
-    pub fn body(&self, number: BlockNumber) -> Option<Vec<Bytes>> {
-        self.0.read(Column::Bodies, &columns::number_key(number), |bytes| {
-            // One copy out of the database; the extrinsics are slices of it.
-            codec::decode_from_bytes::<Vec<Bytes>>(Bytes::copy_from_slice(bytes)).ok()
-        })
     }
 
     /// Block and index of an extrinsic, by its hash. The latest one, should the same bytes have
@@ -358,7 +352,11 @@ impl Inner {
         }
     }
 
-    fn header_record(&self, number: BlockNumber) -> Option<Vec<u8>> {
+    pub(crate) fn hash_record(&self, number: BlockNumber) -> Option<Hash> {
+        self.read(Column::Headers, &columns::number_key(number), |bytes| bytes.get(..32).and_then(columns::read_hash))
+    }
+
+    pub(crate) fn header_record(&self, number: BlockNumber) -> Option<Vec<u8>> {
         self.read(Column::Headers, &columns::number_key(number), |bytes| (bytes.len() > 32).then(|| bytes.to_vec()))
     }
 

@@ -13,7 +13,7 @@ use std::{
 /// Name of the format file.
 pub const FORMAT_FILE: &str = "FORMAT";
 /// The layout that this program writes.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// First word of the file.
 const TAG: &str = "x0-storage";
 
@@ -38,8 +38,8 @@ fn check(directory: &Path, path: &Path, text: &str) -> Result<(), StorageError> 
     let found: u32 = version.trim().parse().map_err(|_| bad("its version is not a number"))?;
     match found {
         FORMAT_VERSION => Ok(()),
-        // Version 2 has one column more, which opening the database creates.
-        1 => create(directory, path),
+        // Version 2 has one column more, which opening the database creates; in version 3 a body may be a reference.
+        1 | 2 => create(directory, path),
         0 => Err(bad("version 0 was never used")),
         _ => Err(StorageError::NewerFormat { path: directory.to_owned(), found, known: FORMAT_VERSION }),
     }

@@ -91,7 +91,7 @@ impl Inner {
         let end = wanted.min(start.saturating_add(x0_limits::HISTORY_PRUNED_PER_COMMIT)).max(start);
         for block in start..end {
             let key = columns::number_key(block);
-            batch.delete_cf(self.cf(Column::Bodies)?, key);
+            self.delete_body(batch, block)?;
             if self.read(Column::ValidatorSets, &key, |_| Some(())).is_none() {
                 batch.delete_cf(self.cf(Column::Certificates)?, key);
             }

@@ -20,6 +20,8 @@
 //! [`OpenOptions::states_kept`] blocks old, the node is deleted, unless a later block wrote it again,
 //! which the number in the value tells without an index.
 //!
+//! A block that consensus stored before it was decided is not written again: its body is a reference to it.
+//!
 //! # Correctness
 //! * One block is one RocksDB write batch, synced: header, body, indexes, state, journal,
 //!   certificate and head appear together or not at all.
@@ -47,6 +49,7 @@
     )
 )]
 
+mod body;
 mod checkpoint;
 pub mod columns;
 mod commit;

@@ -19,6 +19,9 @@ const TAG_VERDICT: u8 = 1;
 /// Keys that begin with this find blocks by id: tag, id, height, round.
 const TAG_ID: u8 = 2;
 
+/// Room in a write batch for what stands beside a block.
+const BATCH_BYTES: usize = 1_024;
+
 /// A block that is not decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecided {
@@ -49,13 +52,19 @@ fn read_place(bytes: &[u8]) -> Option<(u64, i64)> {
     Some((u64::from_be_bytes(*height), (round ^ (1 << 63)).cast_signed()))
 }
 
+/// The key under which a block is stored.
+pub(crate) fn block_key(height: u64, round: i64, id: &Hash) -> Vec<u8> {
+    key(TAG_BLOCK, [&place(height, round), id.as_bytes()])
+}
+
 fn key(tag: u8, parts: [&[u8]; 2]) -> Vec<u8> {
     [&[tag], parts[0], parts[1]].concat()
 }
 
 impl Database {
     /// Stores an undecided block; it is on the disk when this returns. Storing it again keeps an
-    /// earlier verdict unless `verdict` names a new one.
+    /// earlier verdict unless `verdict` names a new one. A block that is decided and holds the chain's body is left as
+    /// it is.
     ///
     /// # Errors
     /// When the database cannot write.
@@ -64,18 +73,25 @@ impl Database {
         height: u64,
         round: i64,
         id: Hash,
-        bytes: &[u8],
+        bytes: &Bytes,
         verdict: Option<bool>,
     ) -> Result<(), StorageError> {
         let column = self.0.cf(Column::Undecided)?;
+        // No commit may come between the look and the write.
+        let _writer = self.0.writer.lock();
+        if self.0.holds_body(height, round, &id) {
+            return Ok(());
+        }
         let place = place(height, round);
-        let mut batch = WriteBatch::new();
+        let mut batch = WriteBatch::with_capacity_bytes(bytes.len().saturating_add(BATCH_BYTES));
         batch.put_cf(column, key(TAG_BLOCK, [&place, id.as_bytes()]), bytes);
         batch.put_cf(column, key(TAG_ID, [id.as_bytes(), &place]), []);
         if let Some(verdict) = verdict {
             batch.put_cf(column, key(TAG_VERDICT, [&place, id.as_bytes()]), [u8::from(verdict)]);
         }
-        self.0.write(batch, "store an undecided block")
+        self.0.write(batch, "store an undecided block")?;
+        self.0.remembered.note(height, round, id, bytes.clone());
+        Ok(())
     }
 
     /// Stores the verdict on an undecided block.
@@ -121,20 +137,22 @@ impl Database {
         Some(Undecided { height, round, id: *id, bytes, verdict: self.verdict(height, round, id) })
     }
 
-    /// Removes the undecided blocks of all heights below `below`.
+    /// Removes the undecided blocks of all heights below `below`. Those that were decided and hold the chain's bodies
+    /// are undecided no more, and stay.
     ///
     /// # Errors
     /// When the database cannot write.
     pub fn prune_undecided(&self, below: u64) -> Result<(), StorageError> {
         let column = self.0.cf(Column::Undecided)?;
+        self.0.remembered.forget_below(below);
         let mut batch = WriteBatch::new();
         // The entries that find blocks by id name all of them; the blocks themselves would be read from the disk.
         for (entry, _) in self.0.range(Column::Undecided, vec![TAG_ID], vec![TAG_ID + 1]) {
             let (Some(id), Some(place)) = (entry.get(1..33), entry.get(33..)) else { continue };
-            if read_place(place).is_none_or(|(height, _)| height >= below) {
-                continue;
+            let Some((height, round)) = read_place(place).filter(|(height, _)| *height < below) else { continue };
+            if !columns::read_hash(id).is_some_and(|id| self.0.holds_body(height, round, &id)) {
+                batch.delete_cf(column, key(TAG_BLOCK, [place, id]));
             }
-            batch.delete_cf(column, key(TAG_BLOCK, [place, id]));
             batch.delete_cf(column, key(TAG_VERDICT, [place, id]));
             batch.delete_cf(column, &entry);
         }
@@ -155,6 +173,7 @@ impl Database {
         for (block, bytes) in self.0.range(Column::Undecided, lower, upper) {
             let parts = block.get(1..17).and_then(read_place).zip(block.get(17..).and_then(columns::read_hash));
             match parts {
+                Some(((height, round), id)) if self.0.holds_body(height, round, &id) => {}
                 Some(((height, round), id)) => found.push(Undecided {
                     height,
                     round,

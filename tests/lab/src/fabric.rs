@@ -147,12 +147,27 @@ impl Shared {
     }
 }
 
-/// The number of the namespace that a packet goes to, by the address plan of [`address`].
+/// The number of the namespace that a packet goes to, by the address plan of [`address`] and [`alias`].
 fn destination(packet: &[u8]) -> Option<usize> {
     let version = packet.first()? >> 4;
     let destination: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
-    let number = usize::from(u16::from_be_bytes([destination[2], destination[3]]));
-    (version == 4 && destination[..2] == [10, 77]).then(|| number.checked_sub(1))?
+    if version != 4 || destination[..2] != [10, 77] {
+        return None;
+    }
+    match destination[2].checked_sub(ALIASES) {
+        Some(number) => Some(usize::from(number)),
+        None => usize::from(u16::from_be_bytes([destination[2], destination[3]])).checked_sub(1),
+    }
+}
+
+/// The third part of a further address of the first namespace; those of the others follow.
+const ALIASES: u8 = 128;
+
+/// A further address of the namespace with this number, for one that is many: `10.77.128.1` and so on.
+#[must_use]
+pub fn alias(number: usize, alias: u8) -> Ipv4Addr {
+    let number = u8::try_from(number).unwrap_or(u8::MAX);
+    Ipv4Addr::new(10, 77, ALIASES.saturating_add(number), alias)
 }
 
 /// The address of the namespace with this number, counted from zero: `10.77.0.1` and so on.
@@ -287,6 +302,22 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || sender.send(namespace.listen()).unwrap());
         receiver.recv().unwrap().unwrap()
+    }
+
+    #[test]
+    fn further_addresses_lead_to_their_namespace() {
+        let packet = |to: Ipv4Addr| {
+            let mut packet = [0; 20];
+            packet[0] = 0x45;
+            packet[16..].copy_from_slice(&to.octets());
+            packet
+        };
+        for number in [0, 3, 99] {
+            assert_eq!(destination(&packet(address(number))), Some(number));
+            assert_eq!(destination(&packet(alias(number, 7))), Some(number));
+        }
+        assert_eq!(destination(&packet(Ipv4Addr::new(10, 78, 0, 1))), None);
+        assert_eq!(destination(&packet(Ipv4Addr::new(10, 77, 0, 0))), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   scenario --> [`network`] four x0-node processes from `x0-node testnet`, one namespace each
-//!                   |  kill, stop, clock, disk            ^ JSON-RPC through [`proxy`]
+//!          \        |  kill, stop, clock, disk            ^ JSON-RPC through [`proxy`]
+//!           \--> [`machine`] file system, service and operator's shell of a node's own: the manual, upgrades
 //!                [`fabric`] tunnel devices, packets forwarded in user space under [`link`] rules (seeded)
 //! ```
 //!
@@ -34,6 +35,7 @@
 
 pub mod fabric;
 pub mod link;
+pub mod machine;
 pub mod netns;
 pub mod network;
 pub mod proxy;

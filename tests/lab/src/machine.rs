@@ -154,7 +154,12 @@ impl Machine {
                     libc::umask(mask);
                 }
                 if let Some(files) = process.open_files {
-                    check(libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: files, rlim_max: files }))?;
+                    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                    check(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit))?;
+                    // No more than the lab itself may have: systemd could raise it.
+                    limit.rlim_max = limit.rlim_max.min(files);
+                    limit.rlim_cur = limit.rlim_max;
+                    check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))?;
                 }
                 if process.terminal {
                     check(libc::setsid())?;
@@ -182,20 +187,13 @@ fn own_mounts(binds: &[(CString, CString)]) -> Result<File> {
     // Nothing that is mounted from here on is seen outside.
     mount(None, c"/", libc::MS_REC | libc::MS_PRIVATE)?;
     // All sources are opened before the first mount hides one of them, as a temporary folder in `/var/tmp` would be.
-    let sources = binds
-        .iter()
-        .map(|(from, to)| Ok((File::open(Path::new(from.to_str()?))?, to)))
-        .collect::<Result<Vec<_>>>()?;
+    let sources =
+        binds.iter().map(|(from, to)| Ok((File::open(Path::new(from.to_str()?))?, to))).collect::<Result<Vec<_>>>()?;
     for (source, to) in &sources {
-        let from = text(format!("/proc/self/task/{}/fd/{}", thread(), source.as_raw_fd()).as_bytes())?;
+        let from = text(format!("/proc/thread-self/fd/{}", source.as_raw_fd()).as_bytes())?;
         mount(Some(&from), to, libc::MS_BIND).with_context(|| format!("{}", to.to_string_lossy()))?;
     }
     Ok(File::open("/proc/thread-self/ns/mnt")?)
-}
-
-fn thread() -> libc::pid_t {
-    // SAFETY: `gettid` has no arguments and cannot fail.
-    unsafe { libc::gettid() }
 }
 
 fn mount(from: Option<&CString>, to: &std::ffi::CStr, flags: libc::c_ulong) -> Result<()> {

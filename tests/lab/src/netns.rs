@@ -12,6 +12,7 @@ use std::{
     os::unix::process::CommandExt as _,
     process::Command,
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -71,21 +72,48 @@ impl Namespace {
         }
     }
 
+    /// Gives the device a further address, under a label with this number.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn add_address(&self, label: usize, address: Ipv4Addr) -> Result<()> {
+        self.run("lab-address", move || {
+            let mut own = request(&format!("{DEVICE}:{label}"))?;
+            own.ifr_ifru.ifru_addr = ipv4(address);
+            control(&socket()?, libc::SIOCSIFADDR, &mut own).with_context(|| format!("address {address}"))
+        })?
+        .join()
+        .map_err(|_| anyhow!("the thread that adds an address panicked"))?
+    }
+
+    /// Runs something on a thread of its own inside the namespace.
+    ///
+    /// # Errors
+    /// When there is no thread; the thread's own are its result.
+    pub fn run<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<JoinHandle<Result<T>>> {
+        let descriptor = Arc::clone(&self.descriptor);
+        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+            // SAFETY: `setns` changes only which namespace this thread, which ends below, belongs to.
+            check(unsafe { libc::setns(descriptor.as_raw_fd(), libc::CLONE_NEWNET) }).context("setns")?;
+            work()
+        })?;
+        Ok(thread)
+    }
+
     /// Opens a connection from inside the namespace; the stream works everywhere. Blocks.
     ///
     /// # Errors
     /// When nobody listens there.
     pub fn connect(&self, to: SocketAddr) -> Result<TcpStream> {
-        let descriptor = Arc::clone(&self.descriptor);
-        std::thread::Builder::new()
-            .name("lab-connect".into())
-            .spawn(move || -> Result<TcpStream> {
-                // SAFETY: `setns` changes only which namespace this thread, which ends below, belongs to.
-                check(unsafe { libc::setns(descriptor.as_raw_fd(), libc::CLONE_NEWNET) }).context("setns")?;
-                TcpStream::connect_timeout(&to, CONNECT_TIMEOUT).with_context(|| format!("connecting to {to}"))
-            })?
-            .join()
-            .map_err(|_| anyhow!("the connecting thread panicked"))?
+        self.run("lab-connect", move || {
+            TcpStream::connect_timeout(&to, CONNECT_TIMEOUT).with_context(|| format!("connecting to {to}"))
+        })?
+        .join()
+        .map_err(|_| anyhow!("the connecting thread panicked"))?
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail, ensure};
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -74,6 +74,17 @@ impl Network {
             validators.push(Validator::new(number, home, namespace.clone(), binary.clone()).await?);
         }
         let promised = (0..count).map(|_| Arc::default()).collect();
+        Ok(Self { fabric, validators, genesis: String::new(), promised, folder })
+    }
+
+    /// The nodes of machines, which have their directories and processes elsewhere.
+    pub async fn of_machines(folder: TempDir, fabric: Fabric, homes: Vec<PathBuf>) -> Result<Self> {
+        let binary = binaries()?.join("x0-node");
+        let mut validators = Vec::new();
+        for (number, (home, namespace)) in homes.into_iter().zip(&fabric.namespaces).enumerate() {
+            validators.push(Validator::new(number, home, namespace.clone(), binary.clone()).await?);
+        }
+        let promised = validators.iter().map(|_| Arc::default()).collect();
         Ok(Self { fabric, validators, genesis: String::new(), promised, folder })
     }
 
@@ -165,6 +176,29 @@ impl Network {
     pub fn collect_signatures(&self, number: usize) -> Result<()> {
         collect_signatures(&self.validators[number].data(), &self.promised[number])
             .with_context(|| format!("validator {}", number + 1))
+    }
+
+    /// Waits until a validator's record on the disk has a signature above this height.
+    pub async fn wait_signs(&self, number: usize, height: u32, within: Duration) -> Result<Duration> {
+        let started = Instant::now();
+        loop {
+            self.collect_signatures(number)?;
+            let Ok(last) = self.promised[number].lock().map(|promised| promised.signed.keys().next_back().copied())
+            else {
+                bail!("the list of promises is poisoned")
+            };
+            if last.is_some_and(|(signed, ..)| signed > u64::from(height)) {
+                return Ok(started.elapsed());
+            }
+            if started.elapsed() > within {
+                bail!(
+                    "validator {} signed {last:?} last and nothing above {height} after {within:?}, log:\n{}",
+                    number + 1,
+                    self.validators[number].log_tail()
+                );
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// The same as [`Network::note_agreement`], and every running validator still says everything that it said

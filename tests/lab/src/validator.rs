@@ -51,6 +51,8 @@ pub struct Validator {
     namespace: Namespace,
     binary: PathBuf,
     child: Option<Child>,
+    /// Its process is started and watched by somebody else, as the service of a [`crate::machine::Machine`].
+    pub supervised: bool,
     rpc: Door,
     metrics: Door,
     /// What the process printed when it was ready.
@@ -63,7 +65,7 @@ impl Validator {
         let inside = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let rpc = Door::open(namespace.clone(), inside(RPC_PORT)).await?;
         let metrics = Door::open(namespace.clone(), inside(METRICS_PORT)).await?;
-        Ok(Self { number, folder, namespace, binary, child: None, rpc, metrics, ready: Value::Null })
+        Ok(Self { number, folder, namespace, binary, child: None, supervised: false, rpc, metrics, ready: Value::Null })
     }
 
     /// The namespace that it lives in.
@@ -216,10 +218,10 @@ impl Validator {
         Ok(status)
     }
 
-    /// Whether the process runs.
+    /// Whether the process runs, as far as is known here.
     #[must_use]
     pub const fn runs(&self) -> bool {
-        self.child.is_some()
+        self.child.is_some() || self.supervised
     }
 }
 

@@ -1,6 +1,7 @@
 //! The lab's scenarios with the counts of `make test`; `x0-lab run` and `make soak` run larger ones.
 
-use x0_lab::scenarios::{clocks, crashes, disks, equivocation, partitions, wide_area};
+use std::time::Duration;
+use x0_lab::scenarios::{clocks, crashes, disks, equivocation, handshakes, manual, partitions, upgrade, wide_area};
 
 /// Fails with the scenario's account, prints its figures otherwise.
 #[allow(clippy::panic, reason = "a test reports by panicking")]
@@ -59,7 +60,7 @@ fn a_failing_disk_stops_one_validator_before_it_signs() {
 
 #[test]
 fn a_validator_without_its_chain_gets_it_back() {
-    run(disks::wiped(10));
+    run(disks::wiped(30, 10));
 }
 
 #[test]
@@ -70,4 +71,19 @@ fn a_wrong_clock_does_not_move_the_chains_time() {
 #[test]
 fn a_twin_of_a_validator_is_proved_guilty_and_nobody_else() {
     run(equivocation::twin(12));
+}
+
+#[test]
+fn a_storm_of_handshakes_costs_no_link_and_no_block() {
+    run(handshakes::storm(13, Duration::from_secs(4)));
+}
+
+#[test]
+fn the_operators_manual_is_followed_command_by_command() {
+    run(manual::manual(14));
+}
+
+#[test]
+fn new_rules_come_while_programs_change_one_after_the_other() {
+    run(upgrade::rolling(15));
 }

@@ -50,6 +50,8 @@ pub struct Row {
     pub measured: String,
     /// Whether the goal was met.
     pub met: bool,
+    /// What limits the figure; the report says it of rows that miss their goal.
+    pub limit: &'static str,
 }
 
 /// The table of a report; rows that miss their goal say so.
@@ -59,6 +61,21 @@ pub fn table(rows: &[Row]) -> String {
     for row in rows {
         let verdict = if row.met { "met" } else { "**missed**" };
         text.push_str(&format!("| {} | {} | {} | {verdict} |\n", row.what, row.goal, row.measured));
+    }
+    text
+}
+
+/// What limits the figures of the rows that miss their goal; nothing when all meet theirs.
+#[must_use]
+pub fn losses(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows.iter().filter(|row| !row.met) {
+        if text.is_empty() {
+            text.push_str(
+                "\n## Rows that miss their goal\n\nThe profile behind this is in [profile.md](profile.md).\n\n",
+            );
+        }
+        text.push_str(&format!("* **{}**: {}\n", row.what, row.limit));
     }
     text
 }
@@ -81,7 +98,9 @@ mod tests {
 
     #[test]
     fn a_missed_goal_is_visible() {
-        let row = Row { what: "a".into(), goal: "b".into(), measured: "c".into(), met: false };
-        assert!(table(&[row]).contains("**missed**"));
+        let row = |met| Row { what: "a".into(), goal: "b".into(), measured: "c".into(), met, limit: "the disk" };
+        assert!(table(&[row(true), row(false)]).contains("**missed**"));
+        assert!(losses(&[row(true), row(false)]).ends_with("* **a**: the disk\n"));
+        assert_eq!(losses(&[row(true)]), "");
     }
 }

@@ -13,6 +13,7 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
+use x0_test_support::ready::{self, Ready};
 
 /// How long a process may take until it serves.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -71,27 +72,14 @@ impl Process {
         let log = Arc::new(Mutex::new(String::new()));
         keep_log(child.stderr.take(), Arc::clone(&log));
         let stdout = child.stdout.take().context("stdout is piped")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let ready = timeout(START_TIME_MAX, async {
-            while let Some(line) = lines.next_line().await? {
-                if let Some(json) = line.strip_prefix("READY ") {
-                    return Ok(serde_json::from_str(json)?);
-                }
-            }
-            bail!("{name} ended before it was ready")
-        })
-        .await
-        .unwrap_or_else(|_| Err(anyhow!("{name} was not ready in {START_TIME_MAX:?}")));
-        match ready {
-            Ok(ready) => {
-                // The pipe stays open for the life of the process, or a later print would end it.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                Ok(Self { name, child, log, ready })
-            }
-            Err(error) => {
+        let line = Ready::of(std::fs::File::from(stdout.into_owned_fd()?));
+        match tokio::task::spawn_blocking(move || line.wait(START_TIME_MAX)).await? {
+            Ok(ready) => Ok(Self { name, child, log, ready }),
+            Err(reason) => {
                 let status = child.try_wait().ok().flatten();
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                Err(error.context(format!("{name} {}\nstatus {status:?}, log:\n{}", arguments.join(" "), tail(&log))))
+                let arguments = arguments.join(" ");
+                Err(anyhow!("{reason}: {name} {arguments}\nstatus {status:?}, log:\n{}", tail(&log)))
             }
         }
     }
@@ -102,9 +90,8 @@ impl Process {
     }
 
     /// The process id.
-    pub fn pid(&self) -> Result<i32> {
-        let id = self.child.id().with_context(|| format!("{} has ended", self.name))?;
-        Ok(i32::try_from(id)?)
+    pub fn pid(&self) -> Result<u32> {
+        self.child.id().with_context(|| format!("{} has ended", self.name))
     }
 
     /// Sends SIGKILL and waits for the end: no destructor runs, no buffer is written.
@@ -115,10 +102,7 @@ impl Process {
     /// Sends SIGTERM and waits for a graceful end with status 0.
     pub async fn stop(mut self) -> Result<()> {
         let pid = self.pid()?;
-        // SAFETY: sends a signal to a process that this one started and has not reaped yet.
-        if unsafe { libc::kill(pid, libc::SIGTERM) } != 0 {
-            bail!("SIGTERM to {}: {}", self.name, std::io::Error::last_os_error());
-        }
+        ready::signal(pid, libc::SIGTERM).with_context(|| format!("SIGTERM to {}", self.name))?;
         let status = timeout(STOP_TIME_MAX, self.child.wait())
             .await
             .with_context(|| format!("{} did not stop in {STOP_TIME_MAX:?}; log:\n{}", self.name, tail(&self.log)))??;

@@ -30,6 +30,9 @@ enum Command {
         /// Break a rule on purpose.
         #[arg(long, value_enum, default_value = "none")]
         sabotage: Broken,
+        /// A healthy network with one validator that runs twice, each copy heard by others.
+        #[arg(long)]
+        split_twin: bool,
         /// Sign with ML-DSA-65.
         #[arg(long)]
         real_signatures: bool,
@@ -86,8 +89,9 @@ impl From<Broken> for Sabotage {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Replay { seed, trace, sabotage, real_signatures } => {
-            replay(seed, trace, sabotage.into(), real_signatures)
+        Command::Replay { seed, trace, sabotage, split_twin, real_signatures } => {
+            let plan = if split_twin { Plan::split_twin(seed) } else { Plan::sabotaged(seed, sabotage.into()) };
+            replay(Plan { real_signatures, ..plan }, trace)
         }
         Command::Soak { first, seeds, state, threads } => soak(first, seeds, state, threads),
         Command::VoteStudy { output } => {
@@ -103,8 +107,8 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-fn replay(seed: u64, trace: bool, sabotage: Sabotage, real_signatures: bool) -> anyhow::Result<()> {
-    let plan = Plan { real_signatures, ..Plan::sabotaged(seed, sabotage) };
+fn replay(plan: Plan, trace: bool) -> anyhow::Result<()> {
+    let seed = plan.seed;
     println!("{plan:#?}");
     let report = run(plan.clone(), trace);
     show(&report);

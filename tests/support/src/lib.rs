@@ -3,10 +3,12 @@
 //! The crate exists so that each of these is written once, and a test file begins with its subject.
 //!
 //! ```text
+//!   ready     the READY line of any program, for tests with processes of their own
 //!   process   Program --start--> Process: READY line, id, SIGTERM, SIGKILL, killed when dropped
 //!   node      x0-node in a directory of its own, beside the program under test
 //!   rpc       ask, refusal, subscribe, next: JSON-RPC with answers that must be good
 //!   sign      (feature `sign`) development accounts, transfers, transactions with the runtime's types
+//!   tls       (feature `tls`) clients that believe X.509 certificates
 //! ```
 //!
 //! # Correctness
@@ -24,9 +26,12 @@
 
 pub mod node;
 pub mod process;
+pub mod ready;
 pub mod rpc;
 #[cfg(feature = "sign")]
 pub mod sign;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,12 @@
 //! Programs that print a READY line.
 
-use crate::PATIENCE;
+use crate::{
+    PATIENCE,
+    ready::{self, Ready},
+};
 use serde_json::Value;
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Instant,
@@ -98,23 +100,13 @@ impl Process {
     #[must_use]
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program runs");
-        let stdout = child.stdout.take().expect("piped");
+        let ready = Ready::of(child.stdout.take().expect("piped"));
+        // From here on the child is ended in any case.
         let mut started = Self { child, ready: Value::Null };
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let (mut line, mut lines) = (String::new(), BufReader::new(stdout));
-            let read = lines.read_line(&mut line).map(|_| line);
-            // The receiver is gone when the test has given up; then nobody needs the line.
-            let _ = send.send(read);
-            // Keeps the pipe open until the process ends, or a later print would end it.
-            let _ = lines.read_to_end(&mut Vec::new());
+        started.ready = ready.wait(PATIENCE).unwrap_or_else(|reason| {
+            let status = started.child.try_wait();
+            panic!("{reason}; status {status:?}")
         });
-        let line = receive.recv_timeout(PATIENCE).expect("ready in time").expect("standard output reads");
-        let Some(json) = line.strip_prefix("READY ") else {
-            let status = started.child.wait();
-            panic!("no READY line but {line:?}; it ended with {status:?}");
-        };
-        started.ready = serde_json::from_str(json).expect("READY is JSON");
         started
     }
 
@@ -137,10 +129,7 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: libc::c_int) {
-        let pid = i32::try_from(self.child.id()).expect("a process id");
-        // SAFETY: `kill` has no memory preconditions; the process is this test's own child and has not
-        // been waited for, so that the id is its own.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "{}", std::io::Error::last_os_error());
+        ready::signal(self.child.id(), signal).expect("the process is this test's own child");
     }
 
     /// Sends SIGTERM and waits for the end.

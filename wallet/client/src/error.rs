@@ -141,8 +141,11 @@ pub enum ClientError {
         /// Height of the checkpoint.
         number: u32,
     },
-    /// The node is behind what this client has seen proven.
-    #[error("the node's head is block {head}, and block {known} is proven already: ask a node that is not behind")]
+    /// The node's head is no higher than what this client has seen proven, or just above its checkpoint.
+    #[error(
+        "the node's head is block {head}, too low to be proven from block {known} on: wait for further blocks, or ask a \
+         node that is not behind"
+    )]
     Behind {
         /// Height of the node's head.
         head: u32,

@@ -132,10 +132,17 @@ impl Client {
             self.follow_set_changes(trust, now_ms).await?;
             let head: LightHeader = self.call("light_header", params![]).await?;
             let (header, certificate) = (head.header.0, head.certificate.0);
+            if x0_crypto::blake2b_256(&header) == *trust.hash() {
+                // Nothing is newer than what is trusted already.
+                break trust.number();
+            }
             match work(trust, move |trust| verify_header(trust, &header, &certificate, now_ms)).await? {
                 Ok(verified) => break verified.header.number,
                 // The set changed between the two answers.
                 Err(LightError::SetNeeded { .. }) if turns < TURNS_MAX => turns = turns.saturating_add(1),
+                Err(LightError::SetUnknown { number, .. }) => {
+                    return Err(ClientError::Behind { head: number, known: trust.number() });
+                }
                 Err(error) => return Err(ClientError::Unproven(error)),
             }
         };

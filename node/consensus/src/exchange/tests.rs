@@ -59,10 +59,17 @@ fn who_says_one_thing_to_each_listener_is_found_by_the_one_that_heard_the_other_
     }
     a.hear(vote(3, 5, 0, None), &SET);
     b.hear(vote(3, 5, 0, Some(BLOCK)), &SET);
-    assert_eq!(b.decide(5, BLOCK, &SET), [], "all that it heard is for the block");
+    b.decide(4, BLOCK, &SET);
     let accounts = a.decide(5, BLOCK, &SET);
-    assert_eq!(accounts.len(), 1);
+    assert_eq!(accounts.len(), 1, "one frame");
     assert_eq!(carry(accounts, &mut a, &mut b), [address(3)]);
+    // The other way round just as well, and before the listener has decided.
+    let (mut first, mut slow) = (Exchange::default(), Exchange::default());
+    slow.decide(4, BLOCK, &SET);
+    first.hear(vote(3, 5, 0, Some(BLOCK)), &SET);
+    slow.hear(vote(3, 5, 0, None), &SET);
+    let accounts = first.decide(5, BLOCK, &SET);
+    assert_eq!(carry(accounts, &mut first, &mut slow), [address(3)]);
     assert_eq!(a.decide(6, BLOCK, &SET), [], "nothing new");
     assert_eq!(a.greet().len(), 1, "a peer that comes is told");
 }
@@ -70,6 +77,7 @@ fn who_says_one_thing_to_each_listener_is_found_by_the_one_that_heard_the_other_
 #[test]
 fn half_of_a_contradiction_that_comes_after_the_account_leads_to_an_answer_too() {
     let (mut a, mut b) = (Exchange::default(), Exchange::default());
+    b.decide(4, BLOCK, &SET);
     a.hear(vote(3, 5, 0, None), &SET);
     for account in a.decide(5, BLOCK, &SET) {
         assert_eq!(b.told(A, &account, &SET), []);
@@ -86,14 +94,17 @@ fn half_of_a_contradiction_that_comes_after_the_account_leads_to_an_answer_too()
 }
 
 #[test]
-fn a_late_statement_is_told_with_the_next_decision() {
-    let mut a = Exchange::default();
+fn a_late_statement_is_told_at_once() {
+    let (mut a, mut b) = (Exchange::default(), Exchange::default());
     assert_eq!(a.decide(5, BLOCK, &SET), []);
-    a.hear(vote(3, 5, 0, None), &SET);
-    assert_eq!(a.decide(6, BLOCK, &SET).iter().map(|account| account.height).collect::<Vec<_>>(), [5]);
-    a.hear(vote(3, 5, 0, None), &SET);
-    a.hear(vote(2, 5, 0, Some(BLOCK)), &SET);
-    assert_eq!(a.decide(7, BLOCK, &SET), [], "neither is news");
+    b.decide(4, BLOCK, &SET);
+    b.hear(vote(3, 5, 0, Some(BLOCK)), &SET);
+    let news = a.hear(vote(3, 5, 0, None), &SET).news.unwrap();
+    assert_eq!((news.height, news.groups.len()), (5, 1));
+    assert_eq!(carry(vec![news], &mut a, &mut b), [address(3)]);
+    assert_eq!(a.hear(vote(3, 5, 0, None), &SET).news, None, "once");
+    assert_eq!(a.hear(vote(2, 5, 0, Some(BLOCK)), &SET).news, None, "what everybody says");
+    assert_eq!(a.decide(6, BLOCK, &SET), []);
 }
 
 #[test]
@@ -110,7 +121,7 @@ fn openings_and_proposals_are_told_as_well() {
     a.hear(opening(BLOCK), &SET);
     b.hear(opening([4; 32]), &SET);
     let accounts = b.decide(5, BLOCK, &SET);
-    assert_eq!(a.decide(5, BLOCK, &SET), []);
+    a.decide(5, BLOCK, &SET);
     let mut proven = carry(accounts, &mut b, &mut a);
     proven.sort_unstable();
     let mut both = [address(0), address(1)];
@@ -212,11 +223,7 @@ proptest! {
             let outcome = nodes[node].hear(vote(index, 5, round, block), &SET);
             proven.extend(outcome.contradiction.map(|proof| *proof.first.statement.signer()));
             pending.extend(outcome.answers.into_iter().map(|(peer, said)| (usize::from(peer == B), said)));
-        }
-        for height in 5..7 {
-            for (node, exchange) in nodes.iter_mut().enumerate() {
-                accounts.extend(exchange.decide(height, BLOCK, &SET).into_iter().map(|account| (node, account)));
-            }
+            accounts.extend(outcome.news.map(|account| (node, account)));
         }
         for (from, account) in accounts {
             let answers = nodes[1 - from].told([A, B][from], &account, &SET);

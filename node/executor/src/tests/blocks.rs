@@ -157,7 +157,7 @@ fn subscribers_see_committed_blocks() {
 }
 
 fn invalid(node: &Node, encoded: &[u8]) -> InvalidBlock {
-    match node.executor.replay_block(encoded) {
+    match node.executor.replay_block(&encoded.to_vec().into()) {
         Err(BlockError::Invalid(error)) => error,
         other => panic!("expected an invalid block, got {other:?}"),
     }

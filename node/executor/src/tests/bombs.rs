@@ -104,7 +104,7 @@ fn garbage_is_refused() {
             })
             .collect();
         assert!(node.executor.validate(&garbage, TransactionSource::External).is_err());
-        assert!(node.executor.replay_block(&garbage).is_err());
+        assert!(node.executor.replay_block(&garbage.clone().into()).is_err());
         for name in crate::RUNTIME_CALLS {
             // Some garbage is a parameter (a number, an account): no panic is all that is asked.
             let _ = node.executor.runtime_call(head, name, &garbage);

@@ -16,7 +16,7 @@ impl Dispatcher for Reference {
         Executive::apply_extrinsic(extrinsic)
     }
 
-    fn extrinsics_root(&self, noted: Hash, _: &[Bytes]) -> Hash {
+    fn extrinsics_root(&self, _: Hash, noted: Hash) -> Hash {
         noted
     }
 }

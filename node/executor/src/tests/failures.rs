@@ -14,7 +14,7 @@ const MARKER: &[u8] = b"panic in a pallet";
 struct Panicking;
 
 impl Dispatcher for Panicking {
-    fn extrinsics_root(&self, noted: Hash, _: &[bytes::Bytes]) -> Hash {
+    fn extrinsics_root(&self, _: Hash, noted: Hash) -> Hash {
         noted
     }
 

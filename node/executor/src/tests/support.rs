@@ -149,15 +149,24 @@ pub(crate) fn extension(nonce: Nonce) -> TxExtension {
     )
 }
 
-/// What a wallet signs, computed without any state.
-pub(crate) fn payload(genesis: Hash, nonce: Nonce, call: RuntimeCall) -> Vec<u8> {
-    let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, genesis, (), (), (), ());
-    SignedPayload::from_raw(call, extension(nonce), implicit).encode()
+/// What a wallet signs, computed without any state, for an era that begins with the block of this hash.
+fn payload(genesis: Hash, (era, birth): (Era, Hash), nonce: Nonce, call: RuntimeCall) -> Vec<u8> {
+    let implicit = ((), VERSION.spec_version, VERSION.transaction_version, genesis, birth, (), (), (), ());
+    SignedPayload::from_raw(call, mortal(extension(nonce), era), implicit).encode()
+}
+
+fn mortal(mut extension: TxExtension, era: Era) -> TxExtension {
+    extension.4 = frame_system::CheckMortality::from(era);
+    extension
 }
 
 impl Signer {
     pub(crate) fn sign(&self, genesis: Hash, nonce: Nonce, call: RuntimeCall) -> Bytes {
-        let payload = payload(genesis, nonce, call.clone());
+        self.sign_in(genesis, (Era::Immortal, genesis), nonce, call)
+    }
+
+    pub(crate) fn sign_in(&self, genesis: Hash, era: (Era, Hash), nonce: Nonce, call: RuntimeCall) -> Bytes {
+        let payload = payload(genesis, era, nonce, call.clone());
         let signature = if self.registered {
             let signature = self.key.sign_transaction_registered(&payload).unwrap();
             ChainSignature::MlDsa65Registered { signature: MlDsa65Signature(signature.to_boxed()) }
@@ -166,7 +175,8 @@ impl Signer {
             ChainSignature::MlDsa65 { public: public(&self.key), signature: MlDsa65Signature(signature.to_boxed()) }
         };
         let address = MultiAddress::Id(self.account.clone());
-        Bytes::from(UncheckedExtrinsic::new_signed(call, address, signature, extension(nonce)).encode())
+        let extension = mortal(extension(nonce), era.0);
+        Bytes::from(UncheckedExtrinsic::new_signed(call, address, signature, extension).encode())
     }
 }
 

@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::{Admitted, ExtrinsicError, Submission, TransactionSource, extrinsic_hashes};
 use bytes::Bytes;
-use sp_runtime::transaction_validity::InvalidTransaction;
+use sp_runtime::{generic::Era, transaction_validity::InvalidTransaction};
 use x0_types::{Hash, account::UNIT};
 
 fn submissions(transactions: &[Bytes]) -> Vec<Submission> {
@@ -51,6 +51,33 @@ fn neighbours_do_not_change_a_verdict() {
         let again = node.executor.validate(&transactions[forged], TransactionSource::External);
         assert_eq!(again.unwrap_err(), ExtrinsicError::Invalid(InvalidTransaction::BadProof));
     }
+}
+
+/// Transactions of different eras are judged side by side, each by the block that its own era begins with; an era that
+/// has begun with another block than the signer thought does not hold.
+#[test]
+fn eras_do_not_mix_in_a_view() {
+    let node = Node::new();
+    let genesis = node.executor.genesis_hash();
+    let blocks: Vec<Hash> = (0..6).map(|_| node.advance(&[]).hash).collect();
+    // Of four blocks each: one begins with block 4, the other with block 6, the head.
+    let (older, newer) = (Era::mortal(4, 4), Era::mortal(4, 6));
+    let past = Era::mortal(4, 0);
+    let sign = |name: &str, era, birth| signer(name).sign_in(genesis, (era, birth), 0, remark(b"x"));
+    let transactions = [
+        sign("alice", older, blocks[3]),
+        sign("bob", newer, blocks[5]),
+        sign("charlie", Era::Immortal, genesis),
+        sign("dave", older, blocks[3]),
+        sign("eve", newer, blocks[3]),
+        sign("ferdie", Era::Immortal, blocks[5]),
+        sign("alice", past, genesis),
+    ];
+    let bad = || Err(ExtrinsicError::Invalid(InvalidTransaction::BadProof));
+    let judged = node.executor.validate_many(&submissions(&transactions));
+    let judged: Vec<_> = judged.into_iter().map(|judged| judged.map(|_| ())).collect();
+    // An era of four blocks that began with block 0 reads now as the one that began with block 4.
+    assert_eq!(judged, [Ok(()), Ok(()), Ok(()), Ok(()), bad(), bad(), bad()]);
 }
 
 /// A view ends with its block: the next judgement sees the nonce that the block used up.

@@ -297,7 +297,8 @@ pub(super) fn network(samples: &mut Samples, standing: &Standing) {
     }
     samples.put(&PEER_HEIGHT, peers.iter().map(|peer| peer.tip).max().unwrap_or(0));
     for peer in &peers {
-        let label = [("peer", peer.peer_id.as_str())];
+        // As logs name it.
+        let label = [("peer", peer.peer_id.get(..8).unwrap_or_default())];
         if let Some(rtt_ms) = peer.rtt_ms {
             samples.put_labelled(&PEER_RTT, &label, rtt_ms / MILLIS);
         }

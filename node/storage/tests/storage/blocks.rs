@@ -2,8 +2,12 @@
 
 use crate::support::*;
 use bytes::Bytes;
-use x0_storage::StorageError;
+use codec::Encode;
+use x0_storage::{History, OpenOptions, StorageError};
 use x0_types::Hash;
+
+/// Bytes of the header that `support` makes up: number, parent, state root.
+const HEADER_BYTES: usize = 4 + 32 + 32;
 
 fn body(number: u32) -> Vec<Bytes> {
     // The third one is large enough for a blob file.
@@ -113,12 +117,13 @@ fn undecided_blocks_survive_and_keep_their_verdicts() {
     let dir = tempfile::tempdir().unwrap();
     let db = create(dir.path(), 8);
     let (a, b) = (Hash::repeat_byte(0xaa), Hash::repeat_byte(0xff));
-    let large = vec![5; 100_000];
+    let large = Bytes::from(vec![5; 100_000]);
+    let small = Bytes::from_static(b"b");
     db.put_undecided(7, 0, a, &large, None).unwrap();
-    db.put_undecided(7, 0, b, b"b", Some(false)).unwrap();
+    db.put_undecided(7, 0, b, &small, Some(false)).unwrap();
     db.put_undecided(7, 1, a, &large, Some(true)).unwrap();
-    db.put_undecided(7, -1, b, b"b", None).unwrap();
-    db.put_undecided(8, 0, a, b"next", None).unwrap();
+    db.put_undecided(7, -1, b, &small, None).unwrap();
+    db.put_undecided(8, 0, a, &Bytes::from_static(b"next"), None).unwrap();
     db.put_verdict(7, 0, a, true).unwrap();
     db.put_undecided(7, 0, a, &large, None).unwrap();
     assert!(matches!(db.put_verdict(9, 0, a, true), Err(StorageError::UnknownUndecided { height: 9, .. })));
@@ -139,4 +144,98 @@ fn undecided_blocks_survive_and_keep_their_verdicts() {
     assert!(db.undecided_at(7).is_empty());
     assert_eq!(db.undecided_by_id(&b), None);
     assert_eq!(db.undecided_by_id(&a).unwrap().bytes, &b"next"[..]);
+}
+
+/// Extrinsics as they stand in a block: with their lengths.
+fn prefixed(number: u32) -> Vec<Bytes> {
+    body(number).iter().map(|bytes| bytes.encode().into()).collect()
+}
+
+/// A block that consensus stored is not written again when it is decided: its body is read out of what was stored, also
+/// after a restart and after the undecided blocks were forgotten.
+#[test]
+fn a_decided_block_is_stored_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = create(dir.path(), 8);
+    for number in 1..=4u32 {
+        let block = next_block(&db, &vec![(vec![1], Some(vec![number as u8]))], prefixed(number));
+        let (encoded, height) = (block.encoded.clone().unwrap(), u64::from(number));
+        db.put_undecided(height, 0, Hash::repeat_byte(9), &Bytes::from_static(b"another one"), Some(true)).unwrap();
+        db.put_undecided(height, 1, block.hash, &encoded, Some(true)).unwrap();
+        assert_eq!(db.undecided_at(height).len(), 2);
+        let id = block.hash;
+        db.commit_block(block).unwrap();
+        assert_eq!(db.undecided_at(height).len(), 1, "it is undecided no more");
+        // What arrives late for the same place must not change the chain.
+        db.put_undecided(height, 1, id, &Bytes::from_static(b"late"), Some(false)).unwrap();
+        assert_eq!(db.body(number), Some(prefixed(number)));
+        db.prune_undecided(height + 1).unwrap();
+        assert_eq!(db.undecided_at(height), []);
+        assert_eq!(db.undecided_by_id(&id), None);
+        assert_eq!(db.body(number), Some(prefixed(number)));
+        if number == 2 {
+            db.flush().unwrap();
+        }
+    }
+    drop(db);
+    assert_eq!(columns_bytes(dir.path(), "bodies"), 4 * 9 + 1);
+    let db = open(dir.path(), 8);
+    for number in 1..=4 {
+        assert_eq!(db.body(number), Some(prefixed(number)));
+    }
+}
+
+/// Bytes that are not exactly the decided block's are no place for its body: others under the same id, a block that was
+/// stored before a restart (nobody compares it then), and none at all.
+#[test]
+fn only_the_very_block_is_referred_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut db = create(dir.path(), 8);
+    for number in 1..=3u32 {
+        let block = next_block(&db, &vec![(vec![1], Some(vec![number as u8]))], prefixed(number));
+        let encoded = block.encoded.clone().unwrap();
+        match number {
+            1 => {
+                let forged = encode_block(&block.header, &prefixed(9));
+                db.put_undecided(1, 0, block.hash, &encoded, Some(true)).unwrap();
+                db.put_undecided(1, 0, block.hash, &forged, Some(false)).unwrap();
+            }
+            2 => {
+                db.put_undecided(2, 0, block.hash, &encoded, Some(true)).unwrap();
+                drop(db);
+                db = open(dir.path(), 8);
+            }
+            _ => {}
+        }
+        db.commit_block(block).unwrap();
+        db.prune_undecided(u64::from(number) + 1).unwrap();
+        assert_eq!(db.body(number), Some(prefixed(number)));
+    }
+    drop(db);
+    assert!(columns_bytes(dir.path(), "bodies") > 3 * 20_000);
+    assert_eq!(columns_bytes(dir.path(), "undecided"), 0);
+}
+
+/// A body that is a reference goes with its history, and takes the stored block along.
+#[test]
+fn pruned_history_leaves_no_stored_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = OpenOptions { history: History::Blocks(2), ..options(8) };
+    let db = x0_storage::Database::open(dir.path(), options).unwrap();
+    db.commit_genesis(genesis()).unwrap();
+    for number in 1..=6u32 {
+        let block = next_block(&db, &vec![(vec![1], Some(vec![number as u8]))], prefixed(number));
+        let encoded = block.encoded.clone().unwrap();
+        db.put_undecided(u64::from(number), 0, block.hash, &encoded, Some(true)).unwrap();
+        db.commit_block(block).unwrap();
+        db.prune_undecided(u64::from(number) + 1).unwrap();
+    }
+    let start = db.history_start();
+    assert_eq!(start, 4);
+    for number in 1..=6 {
+        assert_eq!(db.body(number), (number >= start).then(|| prefixed(number)));
+    }
+    drop(db);
+    let kept: usize = (4..=6u32).map(|number| encode_block(&[], &prefixed(number)).len() + HEADER_BYTES).sum();
+    assert_eq!(columns_bytes(dir.path(), "undecided"), kept);
 }

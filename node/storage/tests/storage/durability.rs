@@ -2,6 +2,7 @@
 
 use crate::support::*;
 use bytes::Bytes;
+use codec::Encode as _;
 use rand::Rng as _;
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -30,7 +31,7 @@ fn changes(number: BlockNumber) -> Changes {
 /// The body of block `number`: small and large extrinsics, about 150 kB.
 fn body(number: BlockNumber) -> Vec<Bytes> {
     (0..30u32)
-        .map(|index| Bytes::from([number.to_be_bytes(), index.to_be_bytes()].concat().repeat(600 + index as usize)))
+        .map(|index| [number.to_be_bytes(), index.to_be_bytes()].concat().repeat(600 + index as usize).encode().into())
         .collect()
 }
 
@@ -43,10 +44,10 @@ fn writer() {
     let mut out = std::io::stdout();
     loop {
         let number = db.head().unwrap().number + 1;
-        db.put_undecided(number.into(), 0, blake2_256(&number.to_be_bytes()).into(), &body(number)[29], Some(true))
-            .unwrap();
+        let block = next_block(&db, &changes(number), body(number));
+        db.put_undecided(number.into(), 0, block.hash, &block.encoded.clone().unwrap(), Some(true)).unwrap();
         writeln!(out, "undecided {number}").unwrap();
-        db.commit_block(next_block(&db, &changes(number), body(number))).unwrap();
+        db.commit_block(block).unwrap();
         writeln!(out, "committed {number}").unwrap();
         db.prune_undecided(number.into()).unwrap();
     }
@@ -99,7 +100,8 @@ fn check(path: &Path, seen: &Acknowledged) -> BlockNumber {
     if seen.undecided > head.number {
         let undecided = db.undecided(seen.undecided.into(), 0);
         assert_eq!(undecided.len(), 1, "the acknowledged undecided block {} is lost", seen.undecided);
-        assert_eq!(undecided[0].bytes, body(seen.undecided)[29]);
+        let next = next_block(&db, &changes(seen.undecided), body(seen.undecided));
+        assert_eq!(Some(&undecided[0].bytes), next.encoded.as_ref());
     }
     let mut model = Model::new();
     for number in 1..=head.number {

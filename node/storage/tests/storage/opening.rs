@@ -40,10 +40,10 @@ fn a_directory_of_another_chain_is_refused() {
 fn a_newer_format_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(create(dir.path(), 8));
-    fs::write(dir.path().join("FORMAT"), "x0-storage 3\n").unwrap();
+    fs::write(dir.path().join("FORMAT"), "x0-storage 4\n").unwrap();
     let error = Database::open(dir.path(), options(8)).unwrap_err();
-    assert!(matches!(error, StorageError::NewerFormat { found: 3, known: 2, .. }), "{error}");
-    assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "x0-storage 3\n");
+    assert!(matches!(error, StorageError::NewerFormat { found: 4, known: 3, .. }), "{error}");
+    assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "x0-storage 4\n");
 }
 
 #[test]

@@ -257,16 +257,18 @@ fn history_has_an_honest_floor() {
     assert_eq!(db.history_start(), start);
 }
 
-/// A directory of the version before keeps its data and learns its history.
+/// A directory of an older version keeps its data and learns its history.
 #[test]
-fn format_1_is_taken_over() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = create(dir.path(), 8);
-    db.commit_block(next_block(&db, &vec![], vec![])).unwrap();
-    drop(db);
-    fs::write(dir.path().join("FORMAT"), "x0-storage 1\n").unwrap();
-    let db = open(dir.path(), 8);
-    assert_eq!((db.head().unwrap().number, db.history_start()), (1, 1));
-    drop(db);
-    assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "x0-storage 2\n");
+fn older_formats_are_taken_over() {
+    for version in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = create(dir.path(), 8);
+        db.commit_block(next_block(&db, &vec![], vec![])).unwrap();
+        drop(db);
+        fs::write(dir.path().join("FORMAT"), format!("x0-storage {version}\n")).unwrap();
+        let db = open(dir.path(), 8);
+        assert_eq!((db.head().unwrap().number, db.history_start()), (1, 1));
+        drop(db);
+        assert_eq!(fs::read_to_string(dir.path().join("FORMAT")).unwrap(), "x0-storage 3\n");
+    }
 }

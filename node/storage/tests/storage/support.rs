@@ -75,6 +75,7 @@ pub fn next_block(db: &Database, changes: &Changes, body: Vec<Bytes>) -> BlockCo
         parent_hash: head.hash,
         state_root,
         timestamp_ms: u64::from(number) * 150,
+        encoded: Some(encode_block(&header, &body)),
         header,
         extrinsic_hashes: hashes,
         account_touches: (0..body.len() as u32).map(|index| (account(index), index)).collect(),
@@ -83,6 +84,14 @@ pub fn next_block(db: &Database, changes: &Changes, body: Vec<Bytes>) -> BlockCo
         certificate: Some(format!("certificate {number}").into_bytes()),
         validator_set: None,
     }
+}
+
+/// The encoding of a block, as consensus stores it.
+pub fn encode_block(header: &[u8], body: &[Bytes]) -> Bytes {
+    let mut encoded = header.to_vec();
+    codec::Compact(body.len() as u32).encode_to(&mut encoded);
+    body.iter().for_each(|bytes| encoded.extend_from_slice(bytes));
+    encoded.into()
 }
 
 pub fn account(index: u32) -> AccountId {
@@ -109,14 +118,27 @@ pub fn trie_of(model: &Model) -> (Hash, BTreeSet<Vec<u8>>) {
     (root, nodes.drain().into_iter().filter(|(_, (_, count))| *count > 0).map(|(key, _)| key).collect())
 }
 
-/// The keys of the state column, read with RocksDB itself from a closed directory.
-pub fn stored_nodes(path: &Path) -> BTreeSet<Vec<u8>> {
+/// Key and value.
+type Entry = (Box<[u8]>, Box<[u8]>);
+
+/// The entries of a column, read with RocksDB itself from a closed directory.
+fn entries(path: &Path, column: &str) -> Vec<Entry> {
     let path = path.join("db");
     let options = rocksdb::Options::default();
     let families = rocksdb::DB::list_cf(&options, &path).unwrap();
     let db = rocksdb::DB::open_cf_for_read_only(&options, &path, families, false).unwrap();
-    let state = db.cf_handle("state").unwrap();
-    db.iterator_cf(state, rocksdb::IteratorMode::Start).map(|item| item.unwrap().0.into_vec()).collect()
+    let column = db.cf_handle(column).unwrap();
+    db.iterator_cf(column, rocksdb::IteratorMode::Start).map(Result::unwrap).collect()
+}
+
+/// The keys of the state column.
+pub fn stored_nodes(path: &Path) -> BTreeSet<Vec<u8>> {
+    entries(path, "state").into_iter().map(|(key, _)| key.into_vec()).collect()
+}
+
+/// The size of all values of a column.
+pub fn columns_bytes(path: &Path, column: &str) -> usize {
+    entries(path, column).iter().map(|(_, value)| value.len()).sum()
 }
 
 pub fn blake2_256(bytes: &[u8]) -> [u8; 32] {

@@ -149,7 +149,7 @@ impl Node {
 
     /// Replays a block as another node does, and commits it with everybody's signatures.
     pub(super) fn commit(&self, encoded: &[u8]) {
-        let block = self.executor.replay_block(encoded).unwrap();
+        let block = self.executor.replay_block(&encoded.to_vec().into()).unwrap();
         let head = self.executor.head().hash;
         let set = self.executor.with_state(head, || x0_runtime::Validators::set_at(block.number)).unwrap();
         let signers = LOCAL_VALIDATORS

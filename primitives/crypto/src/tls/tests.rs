@@ -4,10 +4,7 @@ use super::{identity::RawKeySigner, *};
 use crate::SigningKey;
 use rustls::{
     AlertDescription, CertificateError, CipherSuite, ClientConnection, Error, HandshakeKind, NamedGroup,
-    PeerIncompatible, ProtocolVersion, ServerConnection,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::verify_tls13_signature,
-    pki_types::{CertificateDer, UnixTime},
+    PeerIncompatible, ProtocolVersion, ServerConnection, pki_types::CertificateDer,
 };
 use std::{
     io::{Read, Write},
@@ -96,54 +93,10 @@ fn foreign_client(
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible))
+        .with_custom_certificate_verifier(x0_test_support::tls::Believing::any())
         .with_no_client_auth();
     config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
     Arc::new(config)
-}
-
-/// Believes any X.509 certificate whose key signed the handshake.
-#[derive(Debug)]
-struct Gullible;
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &provider::default_provider().signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
 
 fn refused_for(error: Option<Error>, expected: CertificateError) {

@@ -3,6 +3,7 @@
 use super::Figures;
 use crate::{Network, Start, Validator, fabric::address, traffic::Traffic};
 use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -18,6 +19,42 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 const TWIN: usize = 4;
 /// Number of the validator whose key it has.
 const ORIGINAL: usize = 3;
+
+/// What a long run has seen, as its file keeps it.
+#[derive(Default, Serialize, Deserialize)]
+struct Seen {
+    /// Runs that held every promise.
+    runs: u32,
+    /// Longest time from the twin's readiness to the proof on chain, seconds.
+    proof_max_s: f64,
+    /// Sum of these times.
+    proof_sum_s: f64,
+}
+
+/// So many twins, each in a network of its own, with a seed of its own. With a file, an interrupted run goes on
+/// where it ended.
+pub async fn twins(count: u32, seed: u64, state: Option<&Path>) -> Result<Figures> {
+    let mut seen: Seen = match state.filter(|path| path.exists()) {
+        Some(path) => serde_json::from_str(&std::fs::read_to_string(path)?)?,
+        None => Seen::default(),
+    };
+    while seen.runs < count {
+        let seed = seed.wrapping_add(u64::from(seen.runs));
+        let figures = twin(seed).await.with_context(|| format!("twin with seed {seed}"))?;
+        let took = figures.get("proof_on_chain_s").copied().unwrap_or_default();
+        seen.runs += 1;
+        seen.proof_max_s = seen.proof_max_s.max(took);
+        seen.proof_sum_s += took;
+        if let Some(path) = state {
+            std::fs::write(path, serde_json::to_string(&seen)?)?;
+        }
+    }
+    Ok(Figures::from([
+        ("twins", f64::from(seen.runs)),
+        ("proof_on_chain_max_s", seen.proof_max_s),
+        ("proof_on_chain_mean_s", seen.proof_sum_s / f64::from(seen.runs.max(1))),
+    ]))
+}
 
 /// A twin of validator 4 signs with the same key and no record of what the other one signed. The proof comes on
 /// chain, the key loses its power, nobody else is blamed, and the three others go on.

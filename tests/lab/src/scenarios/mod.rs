@@ -4,7 +4,11 @@ pub mod clocks;
 pub mod crashes;
 pub mod disks;
 pub mod equivocation;
+pub mod handshakes;
+pub mod manual;
 pub mod partitions;
+pub mod site;
+pub mod upgrade;
 pub mod wide_area;
 
 use std::collections::BTreeMap;

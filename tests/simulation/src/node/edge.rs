@@ -39,6 +39,13 @@ fn identity_of(peer: &PeerKey) -> Option<usize> {
     peer.0.first_chunk().and_then(|head| usize::try_from(u64::from_be_bytes(*head)).ok())
 }
 
+fn account_frame(account: &Account) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_u8(TAG_ACCOUNT);
+    frame.put_slice(&account.encode());
+    frame.freeze()
+}
+
 impl Node {
     /// The set of any height at hand, final or not.
     fn any_set(&self, height: u64) -> Option<ValidatorSet> {
@@ -55,6 +62,9 @@ impl Node {
         for (peer, said) in outcome.answers {
             self.answer(env, &peer, &said);
         }
+        if let Some(account) = outcome.news {
+            env.out.push(Out::Broadcast(Channel::Status, account_frame(&account)));
+        }
         if let (Some(contradiction), false) = (outcome.contradiction, self.twin) {
             env.oracle.witnessed(&env.keys, &contradiction);
         }
@@ -67,14 +77,11 @@ impl Node {
         }
     }
 
-    /// Tells the peers what was heard at a decided height and was not for its block.
+    /// Tells the peers what was heard at a decided height.
     pub(super) fn tell(&mut self, env: &mut Env, height: u64, block: [u8; 32]) {
         let Some(set) = self.any_set(height) else { return };
         for account in self.volatile.exchange.decide(height, block, &set) {
-            let mut frame = BytesMut::new();
-            frame.put_u8(TAG_ACCOUNT);
-            frame.put_slice(&account.encode());
-            env.out.push(Out::Broadcast(Channel::Status, frame.freeze()));
+            env.out.push(Out::Broadcast(Channel::Status, account_frame(&account)));
         }
     }
 
