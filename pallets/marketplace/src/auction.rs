@@ -190,14 +190,15 @@ impl<T: Config> Pallet<T> {
         if T::Meter::current_slot() <= request.bids_until_slot {
             return Ok(DealProgress::NotBefore(request.bids_until_slot.saturating_add(1)));
         }
+        // Closing is work of its own, so that no wake costs more than a deal's pay-out.
+        if request.bids.is_empty() {
+            Self::close_request(id, request, CloseReason::NoBidTaken)?;
+            return Ok(DealProgress::Terminal);
+        }
         for _ in 0..x0_limits::BIDS_RETURNED_PER_WAKE {
             if let Some(bid) = request.bids.pop() {
                 Self::return_bid(id, &request.capacity, bid)?;
             }
-        }
-        if request.bids.is_empty() {
-            Self::close_request(id, request, CloseReason::NoBidTaken)?;
-            return Ok(DealProgress::Terminal);
         }
         Requests::<T>::insert(id, request);
         Ok(DealProgress::NextBlock)

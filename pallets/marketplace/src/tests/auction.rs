@@ -159,7 +159,7 @@ fn a_request_that_nobody_accepts_expires_and_everything_returns() {
             forward(0);
             blocks += 1;
         }
-        assert_eq!(blocks, 8u32.div_ceil(BIDS_RETURNED_PER_WAKE));
+        assert_eq!(blocks, 8u32.div_ceil(BIDS_RETURNED_PER_WAKE) + 1);
         assert_eq!((free(RENTER), free(PROVIDER)), (RICH, before));
         assert!(listings.iter().all(|listing| pledged(*listing) == NOTHING));
         assert!(!Janitor::is_queued(deal) && Manifests::<Test>::get(deal).is_none());
