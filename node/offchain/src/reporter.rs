@@ -169,22 +169,27 @@ impl<C: Chain> Reporter<C> {
 
     /// Looks at the newest head: shows what may be shown, repeats what got lost, answers what is asked.
     async fn tend(&mut self) {
-        let slots: Vec<Slot> = self.hidden.keys().copied().collect();
-        let asking = slots.clone();
+        // The pool is asked before the state: what has left the pool by now stands in the state that is read next, or
+        // is lost. The other way round, a block in between would make a message go out twice, and the second one pays.
+        let waits = |sent: &Hash| self.chain.waits(sent);
+        let reports: Vec<(Slot, bool)> = self.hidden.iter().map(|(slot, one)| (*slot, waits(&one.sent))).collect();
+        let answers: Vec<u64> =
+            self.answered.iter().filter(|(_, sent)| sent.as_ref().is_none_or(waits)).map(|(number, _)| *number).collect();
+        let asking: Vec<Slot> = reports.iter().map(|(slot, _)| *slot).collect();
         let (showing, asked) = match blocking(&self.chain, move |chain| chain.duties(&asking)).await {
             Ok(duties) => duties,
             Err(error) => return tracing::warn!(%error, "the chain's questions could not be read"),
         };
-        for (slot, showing) in slots.into_iter().zip(showing) {
-            self.tend_report(slot, showing).await;
+        for ((slot, waits), showing) in reports.into_iter().zip(showing) {
+            self.tend_report(slot, showing, waits).await;
         }
         self.answered.retain(|challenge, _| asked.iter().any(|one| one.challenge == *challenge));
-        for one in asked {
+        for one in asked.into_iter().filter(|one| !answers.contains(&one.challenge)) {
             self.answer(one).await;
         }
     }
 
-    async fn tend_report(&mut self, slot: Slot, showing: Showing) {
+    async fn tend_report(&mut self, slot: Slot, showing: Showing, waits: bool) {
         let Some(hidden) = self.hidden.get(&slot).cloned() else { return };
         let message = match showing {
             Showing::Hidden => return,
@@ -192,7 +197,7 @@ impl<C: Chain> Reporter<C> {
                 self.hidden.remove(&slot);
                 return;
             }
-            _ if self.chain.waits(&hidden.sent) => return,
+            _ if waits => return,
             Showing::Uncommitted => Message::Commit { slot, commitment: hidden.commitment },
             Showing::Open => Message::Reveal {
                 slot,
@@ -218,11 +223,6 @@ impl<C: Chain> Reporter<C> {
 
     /// Shows a receipt that somebody asked for.
     async fn answer(&mut self, asked: Asked) {
-        match self.answered.get(&asked.challenge) {
-            Some(None) => return,
-            Some(Some(sent)) if self.chain.waits(sent) => return,
-            _ => {}
-        }
         let Asked { challenge, slot, index } = asked;
         let Some(proof) = self.store.get(slot).and_then(|receipts| receipts.prove(index)) else {
             tracing::error!(challenge, slot, index, "a receipt is asked for that this validator does not have");
