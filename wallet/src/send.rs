@@ -180,11 +180,10 @@ fn progress_words(progress: Progress) -> String {
 
 /// Finds the number of a deal or listing in the market's events.
 fn subject(outcome: &Outcome) -> Option<Subject> {
-    let mut market = outcome.events.iter().filter(|event| event.pallet == "Marketplace").map(|event| &event.fields);
-    market.find_map(|fields| {
-        let number = |name: &str| fields.get(name).and_then(serde_json::Value::as_u64);
-        number("deal").map(Subject::Deal).or_else(|| number("listing").map(Subject::Listing))
-    })
+    let market = || outcome.events.iter().filter(|event| event.pallet == "Marketplace").map(|event| &event.fields);
+    let number = |name: &str| market().find_map(|fields| fields.get(name).and_then(serde_json::Value::as_u64));
+    // A deal also changes what its listing has free, and is what the command is about.
+    number("deal").map(Subject::Deal).or_else(|| number("listing").map(Subject::Listing))
 }
 
 /// Shows on standard error what is about to be signed.

@@ -6,6 +6,7 @@
 use crate::{
     Agent, Cluster, Node, Wallet,
     ledger::{Ledger, units},
+    market_job,
     rpc::Rpc,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -46,11 +47,14 @@ struct Cast {
     provider: AccountId,
     renter: AccountId,
     deal: u64,
+    listing: u64,
+    renter_agent: String,
 }
 
 /// Runs the main job and checks it; `folder` holds wallets and the agent's files.
 pub async fn run(folder: &Path, say: Narrator<'_>) -> Result<()> {
     let cast = rent(folder, say).await?;
+    decide(&cast, folder, say).await?;
     let (cast, before) = watch(cast, say).await?;
     let (cluster, deal, after) = fail(cast, &before, say).await?;
     survive(cluster, &deal, &after, say).await
@@ -78,7 +82,7 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
     let agent = Agent::start(Path::new(&files.config)).await?;
     say(&format!("   {} listens on {}", agent.did, agent.listen));
 
-    say("   The provider lists it: 100 Mbit/s, 1 X0T for 3 slots, term 10 to 3600 slots, bond 200 X0T.");
+    say("   The provider lists it: 200 Mbit/s, 2 X0T for 3 slots, term 10 to 3600 slots, bond 400 X0T.");
     let listed = wallet
         .run(&[
             "market",
@@ -86,9 +90,9 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
             "--node",
             &agent.node,
             "--price",
-            "1 X0T/3",
+            "2 X0T/3",
             "--bandwidth",
-            "100000",
+            "200000",
             "--sessions",
             "64",
             "--region",
@@ -98,19 +102,23 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
             "--term-max",
             "3600",
             "--bond",
-            "200 X0T",
+            "400 X0T",
             "--key",
             "provider",
         ])
         .await?;
     let listing = number(&listed, "listing")?;
 
-    say("3. The renter rents it for 300 slots: the deposit of 100 X0T is held in escrow for this deal.");
+    say("3. The renter rents half of it for 300 slots: the deposit of 100 X0T is held in escrow for this deal.");
     let rented = wallet
         .run(&[
             "market",
             "rent",
             &listing.to_string(),
+            "--bandwidth",
+            "100000",
+            "--sessions",
+            "32",
             "--term",
             "300",
             "--deposit",
@@ -132,7 +140,23 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
     say("   The provider confirms and posts its bond.");
     wallet.run(&["market", "confirm", &deal.to_string(), "--key", "provider"]).await?;
     ensure!(deal_of(&rpc, deal).await?.state == "Active", "a confirmed deal is active");
-    Ok(Cast { cluster, rpc, wallet, agent, provider, renter, deal })
+    let renter_agent = renter_agent.account;
+    Ok(Cast { cluster, rpc, wallet, agent, provider, renter, deal, listing, renter_agent })
+}
+
+/// While the deal runs: owners change a rule, and an auction is held under it.
+async fn decide(cast: &Cast, folder: &Path, say: Narrator<'_>) -> Result<()> {
+    let stage = market_job::Stage {
+        folder,
+        node: cast.cluster.node(0)?,
+        rpc: &cast.rpc,
+        wallet: &cast.wallet,
+        renter: &cast.renter,
+        renter_agent: &cast.renter_agent,
+        listing: cast.listing,
+    };
+    market_job::vote(&stage, say).await?;
+    market_job::auction(&stage, say).await
 }
 
 /// Step 4: probes, reports, accrual.
@@ -172,7 +196,7 @@ async fn watch(cast: Cast, say: Narrator<'_>) -> Result<(Cast, Ledger)> {
 async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Cluster, Deal, Ledger)> {
     say("5. The agent is killed with SIGKILL.");
     let names = names(&cast);
-    let Cast { cluster, rpc, wallet: _wallet, agent, provider, renter, deal: id } = cast;
+    let Cast { cluster, rpc, wallet: _wallet, agent, provider, renter, deal: id, .. } = cast;
     agent.kill().await?;
     let deadline = Instant::now() + STEP_TIME_MAX;
     let deal = loop {
@@ -302,21 +326,21 @@ async fn hashes(rpc: &Rpc, tip: u32) -> Result<Vec<String>> {
 }
 
 /// Makes a key and funds its account.
-async fn new_account(wallet: &Wallet, name: &str, amount: &str) -> Result<AccountId> {
+pub(crate) async fn new_account(wallet: &Wallet, name: &str, amount: &str) -> Result<AccountId> {
     let made = wallet.run(&["keys", "new", name]).await?;
     wallet.run(&["transfer", name, amount, "--key", "faucet"]).await?;
     account(made["account"].as_str().or(made["address"].as_str()).with_context(|| format!("keys new printed {made}"))?)
 }
 
 /// Files of an agent.
-struct AgentFiles {
-    config: String,
-    proof: String,
-    account: String,
+pub(crate) struct AgentFiles {
+    pub(crate) config: String,
+    pub(crate) proof: String,
+    pub(crate) account: String,
 }
 
 /// Lets the agent binary make its identity and a proof for its controller.
-fn agent_identity(
+pub(crate) fn agent_identity(
     folder: &Path,
     name: &str,
     node: &Node,
@@ -371,7 +395,7 @@ async fn payout_block(rpc: &Rpc, from: u32, deal: u64) -> Result<u32> {
     bail!("the deal is not paid up to block {tip}")
 }
 
-async fn deal_of(rpc: &Rpc, deal: u64) -> Result<Deal> {
+pub(crate) async fn deal_of(rpc: &Rpc, deal: u64) -> Result<Deal> {
     let found: Option<Deal> = rpc.call("market_deal", &[deal.to_string().into()]).await?;
     found.with_context(|| format!("deal {deal}"))
 }
@@ -386,7 +410,7 @@ fn names(cast: &Cast) -> Vec<(&'static str, AccountId)> {
 }
 
 /// The treasury's account: `modl`, the pallet id, zeros.
-fn treasury() -> AccountId {
+pub(crate) fn treasury() -> AccountId {
     let mut bytes = [0u8; 32];
     bytes[..12].copy_from_slice(b"modlx0/trsry");
     AccountId::new(bytes)
@@ -397,7 +421,7 @@ fn account(text: &str) -> Result<AccountId> {
     AccountId::from_ss58check(text).map_err(|error| anyhow::anyhow!("{text} is no address: {error:?}"))
 }
 
-fn number(answer: &Value, name: &str) -> Result<u64> {
+pub(crate) fn number(answer: &Value, name: &str) -> Result<u64> {
     let value = &answer[name];
     value
         .as_u64()
@@ -407,6 +431,6 @@ fn number(answer: &Value, name: &str) -> Result<u64> {
 
 /// A port that is free now. The agent's listing names its port, so it cannot be chosen by the system
 /// at start.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
