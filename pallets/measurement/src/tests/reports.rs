@@ -36,8 +36,11 @@ fn the_first_commitment_and_its_report_are_free_and_all_else_is_refused() {
             assert_eq!(reveal(reporter(1), 5, Vec::new(), ROOT).unwrap().pays_fee, Pays::No);
             fails(reveal(reporter(1), 5, Vec::new(), ROOT), Error::AlreadyReported);
         });
-        Withholding::set([].into());
-        close(5);
+        // Nobody shows the report on slot 4, which is waited for one slot longer.
+        go_to(8);
+        assert_eq!(Measurement::closed_slot(), 3);
+        go_to(9);
+        assert!(Measurement::closed_slot() >= 5);
         assert_eq!(OpenSlots::<Test>::get().len(), 0);
         assert_eq!(Commitments::<Test>::iter().count(), 0);
         go_to(5 + x0_limits::CHALLENGE_SLOTS + 3);
