@@ -40,7 +40,7 @@ enum What {
         /// File in which a long `twin` notes what it has done; the next run goes on there.
         #[arg(long)]
         state: Option<PathBuf>,
-        /// Height at which the scenario `wiped` begins; from 500 on the chain gets there at a faster pace.
+        /// Height at which the scenario `wiped` begins; from 1,000 on the chain gets there at a faster pace.
         #[arg(long, default_value_t = 30)]
         height: u32,
     },

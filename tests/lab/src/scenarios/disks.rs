@@ -18,7 +18,7 @@ const DISK_MIB: u32 = 192;
 const STORAGE_EXIT: i32 = 21;
 
 /// Heights from which on a scenario makes its chain at a faster pace than a network has.
-const FAST_FROM: u32 = 500;
+const FAST_FROM: u32 = 1_000;
 /// That pace: distance between two blocks, milliseconds.
 const FAST_BUSY_MS: u64 = 10;
 /// Pause between two transfers to one validator at that pace: one or two for each block.
@@ -151,13 +151,16 @@ pub async fn wiped(height: u32, seed: u64) -> Result<Figures> {
     let time = STEP_MAX.max(Duration::from_millis(u64::from(height) * BLOCK_MS_MAX));
     network.wait_height(0, height, time).await?;
     let mut figures = Figures::new();
-    for (mode, figure) in [("snapshot", "back_by_snapshot_s"), ("blocks", "back_by_blocks_s")] {
+    // Peers make their first snapshot at height 1,000.
+    let ways = [("blocks", "back_by_blocks_s"), ("snapshot", "back_by_snapshot_s")];
+    for (mode, figure) in ways.into_iter().take(if usual { 1 } else { 2 }) {
         network.note_agreement().await?;
         network.kill(3).await?;
         std::fs::remove_dir_all(network.validators[3].data().join("chain"))?;
         let started = Instant::now();
         let how = Start { arguments: vec!["--sync".into(), mode.into()], ..Start::default() };
-        network.validators[3].start(&how).await.with_context(|| format!("--sync {mode}"))?;
+        // Not until it is ready: a node that executes a long chain takes its time, and it is measured here.
+        network.validators[3].spawn(&how)?;
         let tip = network.height(0).await?;
         network.wait_signs(3, tip, time).await.with_context(|| format!("after --sync {mode}"))?;
         figures.insert(figure, started.elapsed().as_secs_f64());
