@@ -7,13 +7,16 @@
 //!
 //! # Correctness
 //! A target fails when the code panics, hangs, takes more than a GiB, or breaks a property that the target
-//! states: what was read can be written, and reads back as the same.
+//! states: what was read can be written, and reads back as the same; after each block of a [`history`] the
+//! state is in order.
 //!
 //! # Limits
 //! Inputs of at most 64 KiB.
 //!
 //! # Errors
 //! A failing input is written beside the corpus, and its path is printed.
+
+pub mod history;
 
 /// Reads, writes what was read, and reads that again: both readings must agree.
 #[allow(clippy::panic, reason = "a panic is how a fuzz target reports")]

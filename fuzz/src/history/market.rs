@@ -1,0 +1,264 @@
+//! Transactions of the market, and a market that runs.
+
+use super::{
+    Reader,
+    world::{CAST, PROVIDER_OF, World},
+};
+use pallet_x0_marketplace::{Call, Deals, ListingOf, Listings, NextDeal, NextListing, Ruling};
+use sp_runtime::BoundedVec;
+use x0_runtime::{AccountId, Balance, Measurement, Runtime, RuntimeCall};
+use x0_types::{
+    account::{MILLI, UNIT},
+    deal::{
+        Attribute, AttributeValue, Attributes, Capacity, CongestionStep, Manifest, Offer, Rate, ServiceCheck,
+        SlaPolicy, SlaTerms, Wanted,
+    },
+    market::{DealId, Meter as _},
+};
+
+const WHOLE: Capacity = Capacity { bandwidth_kbps: 1_000, sessions: 10 };
+const PRICE: Rate = Rate { num: MILLI / 100, den: 1 };
+const ANY_PRICE: Rate = Rate { num: u128::MAX, den: 1 };
+const TERMS: [u64; 6] = [0, 10, 12, 40, 200, 400_000];
+
+/// Somebody and a call of the market.
+pub(super) fn read(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    match reader.below(12) {
+        0 | 1 => listing(reader),
+        2 | 3 => renting(reader),
+        4 | 5 => auction(reader),
+        6 => maintenance(reader),
+        _ => running(reader),
+    }
+}
+
+fn person(reader: &mut Reader<'_>) -> AccountId {
+    CAST.people[reader.below(CAST.people.len() as u64) as usize].clone()
+}
+
+/// Mostly the account that may make the call, sometimes anybody.
+fn mostly(who: Option<AccountId>, reader: &mut Reader<'_>) -> AccountId {
+    match who {
+        Some(who) if reader.byte() < 240 => who,
+        _ => person(reader),
+    }
+}
+
+fn deal(reader: &mut Reader<'_>) -> DealId {
+    reader.below(NextDeal::<Runtime>::get() + 1)
+}
+
+fn capacity(reader: &mut Reader<'_>) -> Capacity {
+    match reader.byte() {
+        0..100 => Capacity { bandwidth_kbps: 100, sessions: 1 },
+        100..200 => Capacity { bandwidth_kbps: u32::from(reader.byte()) * 4, sessions: u32::from(reader.byte() % 12) },
+        200..240 => WHOLE,
+        _ => Capacity { bandwidth_kbps: u32::MAX, sessions: u32::MAX },
+    }
+}
+
+fn rate(reader: &mut Reader<'_>) -> Rate {
+    match reader.byte() {
+        0..120 => PRICE,
+        120..200 => Rate { num: Balance::from(reader.byte()) * MILLI / 1_000, den: u128::from(reader.byte() % 8) },
+        _ => Rate { num: reader.number(), den: reader.number() },
+    }
+}
+
+/// An amount in the order of what deals cost, or any.
+fn amount(reader: &mut Reader<'_>) -> Balance {
+    match reader.byte() {
+        0..200 => Balance::from(reader.byte()) * 5 * MILLI,
+        200..230 => Balance::from(reader.byte()) * UNIT,
+        _ => reader.number(),
+    }
+}
+
+fn offer(reader: &mut Reader<'_>) -> Offer {
+    let bond = if reader.byte() < 200 { UNIT } else { amount(reader) };
+    let price = rate(reader);
+    let region = BoundedVec::truncate_from(reader.pick(&[&b"eu"[..], b"us", b""]).to_vec());
+    let mut offer = Offer::plain(price, WHOLE, region, 10..=reader.pick(&TERMS), bond);
+    if reader.flag() {
+        offer.sla = sla(reader);
+    }
+    if reader.flag() {
+        let steps = (0..reader.below(4))
+            .map(|n| CongestionStep { from_ppm: 250_000 * n as u32, factor_ppm: 1_000_000 + 300_000 * n as u32 });
+        offer.congestion = BoundedVec::truncate_from(steps.collect());
+    }
+    if reader.flag() {
+        offer.attributes = attributes(reader);
+    }
+    offer
+}
+
+fn attributes(reader: &mut Reader<'_>) -> Attributes {
+    let cores = AttributeValue::Number(reader.below(4));
+    let attribute = Attribute { key: BoundedVec::truncate_from(b"cores".to_vec()), value: cores };
+    Attributes(BoundedVec::truncate_from(vec![attribute]))
+}
+
+fn sla(reader: &mut Reader<'_>) -> SlaTerms {
+    SlaTerms {
+        policy: reader.pick(&[SlaPolicy::ProRata, SlaPolicy::ForfeitWindow]),
+        window_slots: reader.pick(&[10, 12, 100, 0]),
+        availability_ppm_min: reader.pick(&[0, 500_000, 900_000, 1_000_000, 1_000_001]),
+        round_trip_ms_max: reader.pick(&[0, 100]),
+        throughput_kbps_min: reader.pick(&[0, 1_000]),
+        notice_slots: reader.pick(&[0, 600, 700, 1]),
+        cancel_notice_slots: reader.pick(&[0, 4, 600]),
+        renewal: reader.flag(),
+    }
+}
+
+fn manifest(reader: &mut Reader<'_>) -> Manifest<AccountId> {
+    let checks = if reader.byte() < 200 { vec![] } else { vec![ServiceCheck::Port { port: reader.byte().into() }] };
+    Manifest {
+        mesh: x0_types::Hash::repeat_byte(7),
+        agents: BoundedVec::truncate_from(CAST.nodes[2..].to_vec()),
+        checks: BoundedVec::truncate_from(checks),
+    }
+}
+
+fn listing(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    let (kind, n) = (reader.below(6), reader.below(4) as usize);
+    let (provider, node) = (CAST.people[PROVIDER_OF[n]].clone(), CAST.nodes[n].clone());
+    let listing = ListingOf::<Runtime>::get(&node).unwrap_or_else(NextListing::<Runtime>::get);
+    let call = match kind {
+        0 | 1 => Call::list { node, offer: offer(reader) },
+        2 => Call::update_listing { listing, offer: offer(reader) },
+        3 => Call::retire { listing },
+        4 => Call::refresh_listing { listing },
+        _ if reader.flag() => Call::block { account: person(reader) },
+        _ => Call::unblock { account: person(reader) },
+    };
+    (mostly(Some(provider), reader), call.into())
+}
+
+fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    if reader.flag() {
+        let deal = deal(reader);
+        let record = Deals::<Runtime>::get(deal);
+        let hash = record.as_ref().map_or_else(x0_types::Hash::zero, |record| record.manifest_hash);
+        let who = mostly(record.map(|record| record.provider), reader);
+        let call =
+            if reader.byte() < 220 { Call::confirm { deal, manifest_hash: hash } } else { Call::decline { deal } };
+        return (who, call.into());
+    }
+    let listing = reader.below(NextListing::<Runtime>::get() + 1);
+    let version = Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version);
+    let call = Call::rent {
+        listing,
+        version,
+        capacity: capacity(reader),
+        term_slots: reader.pick(&TERMS),
+        deposit: amount(reader),
+        rate_max: if reader.byte() < 230 { ANY_PRICE } else { rate(reader) },
+        manifest: manifest(reader),
+    };
+    (person(reader), call.into())
+}
+
+fn auction(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    let request = deal(reader);
+    let open = pallet_x0_marketplace::Requests::<Runtime>::get(request);
+    match reader.below(5) {
+        0 => {
+            let wanted = Wanted {
+                notice_slots_min: reader.pick(&[0, 600]),
+                cancel_notice_slots_max: 600,
+                attributes: if reader.flag() { attributes(reader) } else { Attributes::default() },
+                ..Wanted::default()
+            };
+            let call = Call::request {
+                capacity: capacity(reader),
+                term_slots: reader.pick(&TERMS),
+                rate_max: if reader.flag() { ANY_PRICE } else { rate(reader) },
+                deposit: amount(reader),
+                wanted,
+                bid_slots: reader.pick(&[2, 5, 100, 0]),
+                manifest: manifest(reader),
+            };
+            (person(reader), call.into())
+        }
+        1 | 2 => {
+            let listing = reader.below(NextListing::<Runtime>::get() + 1);
+            let provider = Listings::<Runtime>::get(listing).map(|listing| listing.provider);
+            let call = Call::bid { request, listing, rate: rate(reader), notice_slots: reader.pick(&[0, 0, 600, 1]) };
+            (mostly(provider, reader), call.into())
+        }
+        3 => {
+            let bid = reader.below(4) as u32;
+            (mostly(open.map(|open| open.renter), reader), Call::accept { request, bid }.into())
+        }
+        _ => (mostly(open.map(|open| open.renter), reader), Call::withdraw_request { request }.into()),
+    }
+}
+
+fn maintenance(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    let n = reader.below(4) as usize;
+    let listing = ListingOf::<Runtime>::get(&CAST.nodes[n]).unwrap_or_default();
+    let from_slot = Measurement::current_slot().saturating_add(reader.pick(&[600, 620, 700, 0, u64::MAX]));
+    let call = if reader.flag() {
+        Call::announce_maintenance { listing, from_slot, slots: reader.pick(&[1, 50, 14_400, 0]) }
+    } else {
+        let planned = pallet_x0_marketplace::Calendars::<Runtime>::get(&CAST.nodes[n]);
+        let first = planned.first().map_or(from_slot, |entry| entry.from_slot);
+        Call::withdraw_maintenance { listing, from_slot: first }
+    };
+    (mostly(Some(CAST.people[PROVIDER_OF[n]].clone()), reader), call.into())
+}
+
+fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    let deal = deal(reader);
+    let record = Deals::<Runtime>::get(deal);
+    let (renter, provider) = record.map(|record| (record.renter, record.provider)).unzip();
+    let (who, call) = match reader.below(9) {
+        0 => (None, Call::settle { deal }),
+        1 => (renter, Call::cancel { deal }),
+        2 => (None, Call::top_up { deal, amount: amount(reader) }),
+        3 => (renter, Call::set_renewal { deal, limit: amount(reader) }),
+        4 => (provider, Call::reclaim { deal }),
+        5 => (if reader.flag() { renter } else { provider }, Call::dispute { deal }),
+        6 | 7 => {
+            let ruling = Ruling { counted_slots: reader.below(8), slash: reader.flag() };
+            let judge = CAST.validators[reader.below(CAST.validators.len() as u64) as usize].clone();
+            (Some(judge), Call::rule { deal, ruling })
+        }
+        _ => {
+            let agents = BoundedVec::truncate_from(CAST.nodes[..reader.below(5) as usize].to_vec());
+            (renter, Call::set_agents { deal, agents })
+        }
+    };
+    (mostly(who, reader), call.into())
+}
+
+/// Lists three nodes and rents two of them.
+pub(super) fn open(world: &mut World) {
+    let region = BoundedVec::truncate_from(b"eu".to_vec());
+    for n in 0..3 {
+        let offer = Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT);
+        let sla = SlaTerms { window_slots: 12, availability_ppm_min: 500_000, renewal: true, ..SlaTerms::default() };
+        let offer =
+            Offer { sla: if n == 2 { SlaTerms { policy: SlaPolicy::ForfeitWindow, ..sla } } else { sla }, ..offer };
+        let list = Call::list { node: CAST.nodes[n].clone(), offer };
+        assert!(world.transact(&CAST.people[PROVIDER_OF[n]], list.into()), "a node is listed");
+    }
+    for listing in [0, 2] {
+        let deal = NextDeal::<Runtime>::get();
+        let rent = Call::rent {
+            listing,
+            version: Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version),
+            capacity: WHOLE,
+            term_slots: 40,
+            deposit: 300 * MILLI,
+            rate_max: ANY_PRICE,
+            manifest: manifest(&mut Reader(&[])),
+        };
+        assert!(world.transact(&CAST.people[0], rent.into()), "a node is rented");
+        let record = Deals::<Runtime>::get(deal).unwrap();
+        let confirm = Call::confirm { deal, manifest_hash: record.manifest_hash };
+        assert!(world.transact(&record.provider, confirm.into()), "the provider confirms");
+    }
+}

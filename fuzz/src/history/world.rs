@@ -1,0 +1,279 @@
+//! The chain of a history: states to begin with, blocks, transactions and the validators' reports.
+
+use super::{checks, market};
+use codec::Encode as _;
+use frame_support::{
+    dispatch::GetDispatchInfo as _,
+    storage::{TransactionOutcome, with_transaction},
+};
+use serde_json::{Value, json};
+use sp_runtime::{
+    Digest, DigestItem, DispatchError,
+    generic::{CheckedExtrinsic, Era, ExtrinsicFormat},
+    traits::{Applyable as _, BlakeTwo256, Header as _},
+};
+use sp_state_machine::{Ext, OverlayedChanges, TrieBackendBuilder};
+use sp_trie::PrefixedMemoryDB;
+use std::sync::LazyLock;
+use x0_runtime::{
+    AccountId, Balance, Executive, Hash, Header, Measurement, Runtime, RuntimeCall, System, TxExtension,
+    UncheckedExtrinsic, genesis, presets,
+};
+use x0_types::{
+    market::{Meter as _, Observation, Slot, pack_observations},
+    receipt::report_commitment,
+};
+
+/// How many validators there are.
+pub(crate) const VALIDATORS: u8 = 4;
+const T0: u64 = 1_800_000_000_000;
+const ROOT: Hash = Hash::repeat_byte(9);
+const SALT: [u8; 32] = [7; 32];
+
+/// The accounts of a history.
+pub(crate) struct Cast {
+    /// Who rents and provides: the first may use sudo, the last is nearly poor.
+    pub(crate) people: Vec<AccountId>,
+    /// Controllers of the validators.
+    pub(crate) validators: Vec<AccountId>,
+    /// The accounts with which validators report.
+    pub(crate) reporters: Vec<AccountId>,
+    /// Subjects of the agents; each belongs to one of the people.
+    pub(crate) nodes: Vec<AccountId>,
+}
+
+/// The accounts, made once: their keys take a while.
+pub(crate) static CAST: LazyLock<Cast> = LazyLock::new(|| {
+    let account = |name: &str, role| presets::dev_key(name, role).expect("development keys").account_id();
+    let people = presets::DEV_ACCOUNTS.iter().chain(&["eve"]);
+    Cast {
+        people: people.map(|name| account(name, "account")).collect(),
+        validators: presets::LOCAL_VALIDATORS.iter().map(|name| account(name, "account")).collect(),
+        reporters: presets::LOCAL_VALIDATORS.iter().map(|name| account(name, "reporter")).collect(),
+        nodes: (0..4).map(|n| account(&format!("node-{n}"), "agent")).collect(),
+    }
+});
+
+/// Which of the people each node belongs to.
+pub(crate) const PROVIDER_OF: [usize; 4] = [1, 1, 2, 3];
+/// What the last of the people owns: enough for fees and hardly for anything else.
+const POOR: u64 = 2_000_000_000;
+
+/// A state of the chain to begin with.
+#[derive(Clone)]
+struct Base {
+    nodes: PrefixedMemoryDB<BlakeTwo256>,
+    root: Hash,
+    world: World,
+}
+
+/// Genesis and nothing else.
+static BARE: LazyLock<Base> = LazyLock::new(|| {
+    let built = genesis::build(&config()).expect("a genesis");
+    let world = World { head: built.hash, height: 0, now: T0, pending: Vec::new(), began: 0 };
+    Base { nodes: built.state, root: *built.header.state_root(), world }
+});
+
+/// Nodes are listed and measured, and deals run.
+static BUSY: LazyLock<Base> = LazyLock::new(|| {
+    BARE.clone().advanced(|world| {
+        world.begin(1_000);
+        world.end();
+        world.begin(1_000);
+        market::open(world);
+        world.end();
+        for _ in 0..5 {
+            world.begin(1_000);
+            (0..VALIDATORS).for_each(|validator| world.commit(validator, 0, 1, false));
+            world.end();
+        }
+    })
+});
+
+/// The network `local` with a superuser and some agents.
+fn config() -> Value {
+    let validators: Vec<_> =
+        presets::LOCAL_VALIDATORS.iter().map(|name| presets::dev_validator(name).expect("keys")).collect();
+    let mut config = presets::complete([
+        presets::preset("local").expect("keys").expect("a preset"),
+        presets::validators_patch(&validators),
+        presets::time_patch(T0 - 1_000, 1_000),
+        json!({ "sudo": { "key": CAST.people[0] }, "network": { "development": true } }),
+    ])
+    .expect("a configuration");
+    let agents = CAST.nodes.iter().enumerate().map(|(n, subject)| {
+        let public = presets::dev_key(&format!("node-{n}"), "agent").expect("development keys");
+        json!({
+            "subject": subject,
+            "controller": CAST.people[PROVIDER_OF[n]],
+            "endpoint": format!("10.0.0.{}:30400", n + 1),
+            "keys": [{ "role": "agent", "public": public }],
+        })
+    });
+    config["did"]["identities"].as_array_mut().expect("identities").extend(agents);
+    let eve = CAST.people.last().expect("people");
+    config["balances"]["balances"].as_array_mut().expect("balances").push(json!([eve, POOR]));
+    config
+}
+
+/// Runs a history on one of the states to begin with.
+pub(crate) fn with(base: u8, history: impl FnOnce(&mut World)) {
+    let base = if base % 4 == 0 { &BARE } else { &BUSY };
+    Base::clone(base).advanced(history);
+}
+
+impl Base {
+    /// The state after a history.
+    fn advanced(self, history: impl FnOnce(&mut World)) -> Self {
+        let Self { nodes, root, mut world } = self;
+        let backend = TrieBackendBuilder::<_, BlakeTwo256>::new(nodes, root).build();
+        let mut overlay = OverlayedChanges::<BlakeTwo256>::default();
+        let mut externalities = Ext::new(&mut overlay, &backend, None);
+        sp_externalities::set_and_run_with_externalities(&mut externalities, || history(&mut world));
+        let changes =
+            overlay.drain_storage_changes(&backend, sp_core::storage::StateVersion::V1).expect("a state in memory");
+        let mut nodes = backend.into_storage();
+        nodes.consolidate(changes.transaction);
+        Self { nodes, root: changes.transaction_storage_root, world }
+    }
+}
+
+/// A report that was committed to and not shown yet.
+#[derive(Clone)]
+struct Pending {
+    validator: u8,
+    slot: Slot,
+    packed: Vec<u8>,
+}
+
+/// The chain as it grows.
+#[derive(Clone)]
+pub(crate) struct World {
+    head: Hash,
+    height: u32,
+    now: u64,
+    pending: Vec<Pending>,
+    /// Processor time at which the block began, nanoseconds.
+    began: u64,
+}
+
+impl World {
+    /// Begins a block this long after the last one, and shows the reports whose time it is.
+    pub(crate) fn begin(&mut self, after_ms: u64) {
+        self.began = checks::processor_time_ns();
+        self.height += 1;
+        self.now += after_ms;
+        let author = &CAST.validators[self.height as usize % CAST.validators.len()];
+        let logs = vec![DigestItem::PreRuntime(x0_types::account::PROPOSER_ENGINE_ID, author.encode())];
+        let header = Header::new(self.height, Hash::zero(), Hash::zero(), self.head, Digest { logs });
+        Executive::initialize_block(&header);
+        let inherent = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: self.now });
+        let set = Executive::apply_extrinsic(UncheckedExtrinsic::new_bare(inherent));
+        set.expect("the time is a valid inherent").expect("and is taken");
+        self.show_pending();
+    }
+
+    /// Ends the block and checks everything.
+    pub(crate) fn end(&mut self) {
+        self.head = Executive::finalize_block().hash();
+        checks::speed(self.began);
+        checks::state();
+    }
+
+    /// A transaction of this account with its next nonce. One that may not stand in the block leaves nothing.
+    pub(crate) fn transact(&mut self, who: &AccountId, call: RuntimeCall) -> bool {
+        let nonce = System::account_nonce(who);
+        let encoded = call.encode();
+        let format = ExtrinsicFormat::Signed(who.clone(), extension(nonce));
+        let checked = CheckedExtrinsic { format, function: call };
+        let done: Result<_, DispatchError> = with_transaction(|| match apply(checked, encoded) {
+            Some(done) => TransactionOutcome::Commit(Ok(done)),
+            None => TransactionOutcome::Rollback(Ok::<_, DispatchError>(false)),
+        });
+        done.expect("transactions nest this deep")
+    }
+
+    /// A validator commits to a report on a slot. The low six bits of `seen` say what it saw of the nodes.
+    pub(crate) fn commit(&mut self, validator: u8, slots_back: Slot, seen: u8, hides: bool) {
+        let slot = Measurement::current_slot().saturating_sub(slots_back);
+        let nodes = pallet_x0_measurement::NextIndex::<Runtime>::get();
+        let observations: Vec<_> = (0..nodes).map(|node| observation(seen, node)).collect();
+        let packed = pack_observations(&observations);
+        let controller = &CAST.validators[usize::from(validator)];
+        let commitment = report_commitment(controller, slot, &packed, &ROOT, &SALT);
+        let reporter = CAST.reporters[usize::from(validator)].clone();
+        let call = pallet_x0_measurement::Call::commit_report { slot, commitment };
+        if self.transact(&reporter, call.into()) && !hides {
+            self.pending.push(Pending { validator, slot, packed });
+        }
+    }
+
+    fn show_pending(&mut self) {
+        let open = pallet_x0_measurement::OpenSlots::<Runtime>::get();
+        let is_due = |slot| open.iter().any(|open| open.slot == slot && open.revealing.is_some());
+        let (due, rest): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(|pending| is_due(pending.slot));
+        self.pending = rest;
+        for Pending { validator, slot, packed } in due {
+            let Ok(observations) = packed.try_into() else { continue };
+            let reporter = CAST.reporters[usize::from(validator)].clone();
+            let reveal =
+                pallet_x0_measurement::Call::reveal_report { slot, observations, receipts_root: ROOT, salt: SALT };
+            self.transact(&reporter, reveal.into());
+        }
+    }
+}
+
+/// What a validator saw of a node.
+fn observation(seen: u8, node: u32) -> Observation {
+    match seen % 8 {
+        0 | 1 => Observation::Up,
+        2 => Observation::Down,
+        3 => Observation::None,
+        // Each node something else.
+        _ => match seen.rotate_right(node) % 4 {
+            0 => Observation::None,
+            1 => Observation::Down,
+            _ => Observation::Up,
+        },
+    }
+}
+
+/// What the executor does with a transaction after the check of its signature: `None` when it may not stand in
+/// the block, otherwise whether its call succeeded.
+fn apply(checked: CheckedExtrinsic<AccountId, RuntimeCall, TxExtension>, encoded: Vec<u8>) -> Option<bool> {
+    let (info, length) = (checked.get_dispatch_info(), encoded.len());
+    if !System::inherents_applied() {
+        System::note_inherents_applied();
+    }
+    System::note_extrinsic(encoded);
+    let result = checked.apply::<Runtime>(&info, length).ok()?;
+    System::note_applied_extrinsic(&result, info);
+    Some(result.is_ok())
+}
+
+fn extension(nonce: x0_types::Nonce) -> TxExtension {
+    (
+        frame_system::CheckNonZeroSender::<Runtime>::new(),
+        frame_system::CheckSpecVersion::new(),
+        frame_system::CheckTxVersion::new(),
+        frame_system::CheckGenesis::new(),
+        frame_system::CheckMortality::from(Era::Immortal),
+        frame_system::CheckNonce::from(nonce),
+        frame_system::CheckWeight::new(),
+        pallet_transaction_payment::ChargeTransactionPayment::from(0),
+        frame_system::WeightReclaim::new(),
+    )
+}
+
+/// What everybody owns together, base units.
+pub(crate) static ISSUANCE: LazyLock<Balance> = LazyLock::new(|| {
+    let base = BARE.clone();
+    let mut issuance = 0;
+    let backend = TrieBackendBuilder::<_, BlakeTwo256>::new(base.nodes, base.root).build();
+    let mut overlay = OverlayedChanges::<BlakeTwo256>::default();
+    let mut externalities = Ext::new(&mut overlay, &backend, None);
+    sp_externalities::set_and_run_with_externalities(&mut externalities, || {
+        issuance = pallet_balances::TotalIssuance::<Runtime>::get();
+    });
+    issuance
+});
