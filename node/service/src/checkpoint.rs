@@ -42,6 +42,12 @@ pub fn run(args: &CheckpointArgs) -> Result<Value, Failure> {
 pub fn describe(database: &Database) -> Result<Value, Failure> {
     let empty = || Failure::configuration("the database is empty: there is nothing to vouch for");
     let head = database.head().ok_or_else(empty)?;
+    if head.number == 0 {
+        // The first block has no time, and is known to everybody who has the network's definition.
+        return Err(Failure::configuration(
+            "the chain has no block after the first yet: there is nothing to vouch for",
+        ));
+    }
     let mut number = 0;
     loop {
         let page = database.set_changes_after(number, SET_CHANGES_PAGE_MAX);
