@@ -127,7 +127,7 @@ pub(crate) use for_each_transaction_purpose;
 mod tests {
     use super::*;
 
-    const DOMAINS: [&[u8]; 9] = [
+    const DOMAINS: &[&[u8]] = &[
         TRANSACTION_DOMAIN,
         TRANSACTION_REGISTERED_DOMAIN,
         VOTE_DOMAIN,
