@@ -269,9 +269,12 @@ fn collect_bytes(value: &Value<u32>, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Whether the runtime's source calls this field's type a balance (`T::Balance`, `BalanceOf<T>`, ...).
+/// Whether the runtime's source calls this field's type a balance (`T::Balance`, `BalanceOf<T>`, ...), or an amount, as the
+/// accounting shared with agents does (`Amount`, `Option<Amount>`).
 fn is_balance(type_name: Option<&str>) -> bool {
-    type_name.is_some_and(|name| name.contains("Balance"))
+    type_name.is_some_and(|name| {
+        name.contains("Balance") || name.split(|c: char| !c.is_alphanumeric()).any(|word| word == "Amount")
+    })
 }
 
 #[cfg(test)]
