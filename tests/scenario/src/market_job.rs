@@ -78,7 +78,7 @@ pub async fn vote(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
         ballot.tally.heads_for, ballot.electorate
     ));
     let done = wait_for(rpc, "the end", |proposal| proposal.terminal).await?;
-    ensure!(done.state == "Executed", "the proposal ended as {} ({:?})", done.state, done.why);
+    ensure!(done.state == "executed", "the proposal ended as {} ({:?})", done.state, done.why);
     ensure!(done.deposit.0 == 0, "an ended proposal holds no deposit: {done:?}");
     say("   The proposal passed and was carried out by the chain itself; its deposit is back.");
     Ok(())
