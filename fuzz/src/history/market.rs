@@ -18,8 +18,10 @@ use x0_types::{
 
 const WHOLE: Capacity = Capacity { bandwidth_kbps: 1_000, sessions: 10 };
 const PRICE: Rate = Rate { num: MILLI / 100, den: 1 };
+/// What a request pays at most: some times the list price.
+const HIGH_PRICE: Rate = Rate { num: MILLI / 10, den: 1 };
 const ANY_PRICE: Rate = Rate { num: u128::MAX, den: 1 };
-const TERMS: [u64; 6] = [0, 10, 12, 40, 200, 400_000];
+const TERMS: [u64; 7] = [10, 12, 40, 200, 1_000, 400_000, 0];
 
 /// Somebody and a call of the market.
 pub(super) fn read(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
@@ -44,8 +46,13 @@ fn mostly(who: Option<AccountId>, reader: &mut Reader<'_>) -> AccountId {
     }
 }
 
+/// Mostly one of the last deals, sometimes any or the one that comes next.
 fn deal(reader: &mut Reader<'_>) -> DealId {
-    reader.below(NextDeal::<Runtime>::get() + 1)
+    let next = NextDeal::<Runtime>::get();
+    match reader.byte() {
+        choice @ 0..200 => next.saturating_sub(1 + u64::from(choice) % 4),
+        choice => u64::from(choice) % (next + 1),
+    }
 }
 
 fn capacity(reader: &mut Reader<'_>) -> Capacity {
@@ -59,8 +66,8 @@ fn capacity(reader: &mut Reader<'_>) -> Capacity {
 
 fn rate(reader: &mut Reader<'_>) -> Rate {
     match reader.byte() {
-        0..120 => PRICE,
-        120..200 => Rate { num: Balance::from(reader.byte()) * MILLI / 1_000, den: u128::from(reader.byte() % 8) },
+        0..150 => PRICE,
+        150..230 => Rate { num: Balance::from(reader.byte()) * MILLI / 1_000, den: 1 + u128::from(reader.byte() % 8) },
         _ => Rate { num: reader.number(), den: reader.number() },
     }
 }
@@ -68,8 +75,8 @@ fn rate(reader: &mut Reader<'_>) -> Rate {
 /// An amount in the order of what deals cost, or any.
 fn amount(reader: &mut Reader<'_>) -> Balance {
     match reader.byte() {
-        0..200 => Balance::from(reader.byte()) * 5 * MILLI,
-        200..230 => Balance::from(reader.byte()) * UNIT,
+        0..200 => Balance::from(reader.byte()) * 2 * MILLI + 10 * MILLI,
+        200..245 => Balance::from(reader.byte()) * UNIT,
         _ => reader.number(),
     }
 }
@@ -77,8 +84,8 @@ fn amount(reader: &mut Reader<'_>) -> Balance {
 fn offer(reader: &mut Reader<'_>) -> Offer {
     let bond = if reader.byte() < 200 { UNIT } else { amount(reader) };
     let price = rate(reader);
-    let region = BoundedVec::truncate_from(reader.pick(&[&b"eu"[..], b"us", b""]).to_vec());
-    let mut offer = Offer::plain(price, WHOLE, region, 10..=reader.pick(&TERMS), bond);
+    let region = BoundedVec::truncate_from(reader.pick(&[&b"eu"[..], b"us", b"eu", b"us", b"eu", b""]).to_vec());
+    let mut offer = Offer::plain(price, WHOLE, region, 10..=reader.pick(&[1_000, 1_000, 40, 400_000, 0]), bond);
     if reader.flag() {
         offer.sla = sla(reader);
     }
@@ -102,11 +109,11 @@ fn attributes(reader: &mut Reader<'_>) -> Attributes {
 fn sla(reader: &mut Reader<'_>) -> SlaTerms {
     SlaTerms {
         policy: reader.pick(&[SlaPolicy::ProRata, SlaPolicy::ForfeitWindow]),
-        window_slots: reader.pick(&[10, 12, 100, 0]),
-        availability_ppm_min: reader.pick(&[0, 500_000, 900_000, 1_000_000, 1_000_001]),
+        window_slots: reader.pick(&[10, 12, 100, 14_400, 10, 12, 100, 0]),
+        availability_ppm_min: reader.pick(&[0, 500_000, 900_000, 1_000_000, 1, 500_000, 900_000, 1_000_001]),
         round_trip_ms_max: reader.pick(&[0, 100]),
         throughput_kbps_min: reader.pick(&[0, 1_000]),
-        notice_slots: reader.pick(&[0, 600, 700, 1]),
+        notice_slots: reader.pick(&[600, 700, 600, 0, 0, 600, 700, 1]),
         cancel_notice_slots: reader.pick(&[0, 4, 600]),
         renewal: reader.flag(),
     }
@@ -128,8 +135,8 @@ fn listing(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     let call = match kind {
         0 | 1 => Call::list { node, offer: offer(reader) },
         2 => Call::update_listing { listing, offer: offer(reader) },
-        3 => Call::retire { listing },
-        4 => Call::refresh_listing { listing },
+        3 if reader.byte() < 60 => Call::retire { listing },
+        3 | 4 => Call::refresh_listing { listing },
         _ if reader.flag() => Call::block { account: person(reader) },
         _ => Call::unblock { account: person(reader) },
     };
@@ -146,7 +153,7 @@ fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
             if reader.byte() < 220 { Call::confirm { deal, manifest_hash: hash } } else { Call::decline { deal } };
         return (who, call.into());
     }
-    let listing = reader.below(NextListing::<Runtime>::get() + 1);
+    let listing = reader.pick(&[0, 1, 2, 1, 0, 2, 1, 3]);
     let version = Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version);
     let call = Call::rent {
         listing,
@@ -161,29 +168,32 @@ fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 }
 
 fn auction(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
-    let request = deal(reader);
+    let request = match pallet_x0_marketplace::Requests::<Runtime>::iter_keys().min() {
+        Some(first) if reader.flag() => first,
+        _ => deal(reader),
+    };
     let open = pallet_x0_marketplace::Requests::<Runtime>::get(request);
     match reader.below(5) {
         0 => {
             let wanted = Wanted {
-                notice_slots_min: reader.pick(&[0, 600]),
+                notice_slots_min: reader.pick(&[0, 0, 0, 600]),
                 cancel_notice_slots_max: 600,
-                attributes: if reader.flag() { attributes(reader) } else { Attributes::default() },
+                attributes: if reader.byte() > 200 { attributes(reader) } else { Attributes::default() },
                 ..Wanted::default()
             };
             let call = Call::request {
                 capacity: capacity(reader),
                 term_slots: reader.pick(&TERMS),
-                rate_max: if reader.flag() { ANY_PRICE } else { rate(reader) },
+                rate_max: if reader.byte() < 200 { HIGH_PRICE } else { rate(reader) },
                 deposit: amount(reader),
                 wanted,
-                bid_slots: reader.pick(&[2, 5, 100, 0]),
+                bid_slots: reader.pick(&[5, 100, 5, 30, 2, 5, 100, 0]),
                 manifest: manifest(reader),
             };
             (person(reader), call.into())
         }
         1 | 2 => {
-            let listing = reader.below(NextListing::<Runtime>::get() + 1);
+            let listing = reader.pick(&[0, 1, 2, 1, 0, 2, 1, 3]);
             let provider = Listings::<Runtime>::get(listing).map(|listing| listing.provider);
             let call = Call::bid { request, listing, rate: rate(reader), notice_slots: reader.pick(&[0, 0, 600, 1]) };
             (mostly(provider, reader), call.into())
@@ -239,7 +249,13 @@ pub(super) fn open(world: &mut World) {
     let region = BoundedVec::truncate_from(b"eu".to_vec());
     for n in 0..3 {
         let offer = Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT);
-        let sla = SlaTerms { window_slots: 12, availability_ppm_min: 500_000, renewal: true, ..SlaTerms::default() };
+        let sla = SlaTerms {
+            window_slots: 12,
+            notice_slots: 600,
+            availability_ppm_min: 500_000,
+            renewal: true,
+            ..SlaTerms::default()
+        };
         let offer =
             Offer { sla: if n == 2 { SlaTerms { policy: SlaPolicy::ForfeitWindow, ..sla } } else { sla }, ..offer };
         let list = Call::list { node: CAST.nodes[n].clone(), offer };
@@ -250,7 +266,7 @@ pub(super) fn open(world: &mut World) {
         let rent = Call::rent {
             listing,
             version: Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version),
-            capacity: WHOLE,
+            capacity: Capacity { bandwidth_kbps: 300, sessions: 2 },
             term_slots: 40,
             deposit: 300 * MILLI,
             rate_max: ANY_PRICE,

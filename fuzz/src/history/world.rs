@@ -32,7 +32,7 @@ const SALT: [u8; 32] = [7; 32];
 
 /// The accounts of a history.
 pub(crate) struct Cast {
-    /// Who rents and provides: the first may use sudo, the last is nearly poor.
+    /// Who rents and provides: the first may use sudo, the last but one owns no vote, the last hardly any money.
     pub(crate) people: Vec<AccountId>,
     /// Controllers of the validators.
     pub(crate) validators: Vec<AccountId>,
@@ -45,7 +45,7 @@ pub(crate) struct Cast {
 /// The accounts, made once: their keys take a while.
 pub(crate) static CAST: LazyLock<Cast> = LazyLock::new(|| {
     let account = |name: &str, role| presets::dev_key(name, role).expect("development keys").account_id();
-    let people = presets::DEV_ACCOUNTS.iter().chain(&["eve"]);
+    let people = presets::DEV_ACCOUNTS.iter().chain(&["frank", "eve"]);
     Cast {
         people: people.map(|name| account(name, "account")).collect(),
         validators: presets::LOCAL_VALIDATORS.iter().map(|name| account(name, "account")).collect(),
@@ -58,6 +58,8 @@ pub(crate) static CAST: LazyLock<Cast> = LazyLock::new(|| {
 pub(crate) const PROVIDER_OF: [usize; 4] = [1, 1, 2, 3];
 /// What the last of the people owns: enough for fees and hardly for anything else.
 const POOR: u64 = 2_000_000_000;
+/// What a stranger to governance owns.
+const RICH: u64 = 1_000_000_000_000_000_000;
 
 /// A state of the chain to begin with.
 #[derive(Clone)]
@@ -111,8 +113,9 @@ fn config() -> Value {
         })
     });
     config["did"]["identities"].as_array_mut().expect("identities").extend(agents);
-    let eve = CAST.people.last().expect("people");
-    config["balances"]["balances"].as_array_mut().expect("balances").push(json!([eve, POOR]));
+    let [.., frank, eve] = CAST.people.as_slice() else { panic!("people") };
+    let strangers = [json!([frank, RICH]), json!([eve, POOR])];
+    config["balances"]["balances"].as_array_mut().expect("balances").extend(strangers);
     config
 }
 
