@@ -4,6 +4,7 @@
 //! it knows which calls were accepted and when, walks through every slot of every deal and computes
 //! balances with plain arithmetic.
 
+mod million;
 mod walk;
 
 use std::collections::BTreeMap;
