@@ -13,7 +13,7 @@
 //! plus one, so that most calls name something and some name nothing.
 //!
 //! A transaction is what a signature check leaves of one (`CheckedExtrinsic`): signatures are the business of
-//! other targets, and a check costs more than a whole block here.
+//! other targets, and a check costs more than a whole block here. `X0_TELL=1 fuzz-history INPUT` tells what happens.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a fuzz target reports")]
 
 mod calls;

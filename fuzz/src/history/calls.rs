@@ -23,7 +23,12 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> (AccountId, RuntimeCall
         0..190 => market::read(reader),
         190..200 => owners(reader),
         200..222 => (anybody(reader), ballot(reader)),
-        222..230 => (anybody(reader), trust(reader)),
+        222..230 => {
+            // The auditors of the busy market.
+            let who =
+                if reader.byte() < 200 { CAST.people[2 + reader.below(2) as usize].clone() } else { anybody(reader) };
+            (who, trust(reader))
+        }
         230..236 => measuring(reader),
         236..240 => (anybody(reader), money(reader)),
         // The superuser of a development network, or somebody who would like to be.
@@ -88,7 +93,16 @@ fn owners(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 }
 
 fn ballot(reader: &mut Reader<'_>) -> RuntimeCall {
-    let proposal = recent(reader, pallet_x0_governance::NextProposal::<Runtime>::get());
+    let next = pallet_x0_governance::NextProposal::<Runtime>::get();
+    let open = pallet_x0_governance::Proposals::<Runtime>::iter().filter(|(_, proposal)| {
+        use pallet_x0_governance::ProposalState::{Committing, Confirming, Contested, Deciding, Passed, Revealing};
+        let state = &proposal.state;
+        matches!(state, Deciding | Confirming { .. } | Committing | Revealing { .. } | Passed { .. } | Contested)
+    });
+    let proposal = match open.map(|(id, _)| id).max() {
+        Some(open) if reader.byte() < 200 => open,
+        _ => recent(reader, next),
+    };
     let track = reader.pick(&TrackId::ALL);
     let votes = (reader.byte() % 12) as i8 - 4;
     let sealed = SealedVote { proposal, owner: reader.below(9) as u32, votes, spam: votes == -4, salt: [3; 32] };
@@ -119,7 +133,13 @@ fn trust(reader: &mut Reader<'_>) -> RuntimeCall {
     let hash = Hash::repeat_byte(reader.byte() % 2);
     match reader.below(6) {
         0 => Trusting::bond_auditor { amount: 1_000 * UNIT + reader.number() % UNIT },
-        1 | 2 => Trusting::audit { node, tier: reader.byte() % 6, measurement: hash, quote: None, evidence: hash },
+        1 | 2 => Trusting::audit {
+            node,
+            tier: reader.pick(&[1, 2, 3, 1, 2, 3, 0, 255]),
+            measurement: hash,
+            quote: None,
+            evidence: hash,
+        },
         3 => Trusting::withdraw_audit { node },
         4 => Trusting::retire_auditor {},
         _ => Trusting::forget_audits { node },

@@ -10,8 +10,8 @@ use x0_runtime::{AccountId, Balance, Measurement, Runtime, RuntimeCall};
 use x0_types::{
     account::{MILLI, UNIT},
     deal::{
-        Attribute, AttributeValue, Attributes, Capacity, CongestionStep, Manifest, Offer, Rate, ServiceCheck,
-        SlaPolicy, SlaTerms, Wanted,
+        Attribute, AttributeValue, Attributes, Capacity, CongestionStep, DealState, DealTerms, Manifest, Offer, Rate,
+        ServiceCheck, SlaPolicy, SlaTerms, Wanted,
     },
     market::{DealId, Meter as _},
 };
@@ -20,6 +20,9 @@ const WHOLE: Capacity = Capacity { bandwidth_kbps: 1_000, sessions: 10 };
 const PRICE: Rate = Rate { num: MILLI / 100, den: 1 };
 /// What a request pays at most: some times the list price.
 const HIGH_PRICE: Rate = Rate { num: MILLI / 10, den: 1 };
+/// The list price of [`PART`], for which a node may bid.
+const BID_PRICE: Rate = Rate { num: MILLI / 400, den: 1 };
+const PART: Capacity = Capacity { bandwidth_kbps: 200, sessions: 2 };
 const ANY_PRICE: Rate = Rate { num: u128::MAX, den: 1 };
 const TERMS: [u64; 7] = [10, 12, 40, 200, 1_000, 400_000, 0];
 
@@ -46,12 +49,14 @@ fn mostly(who: Option<AccountId>, reader: &mut Reader<'_>) -> AccountId {
     }
 }
 
-/// Mostly one of the last deals, sometimes any or the one that comes next.
-fn deal(reader: &mut Reader<'_>) -> DealId {
-    let next = NextDeal::<Runtime>::get();
-    match reader.byte() {
-        choice @ 0..200 => next.saturating_sub(1 + u64::from(choice) % 4),
-        choice => u64::from(choice) % (next + 1),
+/// Mostly a deal in one of the fitting states, sometimes any or the one that comes next.
+fn deal(reader: &mut Reader<'_>, fits: impl Fn(DealState) -> bool) -> DealId {
+    let (choice, next) = (reader.byte(), NextDeal::<Runtime>::get());
+    let mut fitting: Vec<_> = Deals::<Runtime>::iter().filter(|(_, deal)| fits(deal.state)).map(|(id, _)| id).collect();
+    fitting.sort_unstable();
+    match fitting.len() {
+        count @ 1.. if choice < 230 => fitting[usize::from(choice) % count],
+        _ => u64::from(choice) % (next + 1),
     }
 }
 
@@ -69,6 +74,14 @@ fn rate(reader: &mut Reader<'_>) -> Rate {
         0..150 => PRICE,
         150..230 => Rate { num: Balance::from(reader.byte()) * MILLI / 1_000, den: 1 + u128::from(reader.byte() % 8) },
         _ => Rate { num: reader.number(), den: reader.number() },
+    }
+}
+
+fn bid_rate(reader: &mut Reader<'_>) -> Rate {
+    match reader.byte() {
+        0..100 => BID_PRICE,
+        100..220 => Rate { num: BID_PRICE.num - Balance::from(reader.byte()) * 1_000, den: 1 },
+        _ => rate(reader),
     }
 }
 
@@ -145,7 +158,7 @@ fn listing(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 
 fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     if reader.flag() {
-        let deal = deal(reader);
+        let deal = deal(reader, |state| state == DealState::Funded);
         let record = Deals::<Runtime>::get(deal);
         let hash = record.as_ref().map_or_else(x0_types::Hash::zero, |record| record.manifest_hash);
         let who = mostly(record.map(|record| record.provider), reader);
@@ -168,10 +181,7 @@ fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 }
 
 fn auction(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
-    let request = match pallet_x0_marketplace::Requests::<Runtime>::iter_keys().min() {
-        Some(first) if reader.flag() => first,
-        _ => deal(reader),
-    };
+    let request = deal(reader, |state| matches!(state, DealState::Requested | DealState::Bidding));
     let open = pallet_x0_marketplace::Requests::<Runtime>::get(request);
     match reader.below(5) {
         0 => {
@@ -195,7 +205,8 @@ fn auction(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
         1 | 2 => {
             let listing = reader.pick(&[0, 1, 2, 1, 0, 2, 1, 3]);
             let provider = Listings::<Runtime>::get(listing).map(|listing| listing.provider);
-            let call = Call::bid { request, listing, rate: rate(reader), notice_slots: reader.pick(&[0, 0, 600, 1]) };
+            let call =
+                Call::bid { request, listing, rate: bid_rate(reader), notice_slots: reader.pick(&[600, 600, 0, 1]) };
             (mostly(provider, reader), call.into())
         }
         3 => {
@@ -221,10 +232,15 @@ fn maintenance(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 }
 
 fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
-    let deal = deal(reader);
+    let kind = reader.below(9);
+    let deal = match kind {
+        5 => deal(reader, |state| state == DealState::Frozen),
+        6 | 7 => deal(reader, |state| state == DealState::Disputed),
+        _ => deal(reader, DealState::is_running),
+    };
     let record = Deals::<Runtime>::get(deal);
     let (renter, provider) = record.map(|record| (record.renter, record.provider)).unzip();
-    let (who, call) = match reader.below(9) {
+    let (who, call) = match kind {
         0 => (None, Call::settle { deal }),
         1 => (renter, Call::cancel { deal }),
         2 => (None, Call::top_up { deal, amount: amount(reader) }),
@@ -232,7 +248,7 @@ fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
         4 => (provider, Call::reclaim { deal }),
         5 => (if reader.flag() { renter } else { provider }, Call::dispute { deal }),
         6 | 7 => {
-            let ruling = Ruling { counted_slots: reader.below(8), slash: reader.flag() };
+            let ruling = Ruling { counted_slots: reader.below(4), slash: reader.flag() };
             let judge = CAST.validators[reader.below(CAST.validators.len() as u64) as usize].clone();
             (Some(judge), Call::rule { deal, ruling })
         }
@@ -244,37 +260,71 @@ fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     (mostly(who, reader), call.into())
 }
 
-/// Lists three nodes and rents two of them.
+/// Lists three nodes, rents each of them, confirms two of the deals, asks for bids and gets one; short times for
+/// disputes, and two auditors.
 pub(super) fn open(world: &mut World) {
+    let by =
+        |world: &mut World, who: &AccountId, call: RuntimeCall| assert!(world.transact(who, call), "a market opens");
+    let expected = pallet_x0_marketplace::Parameters::<Runtime>::get();
+    let new = DealTerms {
+        conflict_run_slots: 2,
+        contested_ppm: 50_000,
+        dispute_window_slots: 20,
+        ruling_slots: 30,
+        ..expected
+    };
+    by(world, &CAST.people[0], superuser(Call::set_parameters { expected, new }.into()));
+    for auditor in &CAST.people[2..4] {
+        let admit = pallet_x0_trust::Call::admit_auditor { auditor: auditor.clone() };
+        by(world, &CAST.people[0], superuser(admit.into()));
+        by(world, auditor, pallet_x0_trust::Call::bond_auditor { amount: 1_000 * UNIT }.into());
+    }
     let region = BoundedVec::truncate_from(b"eu".to_vec());
     for n in 0..3 {
-        let offer = Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT);
+        let policy = if n == 2 { SlaPolicy::ForfeitWindow } else { SlaPolicy::ProRata };
         let sla = SlaTerms {
+            policy,
             window_slots: 12,
             notice_slots: 600,
             availability_ppm_min: 500_000,
             renewal: true,
             ..SlaTerms::default()
         };
-        let offer =
-            Offer { sla: if n == 2 { SlaTerms { policy: SlaPolicy::ForfeitWindow, ..sla } } else { sla }, ..offer };
-        let list = Call::list { node: CAST.nodes[n].clone(), offer };
-        assert!(world.transact(&CAST.people[PROVIDER_OF[n]], list.into()), "a node is listed");
+        let offer = Offer { sla, ..Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT) };
+        by(world, &CAST.people[PROVIDER_OF[n]], Call::list { node: CAST.nodes[n].clone(), offer }.into());
     }
-    for listing in [0, 2] {
+    for (listing, term_slots) in [(0, 40), (2, 1_000), (1, 40)] {
         let deal = NextDeal::<Runtime>::get();
         let rent = Call::rent {
             listing,
             version: Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version),
-            capacity: Capacity { bandwidth_kbps: 300, sessions: 2 },
-            term_slots: 40,
-            deposit: 300 * MILLI,
+            capacity: PART,
+            term_slots,
+            deposit: 5 * UNIT,
             rate_max: ANY_PRICE,
             manifest: manifest(&mut Reader(&[])),
         };
-        assert!(world.transact(&CAST.people[0], rent.into()), "a node is rented");
-        let record = Deals::<Runtime>::get(deal).unwrap();
-        let confirm = Call::confirm { deal, manifest_hash: record.manifest_hash };
-        assert!(world.transact(&record.provider, confirm.into()), "the provider confirms");
+        by(world, &CAST.people[0], rent.into());
+        if listing != 1 {
+            let record = Deals::<Runtime>::get(deal).expect("it was made");
+            by(world, &record.provider, Call::confirm { deal, manifest_hash: record.manifest_hash }.into());
+        }
     }
+    let request = NextDeal::<Runtime>::get();
+    let ask = Call::request {
+        capacity: PART,
+        term_slots: 40,
+        rate_max: HIGH_PRICE,
+        deposit: UNIT,
+        wanted: Wanted { notice_slots_min: 600, cancel_notice_slots_max: 600, ..Wanted::default() },
+        bid_slots: 30,
+        manifest: manifest(&mut Reader(&[])),
+    };
+    by(world, &CAST.people[3], ask.into());
+    by(world, &CAST.people[1], Call::bid { request, listing: 0, rate: BID_PRICE, notice_slots: 600 }.into());
+}
+
+/// A call of the superuser.
+fn superuser(call: RuntimeCall) -> RuntimeCall {
+    pallet_sudo::Call::sudo { call: Box::new(call) }.into()
 }

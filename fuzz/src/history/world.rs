@@ -5,13 +5,15 @@ use codec::Encode as _;
 use frame_support::{
     dispatch::GetDispatchInfo as _,
     storage::{TransactionOutcome, with_transaction},
+    traits::GetCallMetadata as _,
 };
 use serde_json::{Value, json};
 use sp_core::storage::Storage;
 use sp_runtime::{
-    Digest, DigestItem, DispatchError,
+    Digest, DigestItem, DispatchError, DispatchResult,
     generic::{CheckedExtrinsic, Era, ExtrinsicFormat},
     traits::{Applyable as _, Header as _},
+    transaction_validity::TransactionValidityError,
 };
 use sp_state_machine::BasicExternalities;
 use std::sync::LazyLock;
@@ -165,6 +167,7 @@ impl World {
         let inherent = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: self.now });
         let set = Executive::apply_extrinsic(UncheckedExtrinsic::new_bare(inherent));
         set.expect("the time is a valid inherent").expect("and is taken");
+        tell(|| format!("block {} in slot {}", self.height, Measurement::current_slot()));
         self.show_pending();
     }
 
@@ -176,16 +179,18 @@ impl World {
     }
 
     /// A transaction of this account with its next nonce. One that may not stand in the block leaves nothing.
+    /// Says whether its call succeeded.
     pub(crate) fn transact(&mut self, who: &AccountId, call: RuntimeCall) -> bool {
-        let nonce = System::account_nonce(who);
-        let encoded = call.encode();
+        let (nonce, encoded, name) = (System::account_nonce(who), call.encode(), call.get_call_metadata());
         let format = ExtrinsicFormat::Signed(who.clone(), extension(nonce));
         let checked = CheckedExtrinsic { format, function: call };
         let done: Result<_, DispatchError> = with_transaction(|| match apply(checked, encoded) {
-            Some(done) => TransactionOutcome::Commit(Ok(done)),
-            None => TransactionOutcome::Rollback(Ok::<_, DispatchError>(false)),
+            Ok(done) => TransactionOutcome::Commit(Ok(Ok(done))),
+            Err(invalid) => TransactionOutcome::Rollback(Ok::<_, DispatchError>(Err(invalid))),
         });
-        done.expect("transactions nest this deep")
+        let done = done.expect("transactions nest this deep");
+        tell(|| format!("block {}: {}.{} of {who}: {done:?}", self.height, name.pallet_name, name.function_name));
+        matches!(done, Ok(Ok(())))
     }
 
     /// A validator commits to a report on a slot. The low six bits of `seen` say what it saw of the nodes.
@@ -233,17 +238,27 @@ fn observation(seen: u8, node: u32) -> Observation {
     }
 }
 
-/// What the executor does with a transaction after the check of its signature: `None` when it may not stand in
-/// the block, otherwise whether its call succeeded.
-fn apply(checked: CheckedExtrinsic<AccountId, RuntimeCall, TxExtension>, encoded: Vec<u8>) -> Option<bool> {
+/// What the executor does with a transaction after the check of its signature.
+fn apply(
+    checked: CheckedExtrinsic<AccountId, RuntimeCall, TxExtension>,
+    encoded: Vec<u8>,
+) -> Result<DispatchResult, TransactionValidityError> {
     let (info, length) = (checked.get_dispatch_info(), encoded.len());
     if !System::inherents_applied() {
         System::note_inherents_applied();
     }
     System::note_extrinsic(encoded);
-    let result = checked.apply::<Runtime>(&info, length).ok()?;
+    let result = checked.apply::<Runtime>(&info, length)?;
     System::note_applied_extrinsic(&result, info);
-    Some(result.is_ok())
+    Ok(result.map(|_| ()).map_err(|failed| failed.error))
+}
+
+/// Tells what happens to whoever looks into an input that failed: `X0_TELL=1 fuzz-history INPUT`.
+fn tell(line: impl FnOnce() -> String) {
+    static TELLS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("X0_TELL").is_some());
+    if *TELLS {
+        eprintln!("{}", line());
+    }
 }
 
 fn extension(nonce: x0_types::Nonce) -> TxExtension {
