@@ -217,7 +217,7 @@ fn decided(reader: &mut Reader<'_>) -> RuntimeCall {
         _ => {
             let track = reader.pick(&TrackId::ALL);
             let expected = pallet_x0_governance::Tracks::<Runtime>::get(track);
-            let mut new = expected.clone().expect("every track has rules");
+            let mut new = expected.expect("every track has rules");
             new.decide_slots = reader.pick(&[10, 30]);
             new.deposit = reader.number();
             Ballots::set_track { track, expected, new }.into()

@@ -280,7 +280,7 @@ pub(super) fn open(world: &mut World) {
         by(world, auditor, pallet_x0_trust::Call::bond_auditor { amount: 1_000 * UNIT }.into());
     }
     let region = BoundedVec::truncate_from(b"eu".to_vec());
-    for n in 0..3 {
+    for (n, (node, provider)) in CAST.nodes.iter().zip(PROVIDER_OF).take(3).enumerate() {
         let policy = if n == 2 { SlaPolicy::ForfeitWindow } else { SlaPolicy::ProRata };
         let sla = SlaTerms {
             policy,
@@ -291,7 +291,7 @@ pub(super) fn open(world: &mut World) {
             ..SlaTerms::default()
         };
         let offer = Offer { sla, ..Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT) };
-        by(world, &CAST.people[PROVIDER_OF[n]], Call::list { node: CAST.nodes[n].clone(), offer }.into());
+        by(world, &CAST.people[provider], Call::list { node: node.clone(), offer }.into());
     }
     for (listing, term_slots) in [(0, 40), (2, 1_000), (1, 40)] {
         let deal = NextDeal::<Runtime>::get();

@@ -123,7 +123,7 @@ fn config() -> Value {
 
 /// Runs a history on one of the states to begin with.
 pub(crate) fn with(base: u8, history: impl FnOnce(&mut World)) {
-    let base = if base % 4 == 0 { &BARE } else { &BUSY };
+    let base = if base.is_multiple_of(4) { &BARE } else { &BUSY };
     Base::clone(base).advanced(history);
 }
 
