@@ -68,11 +68,13 @@ mutants: ## Change each line of the money's arithmetic and see whether a test no
 	CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/mutants \
 		cargo mutants --package x0-accounting --baseline skip --timeout 60 --output $(CARGO_TARGET_DIR)/mutants -- --lib
 
-soak: build next ## Long runs, each with its count: SOAK_SEEDS, SOAK_KILLS, SOAK_DAMAGES, SOAK_TWINS, SOAK_HEIGHT
+soak: build next ## Long runs, each with its count: SOAK_SEEDS, SOAK_KILLS, SOAK_DAMAGES, SOAK_TWINS, SOAK_HEIGHT, SOAK_CALLS
 	cargo build --locked -p x0-simulation --bins
 	$(BIN)/x0-simulate soak --seeds $${SOAK_SEEDS:-100000} --state $(CARGO_TARGET_DIR)/simulation-soak.json
 	X0_DAMAGES=$${SOAK_DAMAGES:-10000} cargo nextest run --locked -p x0-sign-guard -p x0-consensus \
 		--profile soak --no-capture -E 'test(every_damage) | binary(damage)'
+	X0_MARKET_CALLS=$${SOAK_CALLS:-1000000} cargo nextest run --locked -p pallet-x0-marketplace \
+		--profile soak --no-capture -E 'test(calls_without_number)'
 	$(BIN)/x0-soak --bin-dir $(BIN) --kills $${SOAK_KILLS:-1000}
 	$(BIN)/x0-lab --bin-dir $(BIN) run kills --count $${SOAK_KILLS:-1000}
 	$(BIN)/x0-lab --bin-dir $(BIN) run wiped --height $${SOAK_HEIGHT:-10000}

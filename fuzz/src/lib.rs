@@ -3,6 +3,7 @@
 //! ```text
 //!   cargo xtask fuzz --seconds 3        every file of targets/ for so long, with coverage of our crates
 //!   fuzz/regressions/TARGET/*           inputs that once failed; they run first
+//!   fuzz/seeds/TARGET/*                 inputs to begin with, where a few seconds from nothing reach nothing
 //! ```
 //!
 //! # Correctness

@@ -3,7 +3,8 @@
 //!
 //! The build shares every dependency with the ordinary one: only our crates are compiled a second time, by
 //! `scripts/fuzz-rustc`. Inputs that reached something new are kept in the cache and are the start
-//! of the next run; inputs that once failed stand in `fuzz/regressions/TARGET` and run first.
+//! of the next run; inputs that once failed stand in `fuzz/regressions/TARGET` and run first, and so do those of
+//! `fuzz/seeds/TARGET`, for targets that get nowhere in a few seconds from nothing.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::{
@@ -35,8 +36,9 @@ pub fn run(root: &Path, seconds: u32, only: Option<&str>) -> Result<()> {
     let failures: Vec<_> = chosen
         .iter()
         .filter_map(|target| {
-            let seeds = root.join("fuzz/regressions").join(target.trim_start_matches("fuzz-"));
-            one(&folder.join(target), &corpus.join(target), &seeds, seconds)
+            let name = target.trim_start_matches("fuzz-");
+            let first = ["fuzz/regressions", "fuzz/seeds"].map(|folder| root.join(folder).join(name));
+            one(&folder.join(target), &corpus.join(target), &first, seconds)
                 .err()
                 .map(|error| format!("{target}: {error:#}"))
         })
@@ -48,7 +50,7 @@ pub fn run(root: &Path, seconds: u32, only: Option<&str>) -> Result<()> {
     bail!("{}", failures.join("\n"))
 }
 
-fn one(program: &Path, corpus: &Path, regressions: &Path, seconds: u32) -> Result<()> {
+fn one(program: &Path, corpus: &Path, first: &[PathBuf], seconds: u32) -> Result<()> {
     std::fs::create_dir_all(corpus)?;
     let mut command = Command::new(program);
     command
@@ -60,9 +62,7 @@ fn one(program: &Path, corpus: &Path, regressions: &Path, seconds: u32) -> Resul
         .arg("-verbosity=0")
         .arg(format!("-artifact_prefix={}/failed-", corpus.display()))
         .arg(corpus);
-    if regressions.is_dir() {
-        command.arg(regressions);
-    }
+    command.args(first.iter().filter(|folder| folder.is_dir()));
     let output = command.output().with_context(|| program.display().to_string())?;
     let log = String::from_utf8_lossy(&output.stderr);
     let count = log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:")).unwrap_or("?").trim();

@@ -21,9 +21,14 @@ use x0_types::{
 pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     match kind {
         0..190 => market::read(reader),
-        190..200 => (anybody(reader), owners(reader)),
+        190..200 => owners(reader),
         200..222 => (anybody(reader), ballot(reader)),
-        222..230 => (anybody(reader), trust(reader)),
+        222..230 => {
+            // The auditors of the busy market.
+            let who =
+                if reader.byte() < 200 { CAST.people[2 + reader.below(2) as usize].clone() } else { anybody(reader) };
+            (who, trust(reader))
+        }
         230..236 => measuring(reader),
         236..240 => (anybody(reader), money(reader)),
         // The superuser of a development network, or somebody who would like to be.
@@ -56,31 +61,56 @@ fn anybody(reader: &mut Reader<'_>) -> AccountId {
     CAST.people.iter().chain(&CAST.validators).nth(n).expect("fewer than all").clone()
 }
 
-fn owners(reader: &mut Reader<'_>) -> RuntimeCall {
-    let motion = reader.below(u64::from(pallet_x0_owners::NextMotion::<Runtime>::get()) + 1) as u32;
-    let accounts = (0..=reader.below(2)).map(|_| anybody(reader)).collect();
-    let (accounts, evidence) = (BoundedVec::truncate_from(accounts), Hash::repeat_byte(1));
+/// Mostly the last of so many, sometimes another one or the one that comes next.
+fn recent(reader: &mut Reader<'_>, next: u32) -> u32 {
+    match reader.byte() {
+        0..180 => next.saturating_sub(1),
+        back => u32::from(back) % (next + 1),
+    }
+}
+
+fn validator(reader: &mut Reader<'_>) -> AccountId {
+    CAST.validators[reader.below(CAST.validators.len() as u64) as usize].clone()
+}
+
+fn owners(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
+    let who = if reader.byte() < 120 { CAST.people[CAST.people.len() - 2].clone() } else { anybody(reader) };
+    let others = (0..reader.below(3)).map(|n| CAST.reporters[n as usize].clone());
+    let accounts = BoundedVec::truncate_from(std::iter::once(who.clone()).chain(others).collect());
+    let motion = recent(reader, pallet_x0_owners::NextMotion::<Runtime>::get());
+    let evidence = Hash::repeat_byte(1);
     match reader.below(8) {
-        0 | 1 => Registry::apply { accounts, evidence },
-        2 => Registry::apply_change { accounts, evidence },
-        3 => Registry::accuse { owner: reader.below(9) as u32, evidence },
+        0 | 1 => (who, Registry::apply { accounts, evidence }.into()),
+        2 => (who, Registry::apply_change { accounts, evidence }.into()),
+        3 => (validator(reader), Registry::accuse { owner: reader.below(9) as u32, evidence }.into()),
         4..7 => {
             let found = pallet_x0_owners::Motions::<Runtime>::get(motion);
-            Registry::attest { motion, digest: found.map_or(evidence, |motion| motion.digest) }
+            let digest = found.map_or(evidence, |motion| motion.digest);
+            (validator(reader), Registry::attest { motion, digest }.into())
         }
-        _ => Registry::withdraw { motion },
+        _ => (who, Registry::withdraw { motion }.into()),
     }
-    .into()
 }
 
 fn ballot(reader: &mut Reader<'_>) -> RuntimeCall {
-    let proposal = reader.below(u64::from(pallet_x0_governance::NextProposal::<Runtime>::get()) + 1) as u32;
+    let next = pallet_x0_governance::NextProposal::<Runtime>::get();
+    let open = pallet_x0_governance::Proposals::<Runtime>::iter().filter(|(_, proposal)| {
+        use pallet_x0_governance::ProposalState::{Committing, Confirming, Contested, Deciding, Passed, Revealing};
+        let state = &proposal.state;
+        matches!(state, Deciding | Confirming { .. } | Committing | Revealing { .. } | Passed { .. } | Contested)
+    });
+    let proposal = match open.map(|(id, _)| id).max() {
+        Some(open) if reader.byte() < 200 => open,
+        _ => recent(reader, next),
+    };
     let track = reader.pick(&TrackId::ALL);
-    let votes = reader.byte() as i8 % 12;
-    let sealed = SealedVote { proposal, owner: reader.below(9) as u32, votes, spam: reader.flag(), salt: [3; 32] };
+    let votes = (reader.byte() % 12) as i8 - 4;
+    let sealed = SealedVote { proposal, owner: reader.below(9) as u32, votes, spam: votes == -4, salt: [3; 32] };
     match reader.below(13) {
         0..3 => {
             let (call, delay_slots) = (Box::new(decided(reader)), reader.below(3));
+            // The calls below are mostly parameters.
+            let track = if reader.flag() { TrackId::Parameters } else { track };
             Ballots::propose { track, call, delay_slots, dry_run: None }
         }
         3..7 => Ballots::vote { proposal, votes, spam: sealed.spam, reason: None },
@@ -103,7 +133,13 @@ fn trust(reader: &mut Reader<'_>) -> RuntimeCall {
     let hash = Hash::repeat_byte(reader.byte() % 2);
     match reader.below(6) {
         0 => Trusting::bond_auditor { amount: 1_000 * UNIT + reader.number() % UNIT },
-        1 | 2 => Trusting::audit { node, tier: reader.byte() % 6, measurement: hash, quote: None, evidence: hash },
+        1 | 2 => Trusting::audit {
+            node,
+            tier: reader.pick(&[1, 2, 3, 1, 2, 3, 0, 255]),
+            measurement: hash,
+            quote: None,
+            evidence: hash,
+        },
         3 => Trusting::withdraw_audit { node },
         4 => Trusting::retire_auditor {},
         _ => Trusting::forget_audits { node },
@@ -129,9 +165,7 @@ fn measuring(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 fn money(reader: &mut Reader<'_>) -> RuntimeCall {
     let dest = MultiAddress::Id(anybody(reader));
     match reader.below(3) {
-        0 => {
-            pallet_balances::Call::transfer_allow_death { dest, value: reader.number() * UNIT / 100 % (u128::MAX / 2) }
-        }
+        0 => pallet_balances::Call::transfer_allow_death { dest, value: reader.number() / 2 },
         1 => pallet_balances::Call::transfer_all { dest, keep_alive: reader.flag() },
         _ => pallet_balances::Call::transfer_keep_alive { dest, value: reader.number() },
     }
@@ -158,7 +192,7 @@ fn decided(reader: &mut Reader<'_>) -> RuntimeCall {
         }
         2 => {
             let expected = Prices::<Runtime>::get();
-            let factor_ppm = reader.pick(&[500_000, 1_000_000, 2_000_000, 0]);
+            let factor_ppm = reader.pick(&[500_000, 1_000_000, 2_000_000, 1_500_000, 0]);
             Market::set_price_terms { expected, new: PriceTerms { factor_ppm, ..expected } }.into()
         }
         3 => pallet_x0_janitor::Call::retry { deal: reader.below(8) }.into(),
@@ -183,7 +217,7 @@ fn decided(reader: &mut Reader<'_>) -> RuntimeCall {
         _ => {
             let track = reader.pick(&TrackId::ALL);
             let expected = pallet_x0_governance::Tracks::<Runtime>::get(track);
-            let mut new = expected.clone().expect("every track has rules");
+            let mut new = expected.expect("every track has rules");
             new.decide_slots = reader.pick(&[10, 30]);
             new.deposit = reader.number();
             Ballots::set_track { track, expected, new }.into()

@@ -10,16 +10,21 @@ use x0_runtime::{AccountId, Balance, Measurement, Runtime, RuntimeCall};
 use x0_types::{
     account::{MILLI, UNIT},
     deal::{
-        Attribute, AttributeValue, Attributes, Capacity, CongestionStep, Manifest, Offer, Rate, ServiceCheck,
-        SlaPolicy, SlaTerms, Wanted,
+        Attribute, AttributeValue, Attributes, Capacity, CongestionStep, DealState, DealTerms, Manifest, Offer, Rate,
+        ServiceCheck, SlaPolicy, SlaTerms, Wanted,
     },
     market::{DealId, Meter as _},
 };
 
 const WHOLE: Capacity = Capacity { bandwidth_kbps: 1_000, sessions: 10 };
 const PRICE: Rate = Rate { num: MILLI / 100, den: 1 };
+/// What a request pays at most: some times the list price.
+const HIGH_PRICE: Rate = Rate { num: MILLI / 10, den: 1 };
+/// The list price of [`PART`], for which a node may bid.
+const BID_PRICE: Rate = Rate { num: MILLI / 400, den: 1 };
+const PART: Capacity = Capacity { bandwidth_kbps: 200, sessions: 2 };
 const ANY_PRICE: Rate = Rate { num: u128::MAX, den: 1 };
-const TERMS: [u64; 6] = [0, 10, 12, 40, 200, 400_000];
+const TERMS: [u64; 7] = [10, 12, 40, 200, 1_000, 400_000, 0];
 
 /// Somebody and a call of the market.
 pub(super) fn read(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
@@ -44,8 +49,15 @@ fn mostly(who: Option<AccountId>, reader: &mut Reader<'_>) -> AccountId {
     }
 }
 
-fn deal(reader: &mut Reader<'_>) -> DealId {
-    reader.below(NextDeal::<Runtime>::get() + 1)
+/// Mostly a deal in one of the fitting states, sometimes any or the one that comes next.
+fn deal(reader: &mut Reader<'_>, fits: impl Fn(DealState) -> bool) -> DealId {
+    let (choice, next) = (reader.byte(), NextDeal::<Runtime>::get());
+    let mut fitting: Vec<_> = Deals::<Runtime>::iter().filter(|(_, deal)| fits(deal.state)).map(|(id, _)| id).collect();
+    fitting.sort_unstable();
+    match fitting.len() {
+        count @ 1.. if choice < 230 => fitting[usize::from(choice) % count],
+        _ => u64::from(choice) % (next + 1),
+    }
 }
 
 fn capacity(reader: &mut Reader<'_>) -> Capacity {
@@ -59,17 +71,25 @@ fn capacity(reader: &mut Reader<'_>) -> Capacity {
 
 fn rate(reader: &mut Reader<'_>) -> Rate {
     match reader.byte() {
-        0..120 => PRICE,
-        120..200 => Rate { num: Balance::from(reader.byte()) * MILLI / 1_000, den: u128::from(reader.byte() % 8) },
+        0..150 => PRICE,
+        150..230 => Rate { num: Balance::from(reader.byte()) * MILLI / 1_000, den: 1 + u128::from(reader.byte() % 8) },
         _ => Rate { num: reader.number(), den: reader.number() },
+    }
+}
+
+fn bid_rate(reader: &mut Reader<'_>) -> Rate {
+    match reader.byte() {
+        0..100 => BID_PRICE,
+        100..220 => Rate { num: BID_PRICE.num - Balance::from(reader.byte()) * 1_000, den: 1 },
+        _ => rate(reader),
     }
 }
 
 /// An amount in the order of what deals cost, or any.
 fn amount(reader: &mut Reader<'_>) -> Balance {
     match reader.byte() {
-        0..200 => Balance::from(reader.byte()) * 5 * MILLI,
-        200..230 => Balance::from(reader.byte()) * UNIT,
+        0..200 => Balance::from(reader.byte()) * 2 * MILLI + 10 * MILLI,
+        200..245 => Balance::from(reader.byte()) * UNIT,
         _ => reader.number(),
     }
 }
@@ -77,8 +97,8 @@ fn amount(reader: &mut Reader<'_>) -> Balance {
 fn offer(reader: &mut Reader<'_>) -> Offer {
     let bond = if reader.byte() < 200 { UNIT } else { amount(reader) };
     let price = rate(reader);
-    let region = BoundedVec::truncate_from(reader.pick(&[&b"eu"[..], b"us", b""]).to_vec());
-    let mut offer = Offer::plain(price, WHOLE, region, 10..=reader.pick(&TERMS), bond);
+    let region = BoundedVec::truncate_from(reader.pick(&[&b"eu"[..], b"us", b"eu", b"us", b"eu", b""]).to_vec());
+    let mut offer = Offer::plain(price, WHOLE, region, 10..=reader.pick(&[1_000, 1_000, 40, 400_000, 0]), bond);
     if reader.flag() {
         offer.sla = sla(reader);
     }
@@ -102,11 +122,11 @@ fn attributes(reader: &mut Reader<'_>) -> Attributes {
 fn sla(reader: &mut Reader<'_>) -> SlaTerms {
     SlaTerms {
         policy: reader.pick(&[SlaPolicy::ProRata, SlaPolicy::ForfeitWindow]),
-        window_slots: reader.pick(&[10, 12, 100, 0]),
-        availability_ppm_min: reader.pick(&[0, 500_000, 900_000, 1_000_000, 1_000_001]),
+        window_slots: reader.pick(&[10, 12, 100, 14_400, 10, 12, 100, 0]),
+        availability_ppm_min: reader.pick(&[0, 500_000, 900_000, 1_000_000, 1, 500_000, 900_000, 1_000_001]),
         round_trip_ms_max: reader.pick(&[0, 100]),
         throughput_kbps_min: reader.pick(&[0, 1_000]),
-        notice_slots: reader.pick(&[0, 600, 700, 1]),
+        notice_slots: reader.pick(&[600, 700, 600, 0, 0, 600, 700, 1]),
         cancel_notice_slots: reader.pick(&[0, 4, 600]),
         renewal: reader.flag(),
     }
@@ -128,8 +148,8 @@ fn listing(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     let call = match kind {
         0 | 1 => Call::list { node, offer: offer(reader) },
         2 => Call::update_listing { listing, offer: offer(reader) },
-        3 => Call::retire { listing },
-        4 => Call::refresh_listing { listing },
+        3 if reader.byte() < 60 => Call::retire { listing },
+        3 | 4 => Call::refresh_listing { listing },
         _ if reader.flag() => Call::block { account: person(reader) },
         _ => Call::unblock { account: person(reader) },
     };
@@ -138,7 +158,7 @@ fn listing(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 
 fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     if reader.flag() {
-        let deal = deal(reader);
+        let deal = deal(reader, |state| state == DealState::Funded);
         let record = Deals::<Runtime>::get(deal);
         let hash = record.as_ref().map_or_else(x0_types::Hash::zero, |record| record.manifest_hash);
         let who = mostly(record.map(|record| record.provider), reader);
@@ -146,7 +166,7 @@ fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
             if reader.byte() < 220 { Call::confirm { deal, manifest_hash: hash } } else { Call::decline { deal } };
         return (who, call.into());
     }
-    let listing = reader.below(NextListing::<Runtime>::get() + 1);
+    let listing = reader.pick(&[0, 1, 2, 1, 0, 2, 1, 3]);
     let version = Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version);
     let call = Call::rent {
         listing,
@@ -161,31 +181,32 @@ fn renting(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 }
 
 fn auction(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
-    let request = deal(reader);
+    let request = deal(reader, |state| matches!(state, DealState::Requested | DealState::Bidding));
     let open = pallet_x0_marketplace::Requests::<Runtime>::get(request);
     match reader.below(5) {
         0 => {
             let wanted = Wanted {
-                notice_slots_min: reader.pick(&[0, 600]),
+                notice_slots_min: reader.pick(&[0, 0, 0, 600]),
                 cancel_notice_slots_max: 600,
-                attributes: if reader.flag() { attributes(reader) } else { Attributes::default() },
+                attributes: if reader.byte() > 200 { attributes(reader) } else { Attributes::default() },
                 ..Wanted::default()
             };
             let call = Call::request {
                 capacity: capacity(reader),
                 term_slots: reader.pick(&TERMS),
-                rate_max: if reader.flag() { ANY_PRICE } else { rate(reader) },
+                rate_max: if reader.byte() < 200 { HIGH_PRICE } else { rate(reader) },
                 deposit: amount(reader),
                 wanted,
-                bid_slots: reader.pick(&[2, 5, 100, 0]),
+                bid_slots: reader.pick(&[5, 100, 5, 30, 2, 5, 100, 0]),
                 manifest: manifest(reader),
             };
             (person(reader), call.into())
         }
         1 | 2 => {
-            let listing = reader.below(NextListing::<Runtime>::get() + 1);
+            let listing = reader.pick(&[0, 1, 2, 1, 0, 2, 1, 3]);
             let provider = Listings::<Runtime>::get(listing).map(|listing| listing.provider);
-            let call = Call::bid { request, listing, rate: rate(reader), notice_slots: reader.pick(&[0, 0, 600, 1]) };
+            let call =
+                Call::bid { request, listing, rate: bid_rate(reader), notice_slots: reader.pick(&[600, 600, 0, 1]) };
             (mostly(provider, reader), call.into())
         }
         3 => {
@@ -211,10 +232,15 @@ fn maintenance(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
 }
 
 fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
-    let deal = deal(reader);
+    let kind = reader.below(9);
+    let deal = match kind {
+        5 => deal(reader, |state| state == DealState::Frozen),
+        6 | 7 => deal(reader, |state| state == DealState::Disputed),
+        _ => deal(reader, DealState::is_running),
+    };
     let record = Deals::<Runtime>::get(deal);
     let (renter, provider) = record.map(|record| (record.renter, record.provider)).unzip();
-    let (who, call) = match reader.below(9) {
+    let (who, call) = match kind {
         0 => (None, Call::settle { deal }),
         1 => (renter, Call::cancel { deal }),
         2 => (None, Call::top_up { deal, amount: amount(reader) }),
@@ -222,7 +248,7 @@ fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
         4 => (provider, Call::reclaim { deal }),
         5 => (if reader.flag() { renter } else { provider }, Call::dispute { deal }),
         6 | 7 => {
-            let ruling = Ruling { counted_slots: reader.below(8), slash: reader.flag() };
+            let ruling = Ruling { counted_slots: reader.below(4), slash: reader.flag() };
             let judge = CAST.validators[reader.below(CAST.validators.len() as u64) as usize].clone();
             (Some(judge), Call::rule { deal, ruling })
         }
@@ -234,31 +260,71 @@ fn running(reader: &mut Reader<'_>) -> (AccountId, RuntimeCall) {
     (mostly(who, reader), call.into())
 }
 
-/// Lists three nodes and rents two of them.
+/// Lists three nodes, rents each of them, confirms two of the deals, asks for bids and gets one; short times for
+/// disputes, and two auditors.
 pub(super) fn open(world: &mut World) {
-    let region = BoundedVec::truncate_from(b"eu".to_vec());
-    for n in 0..3 {
-        let offer = Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT);
-        let sla = SlaTerms { window_slots: 12, availability_ppm_min: 500_000, renewal: true, ..SlaTerms::default() };
-        let offer =
-            Offer { sla: if n == 2 { SlaTerms { policy: SlaPolicy::ForfeitWindow, ..sla } } else { sla }, ..offer };
-        let list = Call::list { node: CAST.nodes[n].clone(), offer };
-        assert!(world.transact(&CAST.people[PROVIDER_OF[n]], list.into()), "a node is listed");
+    let by =
+        |world: &mut World, who: &AccountId, call: RuntimeCall| assert!(world.transact(who, call), "a market opens");
+    let expected = pallet_x0_marketplace::Parameters::<Runtime>::get();
+    let new = DealTerms {
+        conflict_run_slots: 2,
+        contested_ppm: 50_000,
+        dispute_window_slots: 20,
+        ruling_slots: 30,
+        ..expected
+    };
+    by(world, &CAST.people[0], superuser(Call::set_parameters { expected, new }.into()));
+    for auditor in &CAST.people[2..4] {
+        let admit = pallet_x0_trust::Call::admit_auditor { auditor: auditor.clone() };
+        by(world, &CAST.people[0], superuser(admit.into()));
+        by(world, auditor, pallet_x0_trust::Call::bond_auditor { amount: 1_000 * UNIT }.into());
     }
-    for listing in [0, 2] {
+    let region = BoundedVec::truncate_from(b"eu".to_vec());
+    for (n, (node, provider)) in CAST.nodes.iter().zip(PROVIDER_OF).take(3).enumerate() {
+        let policy = if n == 2 { SlaPolicy::ForfeitWindow } else { SlaPolicy::ProRata };
+        let sla = SlaTerms {
+            policy,
+            window_slots: 12,
+            notice_slots: 600,
+            availability_ppm_min: 500_000,
+            renewal: true,
+            ..SlaTerms::default()
+        };
+        let offer = Offer { sla, ..Offer::plain(PRICE, WHOLE, region.clone(), 10..=1_000, UNIT) };
+        by(world, &CAST.people[provider], Call::list { node: node.clone(), offer }.into());
+    }
+    for (listing, term_slots) in [(0, 40), (2, 1_000), (1, 40)] {
         let deal = NextDeal::<Runtime>::get();
         let rent = Call::rent {
             listing,
             version: Listings::<Runtime>::get(listing).map_or(0, |listing| listing.version),
-            capacity: WHOLE,
-            term_slots: 40,
-            deposit: 300 * MILLI,
+            capacity: PART,
+            term_slots,
+            deposit: 5 * UNIT,
             rate_max: ANY_PRICE,
             manifest: manifest(&mut Reader(&[])),
         };
-        assert!(world.transact(&CAST.people[0], rent.into()), "a node is rented");
-        let record = Deals::<Runtime>::get(deal).unwrap();
-        let confirm = Call::confirm { deal, manifest_hash: record.manifest_hash };
-        assert!(world.transact(&record.provider, confirm.into()), "the provider confirms");
+        by(world, &CAST.people[0], rent.into());
+        if listing != 1 {
+            let record = Deals::<Runtime>::get(deal).expect("it was made");
+            by(world, &record.provider, Call::confirm { deal, manifest_hash: record.manifest_hash }.into());
+        }
     }
+    let request = NextDeal::<Runtime>::get();
+    let ask = Call::request {
+        capacity: PART,
+        term_slots: 40,
+        rate_max: HIGH_PRICE,
+        deposit: UNIT,
+        wanted: Wanted { notice_slots_min: 600, cancel_notice_slots_max: 600, ..Wanted::default() },
+        bid_slots: 30,
+        manifest: manifest(&mut Reader(&[])),
+    };
+    by(world, &CAST.people[3], ask.into());
+    by(world, &CAST.people[1], Call::bid { request, listing: 0, rate: BID_PRICE, notice_slots: 600 }.into());
+}
+
+/// A call of the superuser.
+fn superuser(call: RuntimeCall) -> RuntimeCall {
+    pallet_sudo::Call::sudo { call: Box::new(call) }.into()
 }

@@ -5,15 +5,17 @@ use codec::Encode as _;
 use frame_support::{
     dispatch::GetDispatchInfo as _,
     storage::{TransactionOutcome, with_transaction},
+    traits::GetCallMetadata as _,
 };
 use serde_json::{Value, json};
+use sp_core::storage::Storage;
 use sp_runtime::{
-    Digest, DigestItem, DispatchError,
+    Digest, DigestItem, DispatchError, DispatchResult,
     generic::{CheckedExtrinsic, Era, ExtrinsicFormat},
-    traits::{Applyable as _, BlakeTwo256, Header as _},
+    traits::{Applyable as _, Header as _},
+    transaction_validity::TransactionValidityError,
 };
-use sp_state_machine::{Ext, OverlayedChanges, TrieBackendBuilder};
-use sp_trie::PrefixedMemoryDB;
+use sp_state_machine::BasicExternalities;
 use std::sync::LazyLock;
 use x0_runtime::{
     AccountId, Balance, Executive, Hash, Header, Measurement, Runtime, RuntimeCall, System, TxExtension,
@@ -32,7 +34,7 @@ const SALT: [u8; 32] = [7; 32];
 
 /// The accounts of a history.
 pub(crate) struct Cast {
-    /// Who rents and provides: the first may use sudo, the last is nearly poor.
+    /// Who rents and provides: the first may use sudo, the last but one owns no vote, the last hardly any money.
     pub(crate) people: Vec<AccountId>,
     /// Controllers of the validators.
     pub(crate) validators: Vec<AccountId>,
@@ -45,7 +47,7 @@ pub(crate) struct Cast {
 /// The accounts, made once: their keys take a while.
 pub(crate) static CAST: LazyLock<Cast> = LazyLock::new(|| {
     let account = |name: &str, role| presets::dev_key(name, role).expect("development keys").account_id();
-    let people = presets::DEV_ACCOUNTS.iter().chain(&["eve"]);
+    let people = presets::DEV_ACCOUNTS.iter().chain(&["frank", "eve"]);
     Cast {
         people: people.map(|name| account(name, "account")).collect(),
         validators: presets::LOCAL_VALIDATORS.iter().map(|name| account(name, "account")).collect(),
@@ -58,12 +60,14 @@ pub(crate) static CAST: LazyLock<Cast> = LazyLock::new(|| {
 pub(crate) const PROVIDER_OF: [usize; 4] = [1, 1, 2, 3];
 /// What the last of the people owns: enough for fees and hardly for anything else.
 const POOR: u64 = 2_000_000_000;
+/// What a stranger to governance owns.
+const RICH: u64 = 1_000_000_000_000_000_000;
 
-/// A state of the chain to begin with.
+/// A state of the chain to begin with. It is a map: a history reads all of it after each block, which takes
+/// three times as long from a trie.
 #[derive(Clone)]
 struct Base {
-    nodes: PrefixedMemoryDB<BlakeTwo256>,
-    root: Hash,
+    state: Storage,
     world: World,
 }
 
@@ -71,7 +75,7 @@ struct Base {
 static BARE: LazyLock<Base> = LazyLock::new(|| {
     let built = genesis::build(&config()).expect("a genesis");
     let world = World { head: built.hash, height: 0, now: T0, pending: Vec::new(), began: 0 };
-    Base { nodes: built.state, root: *built.header.state_root(), world }
+    Base { state: Storage { top: built.entries.into_iter().collect(), ..Storage::default() }, world }
 });
 
 /// Nodes are listed and measured, and deals run.
@@ -111,30 +115,23 @@ fn config() -> Value {
         })
     });
     config["did"]["identities"].as_array_mut().expect("identities").extend(agents);
-    let eve = CAST.people.last().expect("people");
-    config["balances"]["balances"].as_array_mut().expect("balances").push(json!([eve, POOR]));
+    let [.., frank, eve] = CAST.people.as_slice() else { panic!("people") };
+    let strangers = [json!([frank, RICH]), json!([eve, POOR])];
+    config["balances"]["balances"].as_array_mut().expect("balances").extend(strangers);
     config
 }
 
 /// Runs a history on one of the states to begin with.
 pub(crate) fn with(base: u8, history: impl FnOnce(&mut World)) {
-    let base = if base % 4 == 0 { &BARE } else { &BUSY };
+    let base = if base.is_multiple_of(4) { &BARE } else { &BUSY };
     Base::clone(base).advanced(history);
 }
 
 impl Base {
     /// The state after a history.
-    fn advanced(self, history: impl FnOnce(&mut World)) -> Self {
-        let Self { nodes, root, mut world } = self;
-        let backend = TrieBackendBuilder::<_, BlakeTwo256>::new(nodes, root).build();
-        let mut overlay = OverlayedChanges::<BlakeTwo256>::default();
-        let mut externalities = Ext::new(&mut overlay, &backend, None);
-        sp_externalities::set_and_run_with_externalities(&mut externalities, || history(&mut world));
-        let changes =
-            overlay.drain_storage_changes(&backend, sp_core::storage::StateVersion::V1).expect("a state in memory");
-        let mut nodes = backend.into_storage();
-        nodes.consolidate(changes.transaction);
-        Self { nodes, root: changes.transaction_storage_root, world }
+    fn advanced(mut self, history: impl FnOnce(&mut World)) -> Self {
+        BasicExternalities::execute_with_storage(&mut self.state, || history(&mut self.world));
+        self
     }
 }
 
@@ -170,6 +167,7 @@ impl World {
         let inherent = RuntimeCall::Timestamp(pallet_timestamp::Call::set { now: self.now });
         let set = Executive::apply_extrinsic(UncheckedExtrinsic::new_bare(inherent));
         set.expect("the time is a valid inherent").expect("and is taken");
+        tell(|| format!("block {} in slot {}", self.height, Measurement::current_slot()));
         self.show_pending();
     }
 
@@ -181,16 +179,18 @@ impl World {
     }
 
     /// A transaction of this account with its next nonce. One that may not stand in the block leaves nothing.
+    /// Says whether its call succeeded.
     pub(crate) fn transact(&mut self, who: &AccountId, call: RuntimeCall) -> bool {
-        let nonce = System::account_nonce(who);
-        let encoded = call.encode();
+        let (nonce, encoded, name) = (System::account_nonce(who), call.encode(), call.get_call_metadata());
         let format = ExtrinsicFormat::Signed(who.clone(), extension(nonce));
         let checked = CheckedExtrinsic { format, function: call };
         let done: Result<_, DispatchError> = with_transaction(|| match apply(checked, encoded) {
-            Some(done) => TransactionOutcome::Commit(Ok(done)),
-            None => TransactionOutcome::Rollback(Ok::<_, DispatchError>(false)),
+            Ok(done) => TransactionOutcome::Commit(Ok(Ok(done))),
+            Err(invalid) => TransactionOutcome::Rollback(Ok::<_, DispatchError>(Err(invalid))),
         });
-        done.expect("transactions nest this deep")
+        let done = done.expect("transactions nest this deep");
+        tell(|| format!("block {}: {}.{} of {who}: {done:?}", self.height, name.pallet_name, name.function_name));
+        matches!(done, Ok(Ok(())))
     }
 
     /// A validator commits to a report on a slot. The low six bits of `seen` say what it saw of the nodes.
@@ -238,17 +238,27 @@ fn observation(seen: u8, node: u32) -> Observation {
     }
 }
 
-/// What the executor does with a transaction after the check of its signature: `None` when it may not stand in
-/// the block, otherwise whether its call succeeded.
-fn apply(checked: CheckedExtrinsic<AccountId, RuntimeCall, TxExtension>, encoded: Vec<u8>) -> Option<bool> {
+/// What the executor does with a transaction after the check of its signature.
+fn apply(
+    checked: CheckedExtrinsic<AccountId, RuntimeCall, TxExtension>,
+    encoded: Vec<u8>,
+) -> Result<DispatchResult, TransactionValidityError> {
     let (info, length) = (checked.get_dispatch_info(), encoded.len());
     if !System::inherents_applied() {
         System::note_inherents_applied();
     }
     System::note_extrinsic(encoded);
-    let result = checked.apply::<Runtime>(&info, length).ok()?;
+    let result = checked.apply::<Runtime>(&info, length)?;
     System::note_applied_extrinsic(&result, info);
-    Some(result.is_ok())
+    Ok(result.map(|_| ()).map_err(|failed| failed.error))
+}
+
+/// Tells what happens to whoever looks into an input that failed: `X0_TELL=1 fuzz-history INPUT`.
+fn tell(line: impl FnOnce() -> String) {
+    static TELLS: LazyLock<bool> = LazyLock::new(|| std::env::var_os("X0_TELL").is_some());
+    if *TELLS {
+        eprintln!("{}", line());
+    }
 }
 
 fn extension(nonce: x0_types::Nonce) -> TxExtension {
@@ -267,13 +277,6 @@ fn extension(nonce: x0_types::Nonce) -> TxExtension {
 
 /// What everybody owns together, base units.
 pub(crate) static ISSUANCE: LazyLock<Balance> = LazyLock::new(|| {
-    let base = BARE.clone();
-    let mut issuance = 0;
-    let backend = TrieBackendBuilder::<_, BlakeTwo256>::new(base.nodes, base.root).build();
-    let mut overlay = OverlayedChanges::<BlakeTwo256>::default();
-    let mut externalities = Ext::new(&mut overlay, &backend, None);
-    sp_externalities::set_and_run_with_externalities(&mut externalities, || {
-        issuance = pallet_balances::TotalIssuance::<Runtime>::get();
-    });
-    issuance
+    let mut state = BARE.state.clone();
+    BasicExternalities::execute_with_storage(&mut state, pallet_balances::TotalIssuance::<Runtime>::get)
 });

@@ -345,8 +345,7 @@ pub fn set_terms(new: DealTerms) -> DispatchResult {
     Market::set_parameters(RuntimeOrigin::root(), crate::Parameters::<Test>::get(), new)
 }
 
-/// A new chain in slot 10.
-pub fn chain() -> sp_io::TestExternalities {
+fn genesis() -> sp_storage::Storage {
     world(|w| *w = World { current: 10, closed: 10 - CLOSING_SLOTS, ..World::default() });
     let genesis = RuntimeGenesisConfig {
         balances: pallet_balances::GenesisConfig {
@@ -355,19 +354,27 @@ pub fn chain() -> sp_io::TestExternalities {
         },
         ..Default::default()
     };
-    let mut chain: sp_io::TestExternalities = genesis.build_storage().unwrap().into();
-    chain.execute_with(|| {
-        System::set_block_number(1);
-        crate::Prices::<Test>::mutate(|prices| prices.bid_deposit = BID_DEPOSIT);
-        // Tests of disputes set the usual limits again.
-        crate::Parameters::<Test>::put(UNCONTESTED);
-    });
+    genesis.build_storage().unwrap()
+}
+
+fn set_up() {
+    System::set_block_number(1);
+    crate::Prices::<Test>::mutate(|prices| prices.bid_deposit = BID_DEPOSIT);
+    // Tests of disputes set the usual limits again.
+    crate::Parameters::<Test>::put(UNCONTESTED);
+}
+
+/// A new chain in slot 10, with a state in a trie.
+pub fn chain() -> sp_io::TestExternalities {
+    let mut chain: sp_io::TestExternalities = genesis().into();
+    chain.execute_with(set_up);
     chain
 }
 
-/// Runs a test on a new chain in slot 10.
+/// Runs a test on a new chain in slot 10, with a state in a map: histories read it all after each call.
 pub fn with_chain(test: impl FnOnce()) {
-    chain().execute_with(|| {
+    sp_state_machine::BasicExternalities::execute_with_storage(&mut genesis(), || {
+        set_up();
         test();
         check();
     });

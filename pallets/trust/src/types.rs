@@ -1,4 +1,5 @@
 //! What the module keeps about a node, an auditor and a conflict.
+#![allow(clippy::cast_possible_truncation, reason = "the codec's macro casts the index of a variant")]
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
