@@ -181,6 +181,7 @@ fn further_keys_are_added_replaced_and_ended() {
     assert_eq!(wallet.run(&["did", "show", "owner"]).succeeds()["didDocumentMetadata"]["deactivated"], true);
 }
 
+/// M32: the wallet shows what a deal accrued, what is left and what became of its slots.
 #[test]
 fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
     let node = Node::dev();

@@ -14,7 +14,8 @@ const PRIMITIVES: &str = "primitives/";
 const ALLOWED: &[(&str, &[&str])] = &[
     ("primitives/limits", &[]),
     ("primitives/crypto", &["primitives/limits"]),
-    ("primitives/types", &["primitives/limits"]),
+    ("primitives/accounting", &["primitives/limits"]),
+    ("primitives/types", &["primitives/limits", "primitives/accounting"]),
     ("primitives/light", &["primitives/limits", "primitives/crypto", "primitives/types"]),
     ("pallets/", &[PRIMITIVES, "pallets/"]),
     ("runtime", &[PRIMITIVES, "pallets/"]),

@@ -173,8 +173,12 @@ impl<C: Chain> Reporter<C> {
         // is lost. The other way round, a block in between would make a message go out twice, and the second one pays.
         let waits = |sent: &Hash| self.chain.waits(sent);
         let reports: Vec<(Slot, bool)> = self.hidden.iter().map(|(slot, one)| (*slot, waits(&one.sent))).collect();
-        let answers: Vec<u64> =
-            self.answered.iter().filter(|(_, sent)| sent.as_ref().is_none_or(waits)).map(|(number, _)| *number).collect();
+        let answers: Vec<u64> = self
+            .answered
+            .iter()
+            .filter(|(_, sent)| sent.as_ref().is_none_or(waits))
+            .map(|(number, _)| *number)
+            .collect();
         let asking: Vec<Slot> = reports.iter().map(|(slot, _)| *slot).collect();
         let (showing, asked) = match blocking(&self.chain, move |chain| chain.duties(&asking)).await {
             Ok(duties) => duties,

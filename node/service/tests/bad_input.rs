@@ -65,6 +65,7 @@ fn bare(call: &[u8]) -> Vec<u8> {
     [Compact(u32::try_from(call.len()).unwrap() + 1).encode(), vec![4], call.to_vec()].concat()
 }
 
+/// M36: nothing but an ML-DSA-65 signature by the right key moves anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_bad_transaction_is_refused_by_name() {
     let mut bench = Bench::start().await;

@@ -18,10 +18,8 @@ use crate::{
 };
 
 type Escrow<T> = pallet_x0_escrow::Pallet<T>;
-type Agents<T> = BoundedVec<
-    <T as frame_system::Config>::AccountId,
-    sp_core::ConstU32<{ x0_limits::MANIFEST_AGENTS_MAX }>,
->;
+type Agents<T> =
+    BoundedVec<<T as frame_system::Config>::AccountId, sp_core::ConstU32<{ x0_limits::MANIFEST_AGENTS_MAX }>>;
 
 /// What a renter and a listing have agreed on; the provider has not confirmed it yet.
 pub(crate) struct Agreed<AccountId> {
@@ -209,7 +207,9 @@ impl<T: Config> Pallet<T> {
                 && !controller.is_some_and(|controller| T::Owners::same_owner(&controller, provider)),
             Error::<T>::SelfDealing
         );
-        let blocks = |who: &T::AccountId, other: &T::AccountId| Blocklists::<T>::get(who).iter().any(|entry| entry.account == *other);
+        let blocks = |who: &T::AccountId, other: &T::AccountId| {
+            Blocklists::<T>::get(who).iter().any(|entry| entry.account == *other)
+        };
         ensure!(!blocks(renter, provider) && !blocks(provider, renter), Error::<T>::Blocked);
         Ok(())
     }

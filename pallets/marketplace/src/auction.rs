@@ -135,7 +135,14 @@ impl<T: Config> Pallet<T> {
         request.bids.try_push(bid).map_err(|_| Error::<T>::TooManyBids)?;
         Listings::<T>::insert(listing_id, listing);
         Requests::<T>::insert(id, request);
-        Self::deposit_event(Event::BidPlaced { deal: id, bid: number, provider, listing: listing_id, rate, notice_slots });
+        Self::deposit_event(Event::BidPlaced {
+            deal: id,
+            bid: number,
+            provider,
+            listing: listing_id,
+            rate,
+            notice_slots,
+        });
         Ok(())
     }
 

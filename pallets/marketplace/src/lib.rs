@@ -86,9 +86,9 @@ mod invariants_deal;
 mod leaf;
 mod life;
 mod listings;
+mod maintenance;
 #[cfg(test)]
 mod mock;
-mod maintenance;
 mod notice;
 mod price;
 mod promise;
@@ -126,8 +126,8 @@ pub mod pallet {
     use x0_types::{
         Balance,
         deal::{
-            BidDeposit, Capacity, CloseReason, DealLeaf, DealState, DealTerms, Listing, Manifest, ManifestChange, Offer, Outcome,
-            PriceTerms, Rate, Reputation, Request, Wanted,
+            BidDeposit, Capacity, CloseReason, DealLeaf, DealState, DealTerms, Listing, Manifest, ManifestChange,
+            Offer, Outcome, PriceTerms, Rate, Reputation, Request, Wanted,
         },
         governance::OwnerRegistry,
         market::{DealId, DealQueue, Identities, ListingId, Meter, SlaBreach, Slot, ValidatorSet},

@@ -31,8 +31,7 @@ impl<T: Config> Pallet<T> {
         let congestion_ppm = congestion_factor_ppm(&offer.congestion, occupancy);
         let factor_ppm = Prices::<T>::get().factor_ppm;
         let (part, whole) = (capacity.bandwidth_kbps, offer.capacity.bandwidth_kbps);
-        let rate =
-            price(&offer.price, part, whole, &[factor_ppm, congestion_ppm]).ok_or(Error::<T>::PriceTooHigh)?;
+        let rate = price(&offer.price, part, whole, &[factor_ppm, congestion_ppm]).ok_or(Error::<T>::PriceTooHigh)?;
         let least = rate.amount_ceil(offer.term_min_slots).ok_or(Error::<T>::PriceTooHigh)?;
         Ok(Quote {
             version: listing.version,

@@ -73,8 +73,7 @@ pub use rate::Rate;
 pub use vote::{capped_votes, revision_cost, vote_cost, votes_afforded};
 pub use wide::{PPM, cmp_products, mul_div_ceil, mul_div_floor, share_ceil, share_floor};
 pub use window::{
-    SlotSums, cancel_notice, is_contested, maintenance_credits, renewal_need, window_end,
-    window_holds, window_index,
+    SlotSums, cancel_notice, is_contested, maintenance_credits, renewal_need, window_end, window_holds, window_index,
 };
 
 /// Base units of the token.

@@ -178,7 +178,8 @@ fn report_all(slot: u64) {
         pallet_x0_measurement::Reports::<Runtime>::insert(slot, validator_cached(number), report);
     }
     let since = (slot.saturating_add(1), 0);
-    let open = pallet_x0_measurement::OpenSlot { slot, commits: VALIDATORS, reveals: VALIDATORS, revealing: Some(since) };
+    let open =
+        pallet_x0_measurement::OpenSlot { slot, commits: VALIDATORS, reveals: VALIDATORS, revealing: Some(since) };
     pallet_x0_measurement::OpenSlots::<Runtime>::put(sp_runtime::BoundedVec::truncate_from(vec![open]));
 }
 

@@ -166,7 +166,8 @@ impl World {
     }
 
     fn build(&mut self) {
-        let mut identities: Vec<_> = (0..BIDDER + 1).map(|number| ("bob", self.register_agent("bob", number))).collect();
+        let mut identities: Vec<_> =
+            (0..BIDDER + 1).map(|number| ("bob", self.register_agent("bob", number))).collect();
         identities.push(("bob", self.register_account_key("bob")));
         for role in [KeyRole::Consensus, KeyRole::Network, KeyRole::Reporter, KeyRole::Playbook, KeyRole::Release] {
             identities.push(("dave", self.add_key("dave", role)));

@@ -81,15 +81,19 @@ fn a_renter_changes_its_agents_in_mid_deal() {
 fn service_checks_must_be_possible() {
     with_chain(|| {
         let listing = list_node(NODE).unwrap();
-        let http =
-            |port, path: &str| ServiceCheck::Http { port, path: bytes(path), body_hash: H256::repeat_byte(1) };
+        let http = |port, path: &str| ServiceCheck::Http { port, path: bytes(path), body_hash: H256::repeat_byte(1) };
         let rent = |check: ServiceCheck| {
             let manifest = Manifest { checks: vec![check].try_into().unwrap(), ..manifest() };
             Market::rent(signed(RENTER), listing, 0, SMALL, 50, 1_000, ANY_PRICE, manifest)
         };
-        for bad in
-            [ServiceCheck::Port { port: 0 }, http(0, "/"), http(80, ""), http(80, "x"), http(80, "/a b"), http(80, "/\n")]
-        {
+        for bad in [
+            ServiceCheck::Port { port: 0 },
+            http(0, "/"),
+            http(80, ""),
+            http(80, "x"),
+            http(80, "/a b"),
+            http(80, "/\n"),
+        ] {
             assert_noop!(rent(bad), Fails::InvalidManifest);
         }
         assert_ok!(rent(ServiceCheck::Port { port: 443 }));
@@ -116,8 +120,10 @@ fn attributes_are_typed_and_ordered() {
         ] {
             assert_noop!(list(bad), Fails::InvalidAttributes);
         }
-        let full: Vec<_> =
-            (b'a'..).take(16).map(|key| Attribute { key: vec![key].try_into().unwrap(), value: flag.clone() }).collect();
+        let full: Vec<_> = (b'a'..)
+            .take(16)
+            .map(|key| Attribute { key: vec![key].try_into().unwrap(), value: flag.clone() })
+            .collect();
         assert_ok!(list(full));
         let values = [flag, AttributeValue::Flag(false), AttributeValue::Number(1), AttributeValue::Text(bytes("1"))];
         let hashes: std::collections::BTreeSet<_> = values.iter().map(AttributeValue::hash).collect();
@@ -183,7 +189,10 @@ fn prices_follow_the_factor_and_the_congestion_curve_until_they_are_accepted() {
         let dear = PriceTerms { factor_ppm: 1_250_000, ..old };
         assert_ok!(Market::set_price_terms(RuntimeOrigin::root(), old, dear));
         let quote = Market::quote(0, &SMALL).unwrap();
-        assert_eq!((quote.rate, quote.factor_ppm, quote.congestion_ppm), (Rate { num: 7, den: 4 }, 1_250_000, 2_000_000));
+        assert_eq!(
+            (quote.rate, quote.factor_ppm, quote.congestion_ppm),
+            (Rate { num: 7, den: 4 }, 1_250_000, 2_000_000)
+        );
         assert_eq!(deal_of(first).rate, Rate { num: 7, den: 4 }, "a price once accepted stays");
         let rent_at = |most| Market::rent(signed(RENTER), 0, 0, SMALL, 50, 1_000, most, manifest());
         assert_noop!(rent_at(Rate { num: 7, den: 5 }), Fails::PriceAboveMax);

@@ -422,7 +422,11 @@ impl Index {
         assert_eq!(self.listings.len(), Listings::<Test>::iter().count());
         for (id, listing) in Listings::<Test>::iter() {
             let (state, free) = self.listings[&id];
-            assert_eq!((state, free.unwrap_or(listing.offer.capacity)), (listing.state, listing.free()), "listing {id}");
+            assert_eq!(
+                (state, free.unwrap_or(listing.offer.capacity)),
+                (listing.state, listing.free()),
+                "listing {id}"
+            );
         }
     }
 

@@ -84,7 +84,10 @@ fn an_update_changes_new_deals_only() {
         assert_ok!(update(CAPACITY));
         assert_eq!(Listings::<Test>::get(listing).unwrap().version, 1);
         // A renter who read the old terms is not bound to the new ones.
-        assert_noop!(Market::rent(signed(RENTER), listing, 0, SMALL, 15, 10_000, ANY_PRICE, manifest()), Fails::VersionChanged);
+        assert_noop!(
+            Market::rent(signed(RENTER), listing, 0, SMALL, 15, 10_000, ANY_PRICE, manifest()),
+            Fails::VersionChanged
+        );
         // The deal made before keeps price, term and bond, though it is confirmed after.
         assert_ok!(confirm(deal));
         let kept = deal_of(deal);
