@@ -115,6 +115,32 @@ pub async fn send(request: Request<'_>) -> Result<()> {
     context.answer(&sent, words)
 }
 
+/// Makes, confirms and sends a call over a connection of its own, signed by the key that the options choose. The
+/// key is chosen before the network is asked.
+///
+/// # Errors
+/// Those of each step.
+pub async fn send_call(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
+    let key = context.choose_key(options.key.as_deref())?;
+    let (network, client) = context.connect().await?;
+    send(Request { context, network: &network, client: &client, call, key: &key, options }).await
+}
+
+/// The same over a connection that the command has opened already, to learn what the call is.
+///
+/// # Errors
+/// Those of each step.
+pub async fn send_over(
+    context: &Context,
+    network: &str,
+    client: &Client,
+    call: &Call,
+    options: &TxOptions,
+) -> Result<()> {
+    let key = context.choose_key(options.key.as_deref())?;
+    send(Request { context, network, client, call, key: &key, options }).await
+}
+
 /// Does all the steps of a transaction.
 ///
 /// # Errors

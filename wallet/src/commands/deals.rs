@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use x0_client::{
-    Call,
     amount::{format_amount, parse_amount},
     call::deals::{self as call, RequestTerms},
     rpc_types::{
@@ -17,10 +16,10 @@ use x0_types::deal::{Capacity, Rate, Wanted};
 
 use super::market::{deal_words, listing_lines, parse_mesh, parse_rate, rate_text};
 use crate::{
-    cli::{Deals, Order, RequestOptions, SearchOptions, TxOptions},
+    cli::{Deals, Order, RequestOptions, SearchOptions},
     context::Context,
     error::{Result, WalletError},
-    send::{Request, send},
+    send::send_call,
 };
 
 /// Between two looks at a watched deal.
@@ -50,40 +49,34 @@ pub async fn run(context: &Context, command: Deals) -> Result<()> {
         }
         Deals::Request(options) => request(context, &options).await,
         Deals::Bid { request, listing, price, notice, tx } => {
-            simple(context, &call::bid(request, listing, parse_rate(&price)?, notice), &tx).await
+            send_call(context, &call::bid(request, listing, parse_rate(&price)?, notice), &tx).await
         }
-        Deals::Accept { request, bid, tx } => simple(context, &call::accept(request, bid), &tx).await,
-        Deals::WithdrawRequest { request, tx } => simple(context, &call::withdraw_request(request), &tx).await,
-        Deals::Decline { deal, tx } => simple(context, &call::decline(deal), &tx).await,
+        Deals::Accept { request, bid, tx } => send_call(context, &call::accept(request, bid), &tx).await,
+        Deals::WithdrawRequest { request, tx } => send_call(context, &call::withdraw_request(request), &tx).await,
+        Deals::Decline { deal, tx } => send_call(context, &call::decline(deal), &tx).await,
         Deals::Agents { deal, agents, tx } => {
             let agents = agents.iter().map(|agent| context.account(agent)).collect::<Result<Vec<_>>>()?;
-            simple(context, &call::set_agents(deal, &agents), &tx).await
+            send_call(context, &call::set_agents(deal, &agents), &tx).await
         }
-        Deals::Block { account, tx } => simple(context, &call::block(&context.account(&account)?), &tx).await,
-        Deals::Unblock { account, tx } => simple(context, &call::unblock(&context.account(&account)?), &tx).await,
-        Deals::TopUp { deal, amount, tx } => simple(context, &call::top_up(deal, parse_amount(&amount)?), &tx).await,
+        Deals::Block { account, tx } => send_call(context, &call::block(&context.account(&account)?), &tx).await,
+        Deals::Unblock { account, tx } => send_call(context, &call::unblock(&context.account(&account)?), &tx).await,
+        Deals::TopUp { deal, amount, tx } => send_call(context, &call::top_up(deal, parse_amount(&amount)?), &tx).await,
         Deals::Renewal { deal, limit, tx } => {
-            simple(context, &call::set_renewal(deal, parse_amount(&limit)?), &tx).await
+            send_call(context, &call::set_renewal(deal, parse_amount(&limit)?), &tx).await
         }
-        Deals::Reclaim { deal, tx } => simple(context, &call::reclaim(deal), &tx).await,
+        Deals::Reclaim { deal, tx } => send_call(context, &call::reclaim(deal), &tx).await,
         Deals::Maintenance { listing, from, slots, withdraw, tx } => {
             let call = if withdraw {
                 call::withdraw_maintenance(listing, from)
             } else {
                 call::announce_maintenance(listing, from, slots)
             };
-            simple(context, &call, &tx).await
+            send_call(context, &call, &tx).await
         }
-        Deals::Dispute { deal, tx } => simple(context, &call::dispute(deal), &tx).await,
-        Deals::Rule { deal, counted, slash, tx } => simple(context, &call::rule(deal, counted, slash), &tx).await,
+        Deals::Dispute { deal, tx } => send_call(context, &call::dispute(deal), &tx).await,
+        Deals::Rule { deal, counted, slash, tx } => send_call(context, &call::rule(deal, counted, slash), &tx).await,
         Deals::Watch { deal } => watch(context, deal).await,
     }
-}
-
-async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
-    let key = context.choose_key(options.key.as_deref())?;
-    let (network, client) = context.connect().await?;
-    send(Request { context, network: &network, client: &client, call, key: &key, options }).await
 }
 
 async fn search(context: &Context, options: &SearchOptions) -> Result<()> {
@@ -134,7 +127,7 @@ async fn request(context: &Context, options: &RequestOptions) -> Result<()> {
         mesh,
         agents,
     };
-    simple(context, &call::request(&terms), &options.tx).await
+    send_call(context, &call::request(&terms), &options.tx).await
 }
 
 /// What a whole term costs: ceiled, so that the last slot is covered. What is not used comes back.

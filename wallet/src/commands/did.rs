@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use x0_client::{
-    Call, Client, call,
+    Client, call,
     proof::KeyProofFile,
     rpc_types::did::{Did as DidText, DidResolution},
     text::parse_hash,
@@ -17,7 +17,7 @@ use crate::{
     context::{ChosenKey, Context, blocking, now_ms},
     error::{Result, WalletError},
     home::read_settings,
-    send::{Request, Sent, run as run_request, send, words, write_new_json},
+    send::{Request, Sent, run as run_request, send, send_call, words, write_new_json},
 };
 
 /// Minutes for which a proof that is made and used at once is good.
@@ -41,20 +41,14 @@ pub async fn run(context: &Context, command: Did) -> Result<()> {
         Did::RotateKey { proof, tx } => rotate_key(context, &proof, &tx).await,
         Did::SetEndpoint { subject, endpoint, tx } => {
             let subject = context.account(&subject)?;
-            simple(context, &call::set_endpoint(&subject, &endpoint), &tx).await
+            send_call(context, &call::set_endpoint(&subject, &endpoint), &tx).await
         }
         Did::RevokeKey { subject, role, tx } => {
             let subject = context.account(&subject)?;
-            simple(context, &call::revoke_key(&subject, key_role(role)), &tx).await
+            send_call(context, &call::revoke_key(&subject, key_role(role)), &tx).await
         }
-        Did::Revoke { subject, tx } => simple(context, &call::revoke(&context.account(&subject)?), &tx).await,
+        Did::Revoke { subject, tx } => send_call(context, &call::revoke(&context.account(&subject)?), &tx).await,
     }
-}
-
-async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
-    let key = context.choose_key(options.key.as_deref())?;
-    let (network, client) = context.connect().await?;
-    send(Request { context, network: &network, client: &client, call, key: &key, options }).await
 }
 
 /// Signs a proof for a key of the account's own role, to be used at once.

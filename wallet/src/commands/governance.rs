@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use x0_client::{
-    Call, Client, ClientError,
+    Client, ClientError,
     amount::{format_amount, parse_amount},
     call::governance as call,
     rpc_types::governance::{Ballot, Cost, Credits, Delegation, Owner, Proposal, Track, WhyFailed},
@@ -20,7 +20,7 @@ use crate::{
     context::Context,
     error::{Result, WalletError},
     home::{read_settings, write_file},
-    send::{Request, send},
+    send::{Request, send, send_call, send_over},
 };
 
 /// The kind of a file that opens a sealed vote.
@@ -58,10 +58,10 @@ pub async fn run(context: &Context, command: Gov) -> Result<()> {
         Gov::Owner { account } => show_owner(context, account.as_ref()).await,
         Gov::Apply { accounts, evidence, tx } => {
             let accounts = accounts.iter().map(|name| context.account(name)).collect::<Result<Vec<_>>>()?;
-            simple(context, &call::apply(&accounts, parse_hash("the evidence", &evidence)?), &tx).await
+            send_call(context, &call::apply(&accounts, parse_hash("the evidence", &evidence)?), &tx).await
         }
         Gov::Attest { motion, digest, tx } => {
-            simple(context, &call::attest(motion, parse_hash("the digest", &digest)?), &tx).await
+            send_call(context, &call::attest(motion, parse_hash("the digest", &digest)?), &tx).await
         }
         Gov::Tracks => {
             let (_, client) = context.connect().await?;
@@ -83,15 +83,17 @@ pub async fn run(context: &Context, command: Gov) -> Result<()> {
         }
         Gov::Commit { number, votes, spam, output, tx } => commit(context, number, votes, spam, &output, &tx).await,
         Gov::Reveal { file, tx } => reveal(context, &file, &tx).await,
-        Gov::Delegate { track, owner, tx } => simple(context, &call::delegate(parse_track(&track)?, owner), &tx).await,
-        Gov::Undelegate { track, tx } => simple(context, &call::undelegate(parse_track(&track)?), &tx).await,
+        Gov::Delegate { track, owner, tx } => {
+            send_call(context, &call::delegate(parse_track(&track)?, owner), &tx).await
+        }
+        Gov::Undelegate { track, tx } => send_call(context, &call::undelegate(parse_track(&track)?), &tx).await,
         Gov::Delegations { account } => {
             let account = own_account(context, account.as_ref())?;
             let (_, client) = context.connect().await?;
             context.answer(&client.delegations(&account).await?, |list| delegation_lines(list))
         }
-        Gov::Contest { number, tx } => simple(context, &call::contest(number), &tx).await,
-        Gov::Withdraw { number, tx } => simple(context, &call::withdraw(number), &tx).await,
+        Gov::Contest { number, tx } => send_call(context, &call::contest(number), &tx).await,
+        Gov::Withdraw { number, tx } => send_call(context, &call::withdraw(number), &tx).await,
     }
 }
 
@@ -108,16 +110,6 @@ fn parse_track(name: &str) -> Result<TrackId> {
         let known = TrackId::ALL.map(TrackId::name).join(", ");
         WalletError::Usage(format!("there is no track `{name}`, only {known}"))
     })
-}
-
-async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
-    let (network, client) = context.connect().await?;
-    transact(context, &network, &client, call, options).await
-}
-
-async fn transact(context: &Context, network: &str, client: &Client, call: &Call, options: &TxOptions) -> Result<()> {
-    let key = context.choose_key(options.key.as_deref())?;
-    send(Request { context, network, client, call, key: &key, options }).await
 }
 
 async fn show_owner(context: &Context, name: Option<&String>) -> Result<()> {
@@ -159,7 +151,7 @@ async fn propose(context: &Context, what: &Propose) -> Result<()> {
         )),
     }
     let call = call::propose(track, &bytes, options.delay, Some(simulation.hash));
-    transact(context, &network, &client, &call, &options.tx).await
+    send_over(context, &network, &client, &call, &options.tx).await
 }
 
 /// The bytes of what is proposed, the track that is meant for it, and how it is proposed.
@@ -273,7 +265,7 @@ async fn reveal(context: &Context, file: &Path, options: &TxOptions) -> Result<(
     }
     let SealedFile { proposal, owner, votes, spam, salt, .. } = read;
     let call = call::reveal_vote(&SealedVote { proposal, owner, votes, spam, salt: salt.0 });
-    transact(context, &network, &client, &call, options).await
+    send_over(context, &network, &client, &call, options).await
 }
 
 async fn show_proposal(context: &Context, number: u32, watch: bool) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `x0 market`: let and rent mesh nodes.
 
 use x0_client::{
-    Call, Client,
+    Client,
     amount::{format_amount, parse_amount},
     call::{self, ListingTerms, RentTerms},
     rpc_types::market::{DEAL_STATES, Deal, DealFilter, DealMeter, Listing, ListingFilter, Rate as RateJson, Solvency},
@@ -16,7 +16,7 @@ use crate::{
     cli::{ListNode, Market, Rent, TxOptions},
     context::Context,
     error::{Result, WalletError},
-    send::{Request, send},
+    send::{Request, send, send_call},
 };
 
 /// Runs the command.
@@ -41,11 +41,11 @@ pub async fn run(context: &Context, command: Market) -> Result<()> {
             let (_, client) = context.connect().await?;
             context.answer(&client.listing(listing).await?, |listing| listing_lines(std::slice::from_ref(listing)))
         }
-        Market::Retire { listing, tx } => simple(context, &call::retire(listing), &tx).await,
+        Market::Retire { listing, tx } => send_call(context, &call::retire(listing), &tx).await,
         Market::Rent(options) => rent(context, &options).await,
         Market::Confirm { deal, tx } => confirm(context, deal, &tx).await,
-        Market::Settle { deal, tx } => simple(context, &call::settle(deal), &tx).await,
-        Market::Cancel { deal, tx } => simple(context, &call::cancel(deal), &tx).await,
+        Market::Settle { deal, tx } => send_call(context, &call::settle(deal), &tx).await,
+        Market::Cancel { deal, tx } => send_call(context, &call::cancel(deal), &tx).await,
         Market::Deal { deal } => show_deal(context, deal).await,
         Market::Deals { renter, provider, node, state, live } => {
             let state = state.as_deref().map(parse_state).transpose()?;
@@ -68,12 +68,6 @@ pub async fn run(context: &Context, command: Market) -> Result<()> {
     }
 }
 
-async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
-    let key = context.choose_key(options.key.as_deref())?;
-    let (network, client) = context.connect().await?;
-    send(Request { context, network: &network, client: &client, call, key: &key, options }).await
-}
-
 /// Confirms a deal with the manifest that it has now.
 async fn confirm(context: &Context, deal: u64, options: &TxOptions) -> Result<()> {
     let key = context.choose_key(options.key.as_deref())?;
@@ -93,7 +87,7 @@ async fn list(context: &Context, options: &ListNode) -> Result<()> {
         bond: parse_amount(&options.bond)?,
         sla: SlaTerms::default(),
     });
-    simple(context, &call, &options.tx).await
+    send_call(context, &call, &options.tx).await
 }
 
 /// Reads a price per good slot: an amount, or an amount for several slots (`1 X0T/1000`).

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use x0_client::{
-    Call, Client, ClientError,
+    ClientError,
     amount::{format_amount, parse_amount},
     call::trust as call,
     rpc_types::{
@@ -14,11 +14,11 @@ use x0_client::{
 use x0_types::{AccountId, MlDsa65Signature, trust::AttestationStatement};
 
 use crate::{
-    cli::{Trust, TxOptions},
+    cli::Trust,
     context::Context,
     error::{Result, WalletError},
     home::read_settings,
-    send::{Request, send},
+    send::{send_call, send_over},
 };
 
 /// What `x0-agent attest` writes.
@@ -55,9 +55,9 @@ pub async fn run(context: &Context, command: Trust) -> Result<()> {
         Trust::Attest { file, tx } => {
             let (statement, signature) = read_attestation(&file)?;
             let (network, client) = context.connect().await?;
-            transact(context, &network, &client, &call::attest(&statement, &signature), &tx).await
+            send_over(context, &network, &client, &call::attest(&statement, &signature), &tx).await
         }
-        Trust::Bond { amount, tx } => simple(context, &call::bond_auditor(parse_amount(&amount)?), &tx).await,
+        Trust::Bond { amount, tx } => send_call(context, &call::bond_auditor(parse_amount(&amount)?), &tx).await,
         Trust::Audit { node, tier, evidence, tx } => {
             let node = context.account(&node)?;
             let evidence = parse_hash("the evidence", &evidence)?;
@@ -68,12 +68,12 @@ pub async fn run(context: &Context, command: Trust) -> Result<()> {
                 .and_then(|explanation| explanation.attestation)
                 .ok_or_else(|| ClientError::NotFound { what: "an attestation of this node".into() })?;
             let call = call::audit(&node, tier, attestation.measurement, attestation.quote, evidence);
-            transact(context, &network, &client, &call, &tx).await
+            send_over(context, &network, &client, &call, &tx).await
         }
         Trust::WithdrawAudit { node, tx } => {
-            simple(context, &call::withdraw_audit(&context.account(&node)?), &tx).await
+            send_call(context, &call::withdraw_audit(&context.account(&node)?), &tx).await
         }
-        Trust::Retire { tx } => simple(context, &call::retire_auditor(), &tx).await,
+        Trust::Retire { tx } => send_call(context, &call::retire_auditor(), &tx).await,
     }
 }
 
@@ -93,16 +93,6 @@ fn read_attestation(file: &std::path::Path) -> Result<(AttestationStatement<Acco
         .map_err(|_| wrong(format!("a signature has {} bytes, not {found}", x0_types::key::SIGNATURE_BYTES)))?;
     let AttestationFile { node, measurement, quote, slot, .. } = read;
     Ok((AttestationStatement { node, measurement, quote, slot }, MlDsa65Signature(signature)))
-}
-
-async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
-    let (network, client) = context.connect().await?;
-    transact(context, &network, &client, call, options).await
-}
-
-async fn transact(context: &Context, network: &str, client: &Client, call: &Call, options: &TxOptions) -> Result<()> {
-    let key = context.choose_key(options.key.as_deref())?;
-    send(Request { context, network, client, call, key: &key, options }).await
 }
 
 /// Parts per million as a percentage with its digits.

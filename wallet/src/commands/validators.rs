@@ -1,7 +1,7 @@
 //! `x0 validators`: what validators decide together.
 
 use x0_client::{
-    Call, Client, call,
+    Call, call,
     rpc_types::validators::{Proposal, ValidatorPower, ValidatorsStatus},
     text::account_text,
 };
@@ -10,7 +10,7 @@ use crate::{
     cli::{Action, TxOptions, Validators},
     context::Context,
     error::{Result, WalletError},
-    send::{Request, send},
+    send::send_over,
 };
 
 /// Runs the command.
@@ -30,7 +30,7 @@ pub async fn run(context: &Context, command: Validators) -> Result<()> {
             let description = client.description().await?;
             let inner = description.call_value(&proposal.call.0)?;
             let call = call::approve_encoded(number, inner, &proposal.call.0);
-            transact(context, &network, &client, &call, &tx).await
+            send_over(context, &network, &client, &call, &tx).await
         }
         Validators::Withdraw { number, tx } => simple(context, &call::withdraw_approval(number), &tx).await,
         Validators::Leave { tx } => simple(context, &call::leave(), &tx).await,
@@ -40,12 +40,7 @@ pub async fn run(context: &Context, command: Validators) -> Result<()> {
 
 async fn simple(context: &Context, call: &Call, options: &TxOptions) -> Result<()> {
     let (network, client) = context.connect().await?;
-    transact(context, &network, &client, call, options).await
-}
-
-async fn transact(context: &Context, network: &str, client: &Client, call: &Call, options: &TxOptions) -> Result<()> {
-    let key = context.choose_key(options.key.as_deref())?;
-    send(Request { context, network, client, call, key: &key, options }).await
+    send_over(context, &network, &client, call, options).await
 }
 
 async fn propose(context: &Context, action: &Action) -> Result<()> {
@@ -62,7 +57,7 @@ async fn propose(context: &Context, action: &Action) -> Result<()> {
         }
         None => status.next_proposal,
     };
-    transact(context, &network, &client, &call::approve(number, inner), options).await
+    send_over(context, &network, &client, &call::approve(number, inner), options).await
 }
 
 /// The call that a decision makes, and how it is sent.
