@@ -360,6 +360,14 @@ async fn four_nodes_on_a_carrier_share_their_transactions() {
             tokio::time::timeout(Duration::from_secs(30), all).await.expect("everybody has everything");
         }
     };
+    // What arrives before the links stand is asked for later instead of being pushed.
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while running.iter().any(|node| node.stats().peers < 3) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("everybody is linked with everybody");
     for number in 0..200 {
         pools[number as usize % 4].judge(&transaction(GOOD, number));
     }

@@ -21,6 +21,8 @@ impl Rpc {
         let client = WsClientBuilder::default()
             .request_timeout(Duration::from_secs(30))
             .max_concurrent_requests(4096)
+            // The largest answer a node gives: after a halt the first block may be full.
+            .max_response_size(x0_limits::RPC_RESPONSE_BYTES_MAX)
             .build(url)
             .await
             .with_context(|| format!("connect to {url}"))?;
