@@ -51,7 +51,8 @@ pub struct Ledger {
     pub issuance: u128,
 }
 
-fn prefix(pallet: &str, item: &str) -> Vec<u8> {
+/// First part of the storage keys of a pallet's item.
+pub(crate) fn prefix(pallet: &str, item: &str) -> Vec<u8> {
     [twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat()
 }
 

@@ -18,6 +18,8 @@
 )]
 
 pub mod cluster;
+pub mod dispute_job;
+pub mod gateway;
 pub mod ledger;
 pub mod main_job;
 pub mod market_job;

@@ -4,7 +4,7 @@
 //! from the rate, the deposit, the bond and the counted good slots, and compared to the last unit.
 
 use crate::{
-    Agent, Cluster, Node, Wallet,
+    Agent, Cluster, Node, Wallet, dispute_job,
     ledger::{Ledger, units},
     market_job,
     rpc::Rpc,
@@ -73,10 +73,10 @@ async fn rent(folder: &Path, say: Narrator<'_>) -> Result<Cast> {
     let wallet = cluster.wallet()?;
     let provider = new_account(&wallet, "provider", "2000 X0T").await?;
     let renter = new_account(&wallet, "renter", "500 X0T").await?;
-    let renter_agent = agent_identity(folder, "renter-agent", node, &renter, None)?;
+    let renter_agent = agent_identity(folder, "renter-agent", node, &renter, None, None)?;
 
     say("   The provider's agent gets an identity of its own, and the provider registers it on chain.");
-    let files = agent_identity(folder, "agent", node, &provider, Some(free_port()?))?;
+    let files = agent_identity(folder, "agent", node, &provider, Some(free_port()?), None)?;
     wallet.run(&["did", "register-agent", "--proof", &files.proof, "--key", "provider"]).await?;
     wallet.run(&["did", "register-agent", "--proof", &renter_agent.proof, "--key", "renter"]).await?;
     let agent = Agent::start(Path::new(&files.config)).await?;
@@ -156,7 +156,8 @@ async fn decide(cast: &Cast, folder: &Path, say: Narrator<'_>) -> Result<()> {
         listing: cast.listing,
     };
     market_job::vote(&stage, say).await?;
-    market_job::auction(&stage, say).await
+    market_job::auction(&stage, say).await?;
+    dispute_job::dispute(&stage, say).await
 }
 
 /// Step 4: probes, reports, accrual.
@@ -339,21 +340,24 @@ pub(crate) struct AgentFiles {
     pub(crate) account: String,
 }
 
-/// Lets the agent binary make its identity and a proof for its controller.
+/// Lets the agent binary make its identity and a proof for its controller. The agent listens on `port`; callers
+/// reach it there, or at the port `door` when something stands in between.
 pub(crate) fn agent_identity(
     folder: &Path,
     name: &str,
     node: &Node,
     controller: &AccountId,
     port: Option<u16>,
+    door: Option<u16>,
 ) -> Result<AgentFiles> {
     let home = folder.join(name);
     std::fs::create_dir_all(&home)?;
     let path = |file: &str| home.join(file).display().to_string();
     std::fs::write(home.join("password"), "another horse battery staple\n")?;
-    let endpoint = format!("127.0.0.1:{}", port.unwrap_or(1));
+    let listen = format!("127.0.0.1:{}", port.unwrap_or(1));
+    let endpoint = door.map_or_else(|| listen.clone(), |door| format!("127.0.0.1:{door}"));
     let config = format!(
-        "[identity]\nkeystore = {:?}\npassword_file = {:?}\n\n[chain]\nurl = {:?}\n\n[listen]\naddress = {endpoint:?}\n\n[status]\npath = {:?}\n",
+        "[identity]\nkeystore = {:?}\npassword_file = {:?}\n\n[chain]\nurl = {:?}\n\n[listen]\naddress = {listen:?}\n\n[status]\npath = {:?}\n",
         path("agent.json"),
         path("password"),
         node.rpc,
@@ -400,7 +404,7 @@ pub(crate) async fn deal_of(rpc: &Rpc, deal: u64) -> Result<Deal> {
     found.with_context(|| format!("deal {deal}"))
 }
 
-async fn meter_of(rpc: &Rpc, deal: u64) -> Result<DealMeter> {
+pub(crate) async fn meter_of(rpc: &Rpc, deal: u64) -> Result<DealMeter> {
     let found: Option<DealMeter> = rpc.call("market_dealMeter", &[deal.to_string().into()]).await?;
     found.with_context(|| format!("meter of deal {deal}"))
 }

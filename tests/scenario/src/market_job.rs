@@ -20,7 +20,9 @@ use x0_rpc_types::{
 use x0_types::{AccountId, account::UNIT};
 
 /// The fee that owners decide on, parts per million; it was 25,000.
-const NEW_FEE_PPM: u128 = 50_000;
+pub(crate) const NEW_FEE_PPM: u128 = 50_000;
+/// The wait for a dispute that owners decide on, slots; it was a day.
+const DISPUTE_WINDOW_SLOTS: u64 = 5;
 /// Votes that each owner casts, and what they cost.
 const VOTES: u32 = 9;
 const COST: u32 = VOTES * VOTES;
@@ -53,8 +55,23 @@ pub struct Stage<'a> {
 /// Owners raise the market's fee by quadratic votes.
 pub async fn vote(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
     let Stage { rpc, wallet, .. } = stage;
-    say("   Meanwhile an owner proposes a fee of 5 % in place of 2.5 % for future deals, and the owners vote.");
-    wallet.run(&["gov", "propose", "market", "--fee-ppm", "50000", "--key", VOTERS[0]]).await?;
+    say(
+        "   Meanwhile an owner proposes, for future deals, a fee of 5 % in place of 2.5 % and shorter disputes, and the owners vote.",
+    );
+    let dispute = format!("{DISPUTE_WINDOW_SLOTS}");
+    wallet
+        .run(&[
+            "gov",
+            "propose",
+            "market",
+            "--fee-ppm",
+            "50000",
+            "--dispute-window-slots",
+            &dispute,
+            "--key",
+            VOTERS[0],
+        ])
+        .await?;
     let opened = wait_for(rpc, "a ballot", |proposal| !proposal.ballots.is_empty()).await?;
     let id = opened.id.to_string();
     for voter in VOTERS {
@@ -105,7 +122,7 @@ pub async fn auction(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
     let Stage { folder, node, rpc, wallet, renter, renter_agent, listing } = stage;
     say("   A second provider lists a node; the renter asks both for bids on another 50 Mbit/s.");
     let second = new_account(wallet, "provider-2", "2000 X0T").await?;
-    let files = agent_identity(folder, "agent-2", node, &second, Some(free_port()?))?;
+    let files = agent_identity(folder, "agent-2", node, &second, Some(free_port()?), None)?;
     wallet.run(&["did", "register-agent", "--proof", &files.proof, "--key", "provider-2"]).await?;
     let agent = Agent::start(Path::new(&files.config)).await?;
     let listed = wallet
