@@ -367,6 +367,8 @@ async fn assemble(
     host.link(node.get_cell());
 
     let sync_port = Arc::new(OutputPort::with_capacity(SYNC_PORT_MESSAGES));
+    let engine_events = TxEvent::new();
+    tokio::spawn(crate::fate::watch_log(engine_events.subscribe(), fate.clone()));
     let consensus = spawn_consensus_actor(
         ChainContext,
         signer.address(),
@@ -378,7 +380,7 @@ async fn assemble(
         wal,
         Arc::clone(&sync_port),
         metrics.clone(),
-        TxEvent::new(),
+        engine_events,
         node.clone(),
     )
     .await

@@ -4,9 +4,12 @@
 //! the database. So that the end has one name whatever the part, every failure asks the disk ([`probe`]) before it is
 //! reported.
 
-use crate::signer::SignError;
+use crate::{context::ChainContext, signer::SignError};
 use malachite_app::metrics::Metrics;
-use malachite_engine::node::{NodeMsg, NodeRef};
+use malachite_engine::{
+    node::{NodeMsg, NodeRef},
+    util::events::{Event, RxEvent},
+};
 use parking_lot::Mutex;
 use std::{
     fs::File,
@@ -15,7 +18,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    task::JoinHandle,
+};
 use x0_sign_guard::GuardError;
 
 /// How often the supervisor's state is looked at.
@@ -73,8 +79,8 @@ impl Fate {
         let reason = format!("cannot sign: {error}");
         match error {
             SignError::Guard(GuardError::Unavailable { .. }) => self.fail(&reason),
-            // A guard that was not written once signs nothing more.
-            SignError::Guard(GuardError::Io { .. } | GuardError::Poisoned) => {
+            // A guard that was not written once signs nothing more, and neither does an engine without its log.
+            SignError::Guard(GuardError::Io { .. } | GuardError::Poisoned) | SignError::Log(_) => {
                 self.disk.lock().get_or_insert_with(|| reason.clone());
                 self.halt(reason);
             }
@@ -110,6 +116,20 @@ fn probe(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Notes when the engine finds its log damaged: a halt for which the disk that works now is no excuse.
+pub(crate) async fn watch_log(mut events: RxEvent<ChainContext>, fate: Fate) {
+    loop {
+        let reason = match events.recv().await {
+            Ok(Event::WalCorrupted(error)) => format!("an entry of the engine's log is damaged: {error}"),
+            Ok(Event::WalReplayError(error)) => format!("an entry of the engine's log does not fit: {error}"),
+            // The engine stands still after either, so that they are never among the oldest events, which are lost.
+            Ok(_) | Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        fate.halted.lock().get_or_insert(reason);
+    }
+}
+
 /// Tells a safety halt (the supervisor stays, its gauge is set) from an end that a restart may mend.
 pub(crate) async fn supervise<T: Send + 'static>(
     mut ended: JoinHandle<()>,
@@ -124,8 +144,11 @@ pub(crate) async fn supervise<T: Send + 'static>(
     let halted = || fate.halted.lock().clone().map(Failure::SafetyHalt);
     let failure = loop {
         if metrics.node_safety_failure.get() != 0 {
-            let unnamed = || Failure::SafetyHalt("the engine halted for safety; its log names the reason".into());
-            break halted().unwrap_or_else(unnamed);
+            // Whatever else halts the running engine has a name here: this is its log, of which a write failed, and a
+            // disk that fails now and then may work again by now.
+            let unwritten =
+                || Failure::Storage("the engine cannot write its log; the messages above name the error".into());
+            break halted().unwrap_or_else(unwritten);
         }
         tokio::select! {
             biased;

@@ -100,24 +100,23 @@ pub async fn full(seed: u64) -> Result<Figures> {
     Ok(Figures::from([("back_s", back.as_secs_f64())]))
 }
 
-/// Writing to the disk of one validator fails with EIO: it stops before it signs anything that is not on the disk.
+/// From one moment on the disk of one validator keeps nothing: it stops before it signs anything that is not on the
+/// disk, by the code that says so, whichever of its parts meets the fault first.
 pub async fn failing(seed: u64) -> Result<Figures> {
     let mut network = Network::prepare(4, seed).await?;
-    for number in 0..3 {
-        network.validators[number].spawn(&Start::default())?;
-    }
-    // `-D` lets the node keep the process id that the lab started.
-    let inject = "inject=fsync,fdatasync:error=EIO:when=150+";
-    let prefix = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", inject];
-    let faulty = Start { prefix: prefix.iter().map(ToString::to_string).collect(), ..Start::default() };
-    network.validators[3].spawn(&faulty)?;
-    for number in 0..4 {
-        network.validators[number].wait_ready().await?;
-    }
-    network.note_genesis();
+    network.start_all(&Start::default()).await?;
     let traffic = Traffic::start(&network, &[0, 1, 2])?;
+    network.wait_progress(&[0, 1, 2, 3], 3, STEP_MAX).await?;
+    // All threads of the process at once: a count of calls would be kept for each thread on its own.
+    let process = network.validators[3].pid().context("a validator that runs")?.to_string();
+    let mut fault = tokio::process::Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync"])
+        .args(["-e", "inject=fsync,fdatasync:error=EIO", "-p", &process])
+        .kill_on_drop(true)
+        .spawn()
+        .context("run strace")?;
     let status = network.validators[3].wait_end(STEP_MAX).await.context("with a failing disk")?;
-    // Whichever part meets the fault first: the engine's log, the guard, or the chain's database.
+    fault.wait().await?;
     ensure!(
         status.code() == Some(STORAGE_EXIT),
         "with a failing disk the validator ended with {status}, log:\n{}",
