@@ -31,8 +31,6 @@ const LOG_TAIL_BYTES: u64 = 8 * 1024;
 /// How a validator's process starts, beside its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
-    /// A program with arguments that runs the node, for example `faketime -f +5m`.
-    pub prefix: Vec<String>,
     /// Further arguments of the node.
     pub arguments: Vec<String>,
     /// Further environment variables.
@@ -122,14 +120,7 @@ impl Validator {
     pub fn spawn(&mut self, how: &Start) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let node = how.binary.as_ref().unwrap_or(&self.binary);
-        let mut command = match how.prefix.split_first() {
-            None => Command::new(node),
-            Some((program, arguments)) => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(node);
-                command
-            }
-        };
+        let mut command = Command::new(node);
         command
             .arg("run")
             .arg("--config")
