@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use deals::{Deals, Order, RequestOptions, SearchOptions};
+pub use deals::{Deals, NoticeOptions, Order, RequestOptions, SearchOptions};
 pub use governance::{Gov, Propose, ProposeOptions};
 pub use market::{ListNode, Market, Rent};
 pub use trust::Trust;

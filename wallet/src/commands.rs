@@ -8,6 +8,7 @@ pub mod governance;
 pub mod keys;
 pub mod market;
 pub mod network;
+pub mod notices;
 pub mod transfer;
 pub mod trust;
 pub mod tx;

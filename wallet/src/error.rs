@@ -108,6 +108,17 @@ pub enum WalletError {
     /// Standard output was closed or is full.
     #[error("writing the answer: {0}")]
     Output(std::io::Error),
+    /// A followed line broke; what follows is not known.
+    #[error("the node ended the line: what happened since is not known, start again to go on")]
+    LineEnded,
+    /// A webhook's receiver did not take a message.
+    #[error("webhook {address}: {reason}")]
+    Webhook {
+        /// Where it was posted.
+        address: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A task of the program's own died.
     #[error("an inner task failed: {0}")]
     Task(String),
@@ -137,6 +148,7 @@ impl WalletError {
             | Self::Unbound { .. }
             | Self::Damaged(_) => Exit::Key,
             Self::Cancelled => Exit::Cancelled,
+            Self::LineEnded | Self::Webhook { .. } => Exit::Network,
             Self::Crypto(_) | Self::Output(_) | Self::Task(_) => Exit::Failure,
         }
     }
@@ -162,6 +174,8 @@ impl WalletError {
             Self::Cancelled => "cancelled",
             Self::NoTerminal => "no-terminal",
             Self::Output(_) => "output",
+            Self::LineEnded => "line-ended",
+            Self::Webhook { .. } => "webhook",
             Self::Task(_) => "internal",
         }
     }

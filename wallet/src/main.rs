@@ -40,6 +40,7 @@ mod error;
 mod home;
 mod network;
 mod send;
+mod webhook;
 
 use std::{io::Write, process::ExitCode};
 

@@ -238,6 +238,8 @@ fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
     );
     assert_eq!(wallet.run(&["market", "listings", "--region", "mars"]).succeeds(), serde_json::json!([]));
 
+    // The renter follows what concerns it; the deposit is small, so that there is a warning at once.
+    let mut told = wallet.follow(&["market", "notices", "--account", "renter", "--low-slots", "600"]);
     // Half of the capacity for 11 slots: ceil(11 * 1/3 * 1/2 X0T), held of the renter.
     let rent = [
         "market",
@@ -280,6 +282,20 @@ fn a_node_is_let_rented_cancelled_and_taken_off_the_market() {
     assert_eq!(wallet.run(&["market", "deals", "--state", "Failed"]).succeeds(), serde_json::json!([]));
     wallet.yes(&["market", "settle", &deal, "--key", "renter"]).succeeds();
     wallet.yes(&["market", "cancel", &deal, "--key", "renter"]).succeeds();
+    let mut events = Vec::new();
+    while events.last().is_none_or(|(name, _)| name != "DealClosed") {
+        for notice in told.next()["notices"].as_array().unwrap() {
+            assert_eq!(notice["deal"], deal, "nothing else concerns the renter: {notice}");
+            events.push((notice["event"].as_str().unwrap().to_owned(), notice["details"].clone()));
+        }
+    }
+    let of =
+        |name: &str| events.iter().filter(|(event, _)| event == name).map(|(_, details)| details).collect::<Vec<_>>();
+    assert_eq!(of("DealFunded")[0]["deposit"], deposit.to_string());
+    assert_eq!(of("DealConfirmed")[0]["bond"], "15000000000000");
+    assert_eq!(of("DepositLow").len(), 1, "a warning comes once: {events:?}");
+    assert_eq!(of("DealClosed")[0]["state"], "Cancelled");
+    wallet.run(&["market", "notices", "--webhook", "http://192.0.2.1:80/"]).fails(2, "usage");
     wallet.yes(&["market", "retire", &listing, "--key", "provider"]).succeeds();
     assert_eq!(wallet.run(&["market", "solvency"]).succeeds()["solvent"], true);
     wallet.yes(&[&rent[..], &["--key", "renter"]].concat()).fails(2, "not-found");

@@ -53,6 +53,7 @@ pub mod light;
 pub mod market;
 pub mod multibase;
 pub mod node;
+pub mod notices;
 pub mod offers;
 pub mod trust;
 pub mod validators;

@@ -55,6 +55,7 @@ mod market;
 mod measurement;
 mod module;
 mod node;
+mod notices;
 mod offers;
 mod params;
 mod payment;
@@ -97,6 +98,7 @@ pub fn methods(node: &Arc<Node>, unsafe_methods: bool) -> Result<Methods, RpcErr
     did::register(&mut module)?;
     market::register(&mut module)?;
     offers::register(&mut module)?;
+    notices::register(&mut module)?;
     search::register(&mut module)?;
     measurement::register(&mut module)?;
     history::register(&mut module)?;

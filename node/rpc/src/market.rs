@@ -99,17 +99,7 @@ async fn deals(node: Arc<Node>, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
         return Err(invalid_params(format!("'state': no state '{unknown:.40}', only {}", DEAL_STATES.join(", "))));
     }
     let block = at_or_head(&node, at).await?;
-    let all = node
-        .market
-        .deals
-        .get(&node, block, move |node| {
-            node.read(Some(block), |_| {
-                let mut all: Vec<_> = pallet::Deals::<Runtime>::iter().collect();
-                all.sort_unstable_by_key(|(id, _)| *id);
-                all
-            })
-        })
-        .await?;
+    let all = all_deals(&node, block).await?;
     node.run(move |node| {
         let keep = |deal: &Deal<AccountId>| {
             meets(filter.renter.as_ref(), &deal.renter)
@@ -125,6 +115,26 @@ async fn deals(node: Arc<Node>, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
         node.read(Some(block), |_| found.map(|(id, deal)| deal_shape(*id, deal.clone())).collect())
     })
     .await
+}
+
+/// Numbers of the deals of a party that are not over at the head, the latest ones, at most so many.
+pub(crate) async fn live_deals_of(node: &Arc<Node>, account: &AccountId, limit: usize) -> RpcResult<Vec<DealId>> {
+    let all = all_deals(node, node.head().hash).await?;
+    let is_of = |deal: &Deal<AccountId>| deal.renter == *account || deal.provider == *account || deal.node == *account;
+    let live = all.iter().rev().filter(|(_, deal)| !deal.state.is_terminal() && is_of(deal));
+    Ok(live.take(limit).map(|(id, _)| *id).collect())
+}
+
+/// All deals of a block in the order of their numbers, read once for each block.
+async fn all_deals(node: &Arc<Node>, block: Hash) -> RpcResult<Arc<Vec<(DealId, Deal<AccountId>)>>> {
+    let read = move |node: &Node| {
+        node.read(Some(block), |_| {
+            let mut all: Vec<_> = pallet::Deals::<Runtime>::iter().collect();
+            all.sort_unstable_by_key(|(id, _)| *id);
+            all
+        })
+    };
+    node.market.deals.get(node, block, read).await
 }
 
 /// The block that `at` names, or the head.

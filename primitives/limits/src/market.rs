@@ -150,3 +150,6 @@ pub const MAINTENANCE_AHEAD_SLOTS_MAX: u64 = 432_000;
 pub const MAINTENANCE_SLOTS_MAX: u64 = 14_400;
 /// Announcements of maintenance that stand for one node.
 pub const MAINTENANCE_ANNOUNCED_MAX: u32 = 4;
+
+/// Deals, and listings, that one subscription to the market's notices follows.
+pub const NOTICE_DEALS_MAX: usize = 64;

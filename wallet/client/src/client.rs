@@ -188,13 +188,22 @@ impl Client {
     pub async fn follow(
         &self,
     ) -> Result<impl Stream<Item = Result<u64, ClientError>> + Send + Unpin + use<>, ClientError> {
-        const METHOD: &str = "chain_subscribeFinalizedHeads";
         let heads = self
-            .rpc
-            .subscribe::<HeaderNumber>(METHOD, RpcParams::new(), "chain_unsubscribeFinalizedHeads")
-            .await
-            .map_err(|error| rpc_error(METHOD, error))?;
-        Ok(heads.map(|header| header.map_err(|error| rpc_error(METHOD, error))?.number()))
+            .subscribe::<HeaderNumber>("chain_subscribeFinalizedHeads", params![], "chain_unsubscribeFinalizedHeads")
+            .await?;
+        Ok(heads.map(|header| header?.number()))
+    }
+
+    /// Opens a subscription; it ends when it is dropped or the line breaks.
+    pub(crate) async fn subscribe<R: DeserializeOwned + Send + 'static>(
+        &self,
+        method: &'static str,
+        params: RpcParams,
+        unsubscribe: &'static str,
+    ) -> Result<impl Stream<Item = Result<R, ClientError>> + Send + Unpin + use<R>, ClientError> {
+        let items =
+            self.rpc.subscribe::<R>(method, params, unsubscribe).await.map_err(|error| rpc_error(method, error))?;
+        Ok(items.map(move |item| item.map_err(|error| rpc_error(method, error))))
     }
 
     /// Number of the next transaction of an account, those that wait included.

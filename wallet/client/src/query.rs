@@ -1,6 +1,7 @@
 //! Questions to the node's own RPC namespaces and to the state, with typed answers.
 
 use codec::DecodeAll as _;
+use futures::Stream;
 use scale_value::{Composite, Primitive, Value, ValueDef};
 use serde::{Deserialize, Serialize};
 use x0_crypto::PublicKey;
@@ -10,6 +11,7 @@ use x0_rpc_types::{
     did::{DidResolution, Identity, Multikey},
     governance::{Cost, Credits, Delegation, Owner, Proposal, Simulation, TallyPoint, Track},
     market::{Capacity, Deal, DealFilter, DealMeter, Listing, ListingFilter, MeasurementStatus, PAGE_MAX, Solvency},
+    notices::{NoticeFilter, Notices},
     offers::{CloseReason, Quote, RefundProof, Request as AskedRequest, Search, SearchPage},
     trust::{Auditor, Explanation},
     validators::ValidatorsStatus,
@@ -239,6 +241,17 @@ impl Client {
     /// Those of [`Client::request`].
     pub async fn deal_meter(&self, deal: u64) -> Result<Option<DealMeter>, ClientError> {
         absent(self.call("market_dealMeter", params![Number(deal)]).await)
+    }
+
+    /// Follows what happens in the market from now on, block by block. Ends when the line breaks.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn notices(
+        &self,
+        filter: &NoticeFilter,
+    ) -> Result<impl Stream<Item = Result<Notices, ClientError>> + Send + Unpin + use<>, ClientError> {
+        self.subscribe("market_subscribe", params![filter], "market_unsubscribe").await
     }
 
     /// Listings that match, one page.

@@ -169,8 +169,30 @@ pub enum Deals {
         /// Number of the deal.
         deal: u64,
     },
+    /// Follow what happens to deals and listings: bids, confirmations, failures, payments, deposits that run low.
+    Notices(NoticeOptions),
     /// All reasons for which a deal ends, with their numbers.
     CloseReasons,
+}
+
+/// What to hear of, and who else is told. Without account, deal and listing: the whole market.
+#[derive(Args, Clone, Debug)]
+pub struct NoticeOptions {
+    /// What concerns this account, as renter, provider or node: a key's name or an address.
+    #[arg(long)]
+    pub account: Option<String>,
+    /// What concerns this deal; may be given again.
+    #[arg(long = "deal")]
+    pub deals: Vec<u64>,
+    /// What concerns this listing; may be given again.
+    #[arg(long = "listing")]
+    pub listings: Vec<u64>,
+    /// Warn once when a deposit pays for at most so many further good slots; 0: never.
+    #[arg(long, default_value_t = 600)]
+    pub low_slots: u64,
+    /// Also post each block's notices as JSON to this address on this machine, `http://127.0.0.1:PORT/PATH`.
+    #[arg(long)]
+    pub webhook: Option<String>,
 }
 
 /// In which order finds are shown.

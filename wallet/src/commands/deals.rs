@@ -76,6 +76,7 @@ pub async fn run(context: &Context, command: Deals) -> Result<()> {
         Deals::Dispute { deal, tx } => send_call(context, &call::dispute(deal), &tx).await,
         Deals::Rule { deal, counted, slash, tx } => send_call(context, &call::rule(deal, counted, slash), &tx).await,
         Deals::Watch { deal } => watch(context, deal).await,
+        Deals::Notices(options) => super::notices::run(context, &options).await,
     }
 }
 

@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set up must fail")]
 
 use std::{
+    io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{StreamDeserializer, Value, de::IoRead};
 use x0_test_support::process::Program;
 
 /// The password of every key that [`Wallet`] makes.
@@ -38,6 +39,26 @@ impl Run {
         assert_eq!(error["kind"], kind, "{error}");
         assert_eq!(error["exitCode"], code);
         error["message"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A running command and its answers, one after another. It is killed when dropped.
+pub struct Following {
+    child: Child,
+    answers: StreamDeserializer<'static, IoRead<ChildStdout>, Value>,
+}
+
+impl Following {
+    /// The next answer; waits for it.
+    pub fn next(&mut self) -> Value {
+        self.answers.next().expect("the command goes on").unwrap()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -93,18 +114,34 @@ impl Wallet {
 
     /// The same with another password file.
     pub fn run_with(&self, password: &str, arguments: &[&str]) -> Run {
+        let output = self.command(password, arguments).output().unwrap();
+        Run {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn command(&self, password: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_x0"));
         command.env_clear().args(["--json", "--home"]).arg(self.path("home"));
         command.arg("--password-file").arg(self.path(password));
         if let Some(url) = &self.url {
             command.args(["--url", url]);
         }
-        let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `x0 --json` with a command that goes on until it is stopped, and waits until it says that it follows.
+    pub fn follow(&self, arguments: &[&str]) -> Following {
+        let mut command = self.command("password", arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        assert!(said.starts_with("following"), "{said}");
+        let answers = serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter();
+        Following { child, answers }
     }
 
     /// Makes a key and gives what `keys new` says.
