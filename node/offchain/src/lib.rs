@@ -50,6 +50,7 @@
 mod accuser;
 mod chain;
 mod clock;
+mod diary;
 mod endpoint;
 mod node_chain;
 mod private;

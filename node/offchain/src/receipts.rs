@@ -48,8 +48,7 @@ fn leaves(receipts: &[(NodeIndex, Proved)]) -> Vec<Hash> {
     receipts.iter().map(|(index, proved)| merkle::leaf(*index, &proved.blind, &proved.signed)).collect()
 }
 
-/// The receipts of the latest slots. They live in memory: after a restart, older reports cannot be
-/// proved by this validator.
+/// The receipts of the latest slots, in memory; the diary keeps the same slots on the disk.
 #[derive(Debug)]
 pub struct ReceiptStore {
     slots: RwLock<(VecDeque<Arc<SlotReceipts>>, usize)>,
@@ -64,17 +63,20 @@ impl ReceiptStore {
         Self { slots: RwLock::default(), slots_max, bytes_max }
     }
 
-    /// Adds a slot; the oldest go.
-    pub fn insert(&self, receipts: Arc<SlotReceipts>) {
+    /// Adds a slot; the oldest go, and are named.
+    pub fn insert(&self, receipts: Arc<SlotReceipts>) -> Vec<Slot> {
         let mut guard = self.slots.write();
         let (slots, bytes) = &mut *guard;
         *bytes += receipts.bytes();
         slots.push_back(receipts);
+        let mut gone = Vec::new();
         while slots.len() > 1 && (slots.len() > self.slots_max || *bytes > self.bytes_max) {
             if let Some(oldest) = slots.pop_front() {
                 *bytes -= oldest.bytes();
+                gone.push(oldest.slot);
             }
         }
+        gone
     }
 
     /// The receipts of a slot, if they are kept.

@@ -4,6 +4,7 @@
 use crate::{
     chain::{Asked, Chain, Gate, Message, Showing, blocking},
     clock::{Clock, SlotClock},
+    diary::{Diary, Noted, Page},
     receipts::{ReceiptStore, SlotReceipts},
     slot::{Seen, pack},
     trial::{Trial, TrialBook},
@@ -12,6 +13,7 @@ use crate::{
 use futures::StreamExt as _;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -37,12 +39,9 @@ pub(crate) struct Finished {
 /// A report that was committed to.
 #[derive(Clone, Debug)]
 pub(crate) struct Hidden {
-    observations: Vec<u8>,
-    root: Hash,
-    salt: [u8; 32],
-    commitment: Hash,
-    /// The transaction that was sent last for it.
-    sent: Hash,
+    pub(crate) report: Noted,
+    /// The transaction that was sent last for it by this process, if any.
+    pub(crate) sent: Option<Hash>,
 }
 
 /// What the reporter waits for.
@@ -62,6 +61,8 @@ pub(crate) struct Reporter<C> {
     pub(crate) chain: C,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<ReceiptStore>,
+    /// Where reports outlive the process, if the disk has a place for them.
+    pub(crate) diary: Option<Arc<Diary>>,
     pub(crate) shared: Arc<Shared>,
     /// What was last seen of each node, to log changes loudly and repetitions quietly.
     pub(crate) last_seen: HashMap<AccountId, Observation>,
@@ -124,12 +125,16 @@ impl<C: Chain> Reporter<C> {
     /// Commits to a report.
     async fn report(&mut self, finished: Finished) {
         let slot = finished.slot;
+        // An earlier run of this process committed to what it saw: that is what can be shown.
+        if self.store.get(slot).is_some() {
+            return self.shared.skipped();
+        }
         let observations = pack(&finished.seen);
         let receipts = finished.seen.into_iter().filter_map(|one| Some((one.index, one.result.ok()?))).collect();
         let receipts = Arc::new(SlotReceipts::new(slot, receipts));
-        let root = receipts.root;
-        self.store.insert(receipts);
-        match self.commit(slot, observations, root).await {
+        let gone = self.store.insert(Arc::clone(&receipts));
+        self.forget(gone).await;
+        match self.commit(observations, &receipts).await {
             Ok(Some(hidden)) => {
                 tracing::debug!(slot, "committed");
                 self.hidden.insert(slot, hidden);
@@ -151,7 +156,8 @@ impl<C: Chain> Reporter<C> {
     }
 
     /// `None` when the chain has a commitment already.
-    async fn commit(&self, slot: Slot, observations: Vec<u8>, root: Hash) -> Result<Option<Hidden>, Failure> {
+    async fn commit(&self, observations: Vec<u8>, receipts: &SlotReceipts) -> Result<Option<Hidden>, Failure> {
+        let (slot, root) = (receipts.slot, receipts.root);
         let now_ms = self.clock.now_ms();
         match blocking(&self.chain, move |chain| chain.gate(slot, now_ms)).await.map_err(Failure::lasting)? {
             Gate::Open => {}
@@ -163,8 +169,36 @@ impl<C: Chain> Reporter<C> {
         let validator = validator.ok_or_else(|| Failure::lasting(NO_REPORTER))?;
         let salt: [u8; 32] = rand::random();
         let commitment = report_commitment(&validator, slot, &observations, &root, &salt);
+        let report = Noted { observations, root, salt, commitment };
+        // Before the chain knows of it: a commitment that cannot be shown any more is worth nothing.
+        self.note(Page::new(slot, report.clone(), receipts)).await;
         let sent = self.send(Message::Commit { slot, commitment }).await?;
-        Ok(Some(Hidden { observations, root, salt, commitment, sent }))
+        Ok(Some(Hidden { report, sent: Some(sent) }))
+    }
+
+    /// Writes a page of the diary. Without it the report is still good as long as the process lives.
+    async fn note(&self, page: Page) {
+        let slot = page.slot;
+        self.with_diary(
+            move |diary| diary.write(&page),
+            &format!("the report on slot {slot} will not outlive a restart"),
+        )
+        .await;
+    }
+
+    async fn forget(&self, slots: Vec<Slot>) {
+        if !slots.is_empty() {
+            self.with_diary(move |diary| diary.forget(&slots), "old pages of the diary stay").await;
+        }
+    }
+
+    async fn with_diary(&self, work: impl FnOnce(&Diary) -> io::Result<()> + Send + 'static, otherwise: &str) {
+        let Some(diary) = self.diary.clone() else { return };
+        match tokio::task::spawn_blocking(move || work(&diary)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "{otherwise}"),
+            Err(error) => tracing::error!(%error, "{otherwise}"),
+        }
     }
 
     /// Looks at the newest head: shows what may be shown, repeats what got lost, answers what is asked.
@@ -172,7 +206,8 @@ impl<C: Chain> Reporter<C> {
         // The pool is asked before the state: what has left the pool by now stands in the state that is read next, or
         // is lost. The other way round, a block in between would make a message go out twice, and the second one pays.
         let waits = |sent: &Hash| self.chain.waits(sent);
-        let reports: Vec<(Slot, bool)> = self.hidden.iter().map(|(slot, one)| (*slot, waits(&one.sent))).collect();
+        let reports: Vec<(Slot, bool)> =
+            self.hidden.iter().map(|(slot, one)| (*slot, one.sent.as_ref().is_some_and(waits))).collect();
         let answers: Vec<u64> = self
             .answered
             .iter()
@@ -202,12 +237,12 @@ impl<C: Chain> Reporter<C> {
                 return;
             }
             _ if waits => return,
-            Showing::Uncommitted => Message::Commit { slot, commitment: hidden.commitment },
+            Showing::Uncommitted => Message::Commit { slot, commitment: hidden.report.commitment },
             Showing::Open => Message::Reveal {
                 slot,
-                observations: hidden.observations,
-                receipts_root: hidden.root,
-                salt: hidden.salt,
+                observations: hidden.report.observations,
+                receipts_root: hidden.report.root,
+                salt: hidden.report.salt,
             },
         };
         match self.send(message).await {
@@ -217,7 +252,7 @@ impl<C: Chain> Reporter<C> {
                     self.shared.shown(slot);
                 }
                 if let Some(hidden) = self.hidden.get_mut(&slot) {
-                    hidden.sent = sent;
+                    hidden.sent = Some(sent);
                 }
             }
             // The next head is another chance.

@@ -3,16 +3,22 @@
 use crate::{
     chain::{Chain, ChainError, Target, blocking},
     clock::{Clock, SlotClock},
+    diary::Diary,
     endpoint::EndpointPolicy,
     private::PrivateDraw,
     probe::Prober,
     receipts::{ReceiptStore, SlotReceipts},
-    reporter::{Finished, Reporter},
+    reporter::{Finished, Hidden, Reporter},
     slot::{Eye, Seen, probe_all},
     trial::{self, Trial},
 };
 use parking_lot::Mutex;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -27,10 +33,12 @@ use x0_types::{
 const READ_RETRY_MS: u64 = 500;
 
 /// Settings of the worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ProbeConfig {
     /// Which endpoints are probed.
     pub endpoints: EndpointPolicy,
+    /// Where reports and receipts outlive the process; `None` keeps them in memory only.
+    pub diary: Option<PathBuf>,
 }
 
 /// What the worker did, for status pages and metrics.
@@ -163,7 +171,8 @@ pub struct ProbeWorker<C> {
 }
 
 impl<C: Chain> ProbeWorker<C> {
-    /// Starts the worker on the current tokio runtime.
+    /// Starts the worker on the current tokio runtime. Reads the diary first, which blocks on the disk; a diary that
+    /// cannot be opened is named in the log, and the worker does without.
     ///
     /// # Errors
     /// [`CryptoError`] when the system has no random bytes for the private draws.
@@ -173,13 +182,15 @@ impl<C: Chain> ProbeWorker<C> {
         let (tried, results) = mpsc::channel(x0_limits::TRIALS_WAITING_MAX);
         let shared = Arc::new(Shared::default());
         let store = Arc::new(ReceiptStore::new(x0_limits::RECEIPTS_SLOTS_KEPT, x0_limits::RECEIPTS_BYTES_KEPT));
+        let (diary, hidden) = remembered(config, &store);
         let reporter = Reporter {
             chain: chain.clone(),
             clock: clock.clone(),
             store: store.clone(),
+            diary,
             shared: shared.clone(),
             last_seen: HashMap::new(),
-            hidden: Default::default(),
+            hidden,
             answered: HashMap::new(),
             trials: Default::default(),
         };
@@ -277,6 +288,28 @@ impl<C: Chain> ProbeWorker<C> {
             Err(error) => tracing::error!(%error, "the probing of a slot failed"),
         }
     }
+}
+
+/// The diary with the reports that may still have to be shown; the receipts go into the store.
+fn remembered(config: &ProbeConfig, store: &ReceiptStore) -> (Option<Arc<Diary>>, BTreeMap<Slot, Hidden>) {
+    let Some(folder) = &config.diary else { return Default::default() };
+    let (diary, pages) = match Diary::open(folder, x0_limits::RECEIPTS_SLOTS_KEPT, x0_limits::RECEIPTS_BYTES_KEPT) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "reports will not outlive a restart: no diary");
+            return Default::default();
+        }
+    };
+    let mut hidden = BTreeMap::new();
+    for page in pages {
+        // What is settled already, the first look at the chain removes.
+        hidden.insert(page.slot, Hidden { report: page.report.clone(), sent: None });
+        store.insert(page.receipts());
+    }
+    while hidden.len() > x0_limits::REVEALS_WAITING_MAX {
+        hidden.pop_first();
+    }
+    (Some(Arc::new(diary)), hidden)
 }
 
 /// Probes one slot; `None` when nothing is enrolled.

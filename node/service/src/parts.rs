@@ -167,7 +167,7 @@ impl Parts {
             executor: ground.executor.clone(),
             engine,
             accuser: None,
-            probes: probes(&plan.config, &plan.spec, &plan.keys, &ground.executor, &ground.mempool),
+            probes: probes(plan, &ground.executor, &ground.mempool),
             links,
             neighbourly,
             doors,
@@ -341,13 +341,8 @@ async fn open_key(plan: &Plan) -> Result<Arc<dyn ConsensusKey>, Failure> {
 }
 
 /// Starts measuring, on a node that has a reporter key.
-fn probes(
-    config: &Config,
-    spec: &ChainSpec,
-    keys: &NodeKeys,
-    executor: &Executor,
-    mempool: &Mempool,
-) -> Option<ProbeHandle> {
+fn probes(plan: &Plan, executor: &Executor, mempool: &Mempool) -> Option<ProbeHandle> {
+    let Plan { config, spec, keys, .. } = plan;
     if !config.file.offchain.enabled {
         return None;
     }
@@ -358,6 +353,7 @@ fn probes(
     let settings = ProbeConfig {
         // On a network with value, a provider must not make validators knock on private addresses.
         endpoints: if spec.chain_type == ChainType::Live { EndpointPolicy::Public } else { EndpointPolicy::Any },
+        diary: Some(plan.base.join("measuring")),
     };
     let chain = NodeChain::new(executor.clone(), mempool.clone(), reporter);
     match ProbeWorker::start(chain, Arc::new(SystemClock), &settings) {

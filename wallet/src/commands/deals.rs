@@ -192,7 +192,7 @@ fn found_lines(found: &Found) -> String {
     )
 }
 
-fn quote_words(quote: &Quote) -> String {
+pub(super) fn quote_words(quote: &Quote) -> String {
     [
         format!("price {} (version {})", rate_text(&quote.rate), quote.version),
         format!("  network factor {} ppm, congestion {} ppm", quote.factor_ppm, quote.congestion_ppm),

@@ -4,7 +4,10 @@ use x0_client::{
     Client,
     amount::{format_amount, parse_amount},
     call::{self, ListingTerms, RentTerms},
-    rpc_types::market::{DEAL_STATES, Deal, DealFilter, DealMeter, Listing, ListingFilter, Rate as RateJson, Solvency},
+    rpc_types::market::{
+        Capacity as CapacityShape, DEAL_STATES, Deal, DealFilter, DealMeter, Listing, ListingFilter, Rate as RateJson,
+        Solvency,
+    },
     text::{account_text, hex_text, parse_hash},
 };
 use x0_types::{
@@ -12,6 +15,7 @@ use x0_types::{
     deal::{Capacity, Rate, SlaTerms},
 };
 
+use super::deals::quote_words;
 use crate::{
     cli::{ListNode, Market, Rent, TxOptions},
     context::Context,
@@ -124,23 +128,21 @@ async fn rent(context: &Context, options: &Rent) -> Result<()> {
         bandwidth_kbps: options.bandwidth.unwrap_or(listing.free.bandwidth_kbps),
         sessions: options.sessions.unwrap_or(listing.free.sessions),
     };
+    let asked = CapacityShape { bandwidth_kbps: capacity.bandwidth_kbps, sessions: capacity.sessions };
+    let quote = client.quote(options.listing, &asked, Some(options.term)).await?;
     let terms = RentTerms {
         listing: options.listing,
         version: listing.version,
         capacity,
         term_slots: options.term,
-        deposit: match deposit {
-            Some(deposit) => deposit,
-            None => whole_term(&listing, capacity, options.term, client.deal_deposit_min().await?)?,
-        },
-        // The list price: a network factor or a congestion step above it is refused by the chain.
-        rate_max: Rate { num: listing.price.num.0, den: listing.price.den.0 }
-            .scaled(capacity.bandwidth_kbps, listing.capacity.bandwidth_kbps)
-            .ok_or_else(|| WalletError::Usage("this capacity has no price".into()))?,
+        deposit: deposit.unwrap_or(quote.deposit_for_term.0),
+        // What is shown is the most that is paid: when the price rises meanwhile, the chain refuses.
+        rate_max: Rate { num: quote.rate.num.0, den: quote.rate.den.0 },
         mesh,
         agents,
     };
     context.say(&listing_lines(std::slice::from_ref(&listing)));
+    context.say(&quote_words(&quote));
     send(Request {
         context,
         network: &network,
@@ -150,16 +152,6 @@ async fn rent(context: &Context, options: &Rent) -> Result<()> {
         options: &options.tx,
     })
     .await
-}
-
-/// What the whole term costs when every slot is good: rounded up, so that the last slot is covered, and
-/// at least what the chain asks of every deal. What is not used comes back.
-fn whole_term(listing: &Listing, capacity: Capacity, term_slots: u64, least: u128) -> Result<u128> {
-    Rate { num: listing.price.num.0, den: listing.price.den.0 }
-        .scaled(capacity.bandwidth_kbps, listing.capacity.bandwidth_kbps)
-        .and_then(|rate| rate.amount_ceil(term_slots))
-        .map(|price| price.max(least))
-        .ok_or_else(|| WalletError::Usage("this capacity and term have no price: check them, or give --deposit".into()))
 }
 
 /// The name of a deal's state, whatever case it is written in.
@@ -338,21 +330,6 @@ mod tests {
         for text in ["0 X0T", "1 X0T/0", "1 X0T/-1", "1/1000", "", "1 X0T/x"] {
             assert!(parse_rate(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn the_default_deposit_covers_the_term_and_the_chains_minimum() {
-        let capacity = |bandwidth| x0_client::rpc_types::market::Capacity { bandwidth_kbps: bandwidth, sessions: 1 };
-        let listing: Listing = serde_json::from_value(serde_json::json!({
-            "id": "1", "provider": AccountId::new([1; 32]), "node": AccountId::new([2; 32]), "endpoint": null,
-            "version": 0, "state": "open", "price": { "num": "10", "den": "3" }, "capacity": capacity(100),
-            "free": capacity(100), "region": "eu", "termMinSlots": "10", "termMaxSlots": "100", "bond": "1",
-        }))
-        .unwrap();
-        let half = Capacity { bandwidth_kbps: 50, sessions: 1 };
-        assert_eq!(whole_term(&listing, half, 10, 0).unwrap(), 17, "ceil(10 * 10/3 * 1/2)");
-        assert_eq!(whole_term(&listing, half, 10, 17).unwrap(), 17);
-        assert_eq!(whole_term(&listing, half, 10, 1_000).unwrap(), 1_000);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Node {
     }
 
     fn worker(&self) -> ProbeHandle {
-        let config = ProbeConfig { endpoints: EndpointPolicy::Any };
+        let config = ProbeConfig { endpoints: EndpointPolicy::Any, diary: None };
         ProbeWorker::start(self.chain(), self.clock.clone(), &config).unwrap()
     }
 

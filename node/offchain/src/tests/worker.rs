@@ -5,7 +5,7 @@ use super::{
     fake::{Arrived, FakeChain, ManualClock, SLOTS, VALIDATOR, until},
 };
 use crate::{EndpointPolicy, Gate, ProbeConfig, ProbeHandle, ProbeWorker, Promise, Target};
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 use x0_mempool::SubmitError;
 use x0_types::{
     deal::ServiceCheck,
@@ -20,7 +20,11 @@ struct Run {
 
 impl Run {
     fn start(chain: FakeChain, clock: Arc<ManualClock>) -> Self {
-        let config = ProbeConfig { endpoints: EndpointPolicy::Any };
+        Self::with_diary(chain, clock, None)
+    }
+
+    fn with_diary(chain: FakeChain, clock: Arc<ManualClock>, diary: Option<PathBuf>) -> Self {
+        let config = ProbeConfig { endpoints: EndpointPolicy::Any, diary };
         let worker = ProbeWorker::start(chain.clone(), clock.clone(), &config).unwrap();
         Self { chain, clock, worker }
     }
@@ -112,6 +116,32 @@ async fn receipts_that_are_asked_for_are_shown() {
     let (number, proof) = run.chain.0.lock().answers.remove(0);
     let node = proof.signed.receipt.node.clone();
     assert_eq!((number, proof.backs(&VALIDATOR, 10, (3, &node), &report.root)), (1, Ok(())));
+    run.worker.stop().await;
+}
+
+/// M17: a restart in between makes a validator neither silent about a report nor guilty of a receipt.
+#[tokio::test]
+async fn a_restart_forgets_neither_reports_nor_receipts() {
+    let folder = tempfile::tempdir().unwrap();
+    let diary = || Some(folder.path().join("diary"));
+    let chain = FakeChain::default();
+    chain.0.lock().targets = vec![agent::start(3, "a", Behaviour::Honest).await];
+    let run = Run::with_diary(chain.clone(), ManualClock::at(SLOTS.start_of(10)), diary());
+    run.slot(10).await;
+    run.worker.stop().await;
+
+    // The new process begins within the slot that the old one reported on, and does not report on it again.
+    let run = Run::with_diary(chain, ManualClock::at(SLOTS.start_of(10)), diary());
+    run.slot(10).await;
+    assert_eq!((run.worker.status().already_reported, run.slots()), (1, vec![10]));
+    let report = run.show(10).await;
+    run.chain.0.lock().asked = vec![crate::Asked { challenge: 1, slot: 10, index: 3 }];
+    run.chain.head([]);
+    until("the receipt is shown", || run.worker.status().answers == 1).await;
+    let (_, proof) = run.chain.0.lock().answers.remove(0);
+    let node = proof.signed.receipt.node.clone();
+    assert_eq!(proof.backs(&VALIDATOR, 10, (3, &node), &report.root), Ok(()));
+    assert_eq!(run.worker.status().unanswerable, 0);
     run.worker.stop().await;
 }
 
