@@ -53,3 +53,17 @@ impl fmt::Display for NodeId {
         f.write_str(&hex::encode(self.0))
     }
 }
+
+impl serde::Serialize for NodeId {
+    /// Writes 64 hexadecimal digits.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl serde::Serialize for Time {
+    /// Writes whole microseconds.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0 / 1_000)
+    }
+}
