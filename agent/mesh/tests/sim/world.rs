@@ -98,6 +98,10 @@ pub struct World {
     pub random: Random,
     /// Datagrams put on wires, by kind.
     pub frames: [u64; 16],
+    /// The last frame that node 0 put on a wire.
+    pub last_frame: Option<Vec<u8>>,
+    /// Data frames put on wires, by port.
+    pub data_out: BTreeMap<Port, u64>,
     streams: Vec<Stream>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
@@ -186,6 +190,8 @@ impl World {
             oracle: Oracle::default(),
             random,
             frames: [0; 16],
+            last_frame: None,
+            data_out: BTreeMap::new(),
             streams: Vec::new(),
             queue: BinaryHeap::new(),
             order: 0,
@@ -296,6 +302,34 @@ impl World {
         done(self)
     }
 
+    /// The underlay that carries most of a node's data, measured over the next 40 ms.
+    pub fn busiest_underlay(&mut self, n: usize) -> u16 {
+        let before = self.data_out.clone();
+        self.run_us(40_000);
+        let gained = |port: &Port, count: &u64| count - before.get(port).copied().unwrap_or(0);
+        let most = self.data_out.iter().filter(|(port, _)| port.0 == n).max_by_key(|(port, count)| gained(port, count));
+        most.expect("the node sends data").0.1
+    }
+
+    /// Sends a packet each way every 20 ms until both arrived, and says how long that took.
+    pub fn connect(&mut self, a: usize, b: usize, most_us: u64) -> u64 {
+        let start_us = self.now_us;
+        let arrived = |world: &Self, from, to| world.oracle.first_after(from, to, start_us).is_some();
+        while !(arrived(self, a, b) && arrived(self, b, a)) {
+            assert!(self.now_us < start_us + most_us, "nodes {a} and {b} did not reach each other:\n{}", self.state());
+            self.send(a, b, 100);
+            self.send(b, a, 100);
+            self.run_us(20_000);
+        }
+        self.now_us - start_us
+    }
+
+    /// What all nodes say about themselves, for a failed test.
+    pub fn state(&self) -> String {
+        let now = Time(self.now_us * 1_000);
+        self.nodes.iter().map(|node| format!("{:#?}\n{:#?}\n", node.mesh.status(now), node.mesh.paths_explain(now))).collect()
+    }
+
     /// A number that depends on everything that happened and when.
     pub fn digest(&self) -> u64 {
         self.digest
@@ -382,7 +416,13 @@ impl World {
     fn transmit(&mut self, n: usize, underlay: u16, to: SocketAddr, bytes: &[u8]) {
         let kind = usize::from(bytes.first().map_or(0, |first| first & 15));
         self.frames[kind] += 1;
+        if kind == 6 {
+            *self.data_out.entry((n, underlay)).or_default() += 1;
+        }
         self.note(kind as u64, n, bytes.len());
+        if n == 0 {
+            self.last_frame = Some(bytes.to_vec());
+        }
         let Some(from) = self.nodes[n].addresses.get(&underlay).copied() else { return };
         let Some(target) = self.port_of(to) else { return };
         let Some(wire) = self.wires.0.get(&((n, underlay), target)) else { return };
