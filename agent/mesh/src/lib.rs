@@ -17,3 +17,4 @@
 mod base;
 
 pub use base::{Entropy, NodeId, Time};
+pub mod node;
