@@ -29,12 +29,12 @@ pub mod error;
 pub mod netlink;
 pub mod realtime;
 mod sys;
-pub mod thread;
+// pub mod thread;
 pub mod tun;
 pub mod udp;
-pub mod yggdrasil;
+// pub mod yggdrasil;
 
 pub use config::{DeniedSource, MeshThreadConfig, Priority, TunnelConfig, UnderlayConfig};
 pub use error::MeshIoError;
 pub use sys::{interface_index, interface_mtu, now};
-pub use thread::{CaptureRequest, Captured, IoStatus, MeshHandle, MeshThread, Opened, Output, Outputs, StartReport};
+// pub use thread::{CaptureRequest, Captured, IoStatus, MeshHandle, MeshThread, Opened, Output, Outputs, StartReport};
