@@ -18,3 +18,4 @@ mod base;
 
 pub use base::{Entropy, NodeId, Time};
 pub mod node;
+pub mod route;
