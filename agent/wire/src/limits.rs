@@ -41,10 +41,51 @@ pub const COOKIE_NONCE_BYTES: usize = 12;
 /// Most data fragments of a proof: a proof with a public key has 5,326 bytes, and with the longest
 /// routes on the smallest underlay a fragment carries at least [`PROOF_FRAGMENT_BYTES_MIN`].
 pub const PROOF_FRAGMENTS_MAX: usize = 6;
-/// Payload that fits a proof fragment on any route.
-pub const PROOF_FRAGMENT_BYTES_MIN: usize = 1_068;
+/// Payload that fits a proof fragment on the smallest underlay with the longest routes there and back.
+pub const PROOF_FRAGMENT_BYTES_MIN: usize = 1_106;
 /// Largest payload of a proof fragment.
 pub const PROOF_FRAGMENT_BYTES_MAX: usize = 1_188;
+/// Handshakes of its own that a node runs at the same time.
+pub const HANDSHAKE_RUNNING_MAX: usize = 256;
+/// Ways over which one handshake sends.
+pub const HANDSHAKE_WAYS_MAX: usize = 3;
+/// First wait before a handshake datagram is sent again; each is half as long again as the one before.
+pub const HANDSHAKE_RETRY_MS: u64 = 60;
+/// Longest wait before a handshake datagram is sent again.
+pub const HANDSHAKE_RETRY_MS_MAX: u64 = 1_000;
+/// Wait for the rest of a proof of which a part arrived, before the rest is asked for.
+pub const HANDSHAKE_GAP_MS: u64 = 15;
+/// Time after which a handshake of its own fails.
+pub const HANDSHAKE_GIVE_UP_MS: u64 = 8_000;
+/// Handshakes that others began and that are not over.
+pub const HALF_OPEN_MAX: usize = 2_048;
+/// Life of such a handshake: longer than an initiator tries.
+pub const HALF_OPEN_LIFE_MS: u64 = 10_000;
+/// Half-open handshakes above which a hello needs a cookie.
+pub const HALF_OPEN_BEFORE_COOKIES: usize = HALF_OPEN_MAX / 2;
+/// Half-open handshakes of one IPv4 address, one IPv6 /64 or one link.
+pub const HALF_OPEN_PER_PLACE_MAX: usize = 64;
+/// Hellos per second above which a hello needs a cookie: an answer costs about 50 microseconds, so
+/// this keeps answers below 2 % of a core.
+pub const HELLOS_PER_S_BEFORE_COOKIES: u64 = 400;
+/// Answers that are being made; more hellos are dropped.
+pub const ANSWERS_PENDING_MAX: usize = 64;
+/// Half-open handshakes that hold parts of a proof.
+pub const PROOFS_PENDING_MAX: usize = 256;
+/// Times that a responder sends missing parts of its proof again, and the time between.
+pub const PROOF_RESENDS_MAX: u32 = 24;
+/// Shortest time between two of them.
+pub const PROOF_RESEND_MS: u64 = 10;
+/// Life of a cookie secret; the one before stays valid as long.
+pub const COOKIE_SECRET_MS: u64 = 120_000;
+/// Cookies that one handshake takes.
+pub const COOKIES_PER_HANDSHAKE_MAX: u32 = 3;
+/// Handshakes of one name that are completed within a minute. More mean that two machines use one key.
+pub const HANDSHAKES_PER_PEER_PER_MINUTE: u32 = 60;
+/// Names whose handshakes are counted, and names that want the key sent.
+pub const HANDSHAKE_PEERS_REMEMBERED_MAX: usize = 1_024;
+/// Random ids that are tried before a handshake is refused for want of a free one.
+pub const HANDSHAKE_ID_TRIES: u32 = 16;
 
 // ---- control and probes
 
