@@ -39,7 +39,7 @@ pub trait Entropy {
 }
 
 /// An agent's name in the mesh: the account that its ML-DSA-65 key gives (architecture D3).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, codec::Encode, codec::Decode)]
 pub struct NodeId(pub [u8; 32]);
 
 impl fmt::Debug for NodeId {

@@ -126,9 +126,8 @@ impl Graph {
         }
         edges.sort_unstable();
         all.sort_unstable();
-        let starts = (0..=nodes.len())
-            .map(|node| edges.partition_point(|edge| usize::from(edge.from) < node))
-            .collect();
+        let starts =
+            (0..=nodes.len()).map(|node| edges.partition_point(|edge| usize::from(edge.from) < node)).collect();
         Self { nodes, edges, starts, claims: all }
     }
 

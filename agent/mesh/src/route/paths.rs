@@ -85,17 +85,17 @@ impl Path {
         let first = hops.first()?;
         let relays = hops.get(1..)?;
         let follows = hops.iter().zip(relays).all(|(hop, next)| hop.to == next.from);
-        let repeats =
-            hops.iter().enumerate().any(|(at, hop)| hop.to == first.from || hops.iter().skip(at + 1).any(|later| later.to == hop.to));
+        let repeats = hops
+            .iter()
+            .enumerate()
+            .any(|(at, hop)| hop.to == first.from || hops.iter().skip(at + 1).any(|later| later.to == hop.to));
         if !follows || repeats || relays.len() > LABELS_MAX {
             return None;
         }
         let numbers: Vec<u32> = relays.iter().map(|hop| hop.label).collect();
         let labels = Labels::new(&numbers).ok()?;
-        let bytes: Vec<u8> = hops
-            .iter()
-            .flat_map(|hop| hop.from.0.into_iter().chain(hop.to.0).chain(hop.label.to_be_bytes()))
-            .collect();
+        let bytes: Vec<u8> =
+            hops.iter().flat_map(|hop| hop.from.0.into_iter().chain(hop.to.0).chain(hop.label.to_be_bytes())).collect();
         let [a, b, c, d, e, f, g, h, ..] = x0_crypto::blake2b_256(&bytes);
         let cost_us = hops.iter().map(|hop| u64::from(hop.cost_us)).sum();
         Some(Self { cost_us, hops, id: PathId(u64::from_be_bytes([a, b, c, d, e, f, g, h])), labels })
@@ -287,8 +287,7 @@ impl Network {
             for number in self.leaving.get(at as usize).into_iter().flatten() {
                 let Some(arc) = self.arc(*number).filter(|arc| arc.capacity > 0) else { continue };
                 let further = distance + arc.cost + potential(potentials, at) - potential(potentials, arc.to);
-                if let (Some(known), Some(by)) =
-                    (distances.get_mut(arc.to as usize), came_by.get_mut(arc.to as usize))
+                if let (Some(known), Some(by)) = (distances.get_mut(arc.to as usize), came_by.get_mut(arc.to as usize))
                     && further < *known
                 {
                     *known = further;

@@ -159,7 +159,10 @@ impl Scheduler {
             .iter()
             .position(|candidate| Some(candidate.id()) == self.primary && candidate.state >= PathState::Suspect)
             .filter(|at| !old.get(*at).is_some_and(|kept| paths.iter().any(|path| path.id() == kept.id())));
-        let keeper = keeper.map(|at| Candidate { planned: false, ..old.remove(at) });
+        let mut keeper = keeper.map(|at| old.remove(at));
+        if let Some(kept) = &mut keeper {
+            kept.planned = false;
+        }
         let room = ROUTE_CANDIDATES_MAX - usize::from(keeper.is_some());
         for path in paths.iter().filter(|path| path.destination() == Some(self.destination)).take(room) {
             if self.candidates.iter().any(|candidate| candidate.id() == path.id()) {
@@ -167,11 +170,10 @@ impl Scheduler {
             }
             let known = old.iter().position(|candidate| candidate.id() == path.id()).map(|at| old.swap_remove(at));
             let link = self.links.get(&path.first_label()).copied().unwrap_or(LinkState::Down);
-            let candidate = match known {
-                // Costs may have changed with the records; the links have not.
-                Some(known) => Candidate { path: path.clone(), planned: true, ..known },
-                None => Candidate::new(path.clone(), link, now),
-            };
+            let mut candidate = known.unwrap_or_else(|| Candidate::new(path.clone(), link, now));
+            // Costs may have changed with the records; the links have not.
+            candidate.path.clone_from(path);
+            candidate.planned = true;
             self.candidates.push(candidate);
         }
         self.candidates.extend(keeper);

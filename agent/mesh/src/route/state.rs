@@ -17,6 +17,8 @@ pub enum Verdict {
     Invalid,
     /// The authority names no key for the node.
     UnknownNode,
+    /// Nobody had time to verify it; it may come again.
+    Unjudged,
 }
 
 /// A record whose signature holds. Only [`VerifiedRecord::judge`] makes one.
@@ -27,20 +29,21 @@ impl VerifiedRecord {
     /// Takes the verdict of whoever verified the signature over [`SignedRecord::body`].
     ///
     /// # Errors
-    /// [`Refusal::Forged`], [`Refusal::UnknownNode`].
+    /// [`Refusal::Forged`], [`Refusal::UnknownNode`], [`Refusal::PendingFull`] without a verdict.
     pub fn judge(record: SignedRecord, verdict: Verdict) -> Result<Self, Refusal> {
         let (node, seq) = (record.record.node, record.record.seq);
         match verdict {
             Verdict::Valid => Ok(Self(record)),
             Verdict::Invalid => Err(Refusal::Forged { node, seq }),
             Verdict::UnknownNode => Err(Refusal::UnknownNode { node }),
+            Verdict::Unjudged => Err(Refusal::PendingFull),
         }
     }
 }
 
 /// A change of one claim between two records: the neighbour itself says it, over its own link, so that the MAC of the
 /// link proves who says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, codec::Encode, codec::Decode)]
 pub struct DeltaClaim {
     /// Which link.
     pub label: u32,
@@ -176,7 +179,8 @@ impl LinkStateTable {
         let Some(entry) = self.entries.remove(node) else { return false };
         self.remembered.insert(*node, (entry.signed.record.seq, now));
         while self.remembered.len() > ROUTE_REMEMBERED_MAX {
-            let oldest = self.remembered.iter().min_by_key(|(node, (_, since))| (*since, **node)).map(|(node, _)| *node);
+            let oldest =
+                self.remembered.iter().min_by_key(|(node, (_, since))| (*since, **node)).map(|(node, _)| *node);
             let Some(oldest) = oldest else { break };
             self.remembered.remove(&oldest);
         }
@@ -226,8 +230,11 @@ impl LinkStateTable {
     /// knows itself. Links of `excluded` nodes are left out.
     #[must_use]
     pub fn graph(&self, own: &[Adjacency], excluded: &BTreeSet<NodeId>) -> Graph {
-        let others =
-            self.entries.iter().filter(|(node, _)| **node != self.me).map(|(node, entry)| (*node, entry.claims.as_slice()));
+        let others = self
+            .entries
+            .iter()
+            .filter(|(node, _)| **node != self.me)
+            .map(|(node, entry)| (*node, entry.claims.as_slice()));
         Graph::build(others.chain(core::iter::once((self.me, own))), excluded)
     }
 }
