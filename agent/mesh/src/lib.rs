@@ -15,6 +15,7 @@
 )]
 
 mod base;
+pub mod handshake;
 
 pub use base::{Entropy, NodeId, Time};
 pub mod node;

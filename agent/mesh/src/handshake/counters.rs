@@ -76,7 +76,7 @@ pub enum Refusal {
     #[error("{limit} handshakes of one name within a minute")]
     TooFrequent {
         /// Most allowed.
-        limit: usize,
+        limit: u32,
     },
     /// A job could not be done.
     #[error("a job could not be done")]

@@ -36,8 +36,10 @@ mod handshakes;
 mod initiator;
 mod job;
 mod keys;
+mod peers;
 mod proof;
 mod responder;
+mod table;
 mod via;
 
 pub use counters::{ConnectError, Failure, HandshakeCounters, Refusal};
@@ -48,6 +50,7 @@ pub use via::Via;
 
 use crate::NodeId;
 use x0_crypto::PublicKey;
+use x0_mesh_wire::handshake::{PURPOSE_END_TO_END, PURPOSE_LINK};
 
 /// What keys are for. The purpose is part of the transcript, so a handshake of one never gives keys
 /// for the other.
@@ -58,6 +61,16 @@ pub enum Purpose {
     Link,
     /// A session between the ends.
     EndToEnd,
+}
+
+impl Purpose {
+    /// The purpose as it travels.
+    const fn code(self) -> u8 {
+        match self {
+            Self::Link => PURPOSE_LINK,
+            Self::EndToEnd => PURPOSE_END_TO_END,
+        }
+    }
 }
 
 /// Who this node is, and where. The secret key stays with whoever runs jobs.
