@@ -16,6 +16,9 @@
 
 mod base;
 pub mod handshake;
+pub mod link;
+pub mod session;
+mod window;
 
 pub use base::{Entropy, NodeId, Time};
 pub mod node;

@@ -38,6 +38,8 @@ pub mod kind {
     pub const RATCHET_ANSWER: u8 = 2;
     /// The sender ends the link or session: `reason u8`.
     pub const CLOSE: u8 = 3;
+    /// The sender holds the keys of this ratchet and asks the peer to show that it does: `number u32`.
+    pub const RATCHET_CONFIRM: u8 = 4;
     /// Links: signed link-state records and changes of them.
     pub const LINK_STATE: u8 = 64;
     /// Links: a link of the sender is down.
@@ -46,6 +48,9 @@ pub mod kind {
     pub const LINK_STATE_DIGEST: u8 = 66;
     /// Links: a request for records.
     pub const LINK_STATE_REQUEST: u8 = 67;
+    /// Sessions: which packets arrived: `largest u64 | base u64 | 4 x bitmap u64` from the base on; nothing below the
+    /// base is wanted any more.
+    pub const SESSION_ACKNOWLEDGEMENT: u8 = 128;
 }
 
 impl<'a> ControlFragment<'a> {
