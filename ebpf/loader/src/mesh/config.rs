@@ -100,14 +100,19 @@ impl FilterConfig {
     /// # Errors
     /// [`FilterError::Ports`], [`FilterError::Bucket`] and [`FilterError::TagBound`].
     pub fn check(&self) -> Result<(), FilterError> {
-        if self.ports.is_empty() || self.ports.len() > FILTER_PORTS_MAX || self.ports.contains(&0) {
-            return Err(FilterError::Ports { count: self.ports.len(), max: FILTER_PORTS_MAX });
-        }
+        Self::check_ports(&self.ports)?;
         if self.tags_max == 0 || self.tags_max > x0_ebpf_shared::TAGS_MAX {
             return Err(FilterError::TagBound { value: self.tags_max, max: x0_ebpf_shared::TAGS_MAX });
         }
         self.per_prefix.check("per_prefix")?;
         self.global.check("global")
+    }
+
+    pub(crate) fn check_ports(ports: &[u16]) -> Result<(), FilterError> {
+        if ports.is_empty() || ports.len() > FILTER_PORTS_MAX || ports.contains(&0) {
+            return Err(FilterError::Ports { count: ports.len(), max: FILTER_PORTS_MAX });
+        }
+        Ok(())
     }
 }
 

@@ -76,14 +76,6 @@ pub enum FilterError {
         /// What the kernel calls its driver.
         driver: String,
     },
-    /// The interface's frames begin with a header that the program does not read.
-    #[error("{interface} has link type {link_type} (ARPHRD); only Ethernet, loopback and header-less tunnels are read")]
-    LinkType {
-        /// The interface.
-        interface: String,
-        /// The kernel's number for it, `if_arp.h`.
-        link_type: u16,
-    },
     /// XDP on a tunnel that has no Ethernet header.
     #[error("{interface} has no Ethernet header; XDP reads Ethernet only, use TC")]
     XdpNeedsEthernet {
@@ -105,7 +97,7 @@ pub enum FilterError {
         /// The interface.
         interface: String,
     },
-    /// A peer's rule would be a peer without a number left.
+    /// There is no number left for another peer.
     #[error("{max} peers have numbers already")]
     TooManyPeers {
         /// Most peers.
