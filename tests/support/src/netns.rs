@@ -48,7 +48,7 @@ impl Namespace {
                 // SAFETY: `unshare` changes only which namespace this thread, which ends below, belongs to.
                 check(unsafe { libc::unshare(libc::CLONE_NEWNET) })
                     .context("a network namespace of its own (the lab needs root)")?;
-                up(&socket()?, "lo").context("loopback")?;
+                set_up(&socket()?, "lo", true).context("loopback")?;
                 Ok(File::open("/proc/thread-self/ns/net")?)
             })?
             .join()
@@ -138,6 +138,15 @@ impl Namespace {
         Ok(())
     }
 
+    /// Takes a device up or down, by one system call.
+    ///
+    /// # Errors
+    /// When there is no such device.
+    pub fn set_device(&self, device: &str, up: bool) -> Result<()> {
+        let device = device.to_owned();
+        self.inside(move || set_up(&socket()?, &device, up).with_context(|| format!("device {device}")))
+    }
+
     /// Makes a TUN device that is up, and returns its user-space end, which reads and writes plain IP packets.
     ///
     /// # Errors
@@ -210,11 +219,11 @@ fn control(descriptor: &OwnedFd, code: libc::c_ulong, request: &mut libc::ifreq)
     check(unsafe { libc::ioctl(descriptor.as_raw_fd(), code, std::ptr::from_mut(request)) }).map(drop)
 }
 
-fn up(socket: &OwnedFd, name: &str) -> Result<()> {
+fn set_up(socket: &OwnedFd, name: &str, up: bool) -> Result<()> {
     let mut request = request(name)?;
-    let flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING)?;
-    request.ifr_ifru.ifru_flags = flags;
-    control(socket, libc::SIOCSIFFLAGS, &mut request).context("up")
+    let flags = if up { libc::IFF_UP | libc::IFF_RUNNING } else { 0 };
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags)?;
+    control(socket, libc::SIOCSIFFLAGS, &mut request).context("up or down")
 }
 
 fn open_tunnel(device: &str) -> Result<OwnedFd> {
@@ -244,5 +253,5 @@ fn configure(socket: &OwnedFd, device: &str, address: Ipv4Addr, mask: Ipv4Addr, 
     let mut size = request(device)?;
     size.ifr_ifru.ifru_mtu = mtu_bytes;
     control(socket, libc::SIOCSIFMTU, &mut size).context("MTU")?;
-    up(socket, device)
+    set_up(socket, device, true)
 }
