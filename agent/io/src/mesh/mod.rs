@@ -25,16 +25,21 @@
 //! in [`StartReport`], because a slower mesh is better than none.
 
 pub mod config;
+mod entropy;
 pub mod error;
 pub mod netlink;
 pub mod realtime;
 mod sys;
-// pub mod thread;
+pub mod thread;
 pub mod tun;
 pub mod udp;
-// pub mod yggdrasil;
+pub mod yggdrasil;
 
 pub use config::{DeniedSource, MeshThreadConfig, Priority, TunnelConfig, UnderlayConfig};
+pub use entropy::OsEntropy;
 pub use error::MeshIoError;
 pub use sys::{interface_index, interface_mtu, now};
-// pub use thread::{CaptureRequest, Captured, IoStatus, MeshHandle, MeshThread, Opened, Output, Outputs, StartReport};
+pub use thread::{
+    CaptureRequest, Captured, IoStatus, KernelSeen, MeshHandle, MeshThread, Opened, Output, Outputs, StartReport,
+    StopReport, UnderlayReport,
+};

@@ -36,7 +36,6 @@ use x0_mesh::node::Mesh;
 use crate::mesh::{
     config::MeshThreadConfig,
     error::{MeshIoError, Result},
-    sys,
 };
 
 pub use handle::MeshHandle;

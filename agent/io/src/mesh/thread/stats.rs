@@ -59,6 +59,8 @@ pub struct IoStatus {
     pub full: u64,
     /// Datagrams that the system refused for lack of a way.
     pub unreachable: u64,
+    /// ICMP errors about datagrams of ours: counted and not believed, because anybody can send them.
+    pub icmp: u64,
     /// Datagrams dropped because their source is denied.
     pub denied: u64,
     /// Datagrams that the kernel dropped because the loop was too slow to read them.

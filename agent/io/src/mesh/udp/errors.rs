@@ -13,13 +13,14 @@ const ENTRIES_AT_ONCE: usize = 32;
 pub enum SocketProblem {
     /// Nobody is reached there: an ICMP error, or the local routing table.
     Unreachable(SocketAddr),
-    /// The device carries at most this many bytes to there.
+    /// The device carries packets of at most this many bytes to there.
     TooLong(SocketAddr, u32),
+    /// Somebody says so by ICMP. Anybody who knows the ports can: it is counted, and heartbeats decide.
+    Icmp(SocketAddr),
 }
 
 impl UnderlaySocket {
-    /// Reads the error queue, as far as it is known what an entry means. ICMP is not authenticated:
-    /// what is read here starts suspicion, never more.
+    /// Reads the error queue, as far as it is known what an entry means.
     pub fn problems(&self, found: &mut Vec<SocketProblem>) {
         for _ in 0..ENTRIES_AT_ONCE {
             match self.problem() {
@@ -75,6 +76,9 @@ unsafe fn extended(header: &libc::msghdr) -> Option<libc::sock_extended_err> {
 }
 
 fn meaning(address: SocketAddr, error: &libc::sock_extended_err) -> Option<SocketProblem> {
+    if error.ee_origin != libc::SO_EE_ORIGIN_LOCAL {
+        return Some(SocketProblem::Icmp(address));
+    }
     match i32::try_from(error.ee_errno).unwrap_or(0) {
         libc::EMSGSIZE => Some(SocketProblem::TooLong(address, error.ee_info)),
         libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::EHOSTDOWN | libc::ENETDOWN

@@ -3,7 +3,7 @@
 //! ```text
 //!   Mesh --send--> Batches (equal sizes, one destination) --sendmsg + UDP_SEGMENT--> device
 //!   device --recvmmsg + UDP_GRO, kernel stamps--> split --> Mesh
-//!   ICMP errors --MSG_ERRQUEUE--> Mesh::send_failed, Mesh::too_long
+//!   the device's own refusals --MSG_ERRQUEUE--> Mesh::send_failed, Mesh::too_long; ICMP is counted
 //! ```
 //!
 //! # Correctness
@@ -36,7 +36,7 @@ use crate::mesh::{
 
 use address::RawAddress;
 pub use errors::SocketProblem;
-pub use receive::{Datagrams, ReceiveBuffers};
+pub use receive::{BUFFERS, Datagrams, ReceiveBuffers};
 pub use send::{Batches, Failure};
 
 /// Bytes that a socket's buffers should hold each way: 20 ms at 1.6 Gbit/s.
@@ -153,6 +153,15 @@ impl UnderlaySocket {
     #[must_use]
     pub const fn overflowed(&self) -> u32 {
         self.overflowed
+    }
+
+    /// Binds to the device of the same name again: one that was removed and made anew has another
+    /// number, and the socket would wait for the old one for ever.
+    ///
+    /// # Errors
+    /// When the device is gone again, or the right is.
+    pub fn bind_again(&mut self) -> Result<()> {
+        self.interface.as_deref().map_or(Ok(()), |name| bind_to_device(&self.descriptor, name))
     }
 
     /// Largest UDP payload that the device takes without fragments, bytes: its MTU less the IP and
