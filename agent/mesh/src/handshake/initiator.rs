@@ -368,7 +368,12 @@ impl Initiator {
         authority: &dyn Authority,
         parity_used: &mut u64,
     ) -> Result<Option<Job>, Refusal> {
-        let Stage::Presenting(presenting) = &mut self.stage else { return Err(Refusal::OutOfTurn) };
+        let presenting = match &mut self.stage {
+            Stage::Presenting(presenting) => presenting,
+            // The proof is whole and being judged; what comes after it is a copy or the parity.
+            Stage::Confirming { .. } => return Ok(None),
+            _ => return Err(Refusal::OutOfTurn),
+        };
         let mac = HopKey::new(*presenting.keys.responder_mac);
         let (head, payload) = fragments::open(envelope, &presenting.keys.responder, &mac)?;
         if self.held {
