@@ -11,7 +11,7 @@ use crate::{
     systems::{self, System},
     topology::Shape,
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -89,7 +89,7 @@ pub struct Plan {
 /// Measures what the plan says, system after system, then in the reverse order.
 ///
 /// # Errors
-/// When the machine cannot be described. A system that fails is a line of the report.
+/// When the machine cannot be described, or a name of the plan is nobody's. A system that fails is a line of the report.
 pub fn measure(plan: &Plan) -> Result<Document> {
     let mut document = Document {
         machine: machine()?,
@@ -100,6 +100,9 @@ pub fn measure(plan: &Plan) -> Result<Document> {
         speeds: Vec::new(),
         failures: Vec::new(),
     };
+    for name in &plan.systems {
+        ensure!(systems::all().iter().any(|system| system.name() == name), "there is no system {name}");
+    }
     let wanted = |system: &dyn System| plan.systems.is_empty() || plan.systems.iter().any(|name| name == system.name());
     let mut present: Vec<Box<dyn System>> = Vec::new();
     for system in systems::all().into_iter().filter(|system| wanted(system.as_ref())) {

@@ -15,7 +15,7 @@ const ADDRESSES: [Ipv6Addr; 2] =
 
 impl System for Babel {
     fn name(&self) -> &'static str {
-        "babeld, 10 ms hellos"
+        "babeld (10 ms hellos)"
     }
 
     fn about(&self) -> &'static str {

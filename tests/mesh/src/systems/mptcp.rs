@@ -30,7 +30,7 @@ impl System for Mptcp {
     }
 
     fn patience(&self) -> Patience {
-        Patience { warm_up: Duration::from_secs(2), hold: Duration::from_secs(3), settle: Duration::from_secs(4) }
+        Patience { warm_up: Duration::from_secs(2), hold: Duration::from_secs(6), settle: Duration::from_secs(5) }
     }
 
     fn start(&self, lab: &Topology, folder: &Path) -> Result<Running> {
