@@ -39,6 +39,10 @@ pub struct Config {
     pub genesis: [u8; 32],
     /// The renter's mesh; part of every transcript and of overlay addresses.
     pub mesh_id: [u8; 32],
+    /// A number that is higher at each start of this node than at any time before, such as the wall
+    /// clock's milliseconds since 1970: other nodes ignore link-state records with lower numbers. The
+    /// protocol reads no wall clock itself.
+    pub start_number: u64,
     /// The underlays that this node sends over.
     pub underlays: Vec<Underlay>,
 }

@@ -31,6 +31,8 @@ pub(super) struct Entry {
     pub(super) name: NodeId,
     pub(super) underlay: UnderlayId,
     pub(super) address: SocketAddr,
+    /// Shared-risk group of the underlay.
+    pub(super) srlg: u32,
     /// This node's name for the link in labels and records.
     pub(super) label: u32,
     pub(super) link: Link,

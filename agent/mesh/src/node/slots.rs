@@ -21,8 +21,8 @@ pub(super) struct Route {
     pub(super) first: u32,
     /// Labels that travel.
     pub(super) labels: Labels,
-    /// Labels from the other end back to this node.
-    pub(super) back: Labels,
+    /// Labels from the other end back to this node; none when no way back is known.
+    pub(super) back: Option<Labels>,
 }
 
 /// Routes by slot. A route keeps its slot while it is known.
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     fn route(id: u64) -> Route {
-        Route { id: PathId(id), first: u32::try_from(id).unwrap() + 1, labels: Labels::NONE, back: Labels::NONE }
+        Route { id: PathId(id), first: u32::try_from(id).unwrap() + 1, labels: Labels::NONE, back: Some(Labels::NONE) }
     }
 
     #[test]
@@ -179,15 +179,11 @@ mod tests {
         let mut slots = Slots::default();
         assert_eq!(slots.update(&[route(1), route(2), route(3)]), 0);
         let third = slots.slot_of(PathId(3)).unwrap();
-        let second = slots.slot_of(PathId(2)).unwrap();
-        assert_eq!(slots.update(&[route(3), route(4)]), 1 << slots_of(&[0, second]) [0] | 1 << second);
+        let freed = [PathId(1), PathId(2)].map(|id| 1 << slots.slot_of(id).unwrap());
+        assert_eq!(slots.update(&[route(3), route(4)]), freed[0] | freed[1]);
         assert_eq!(slots.slot_of(PathId(3)), Some(third));
         assert_eq!(slots.over(5), 1 << slots.slot_of(PathId(4)).unwrap());
         assert_eq!(slots.over(2), 0);
-    }
-
-    fn slots_of(slots: &[u8]) -> Vec<u8> {
-        slots.to_vec()
     }
 
     #[test]

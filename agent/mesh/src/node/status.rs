@@ -28,8 +28,6 @@ pub struct Status {
     pub links: Vec<LinkStatus>,
     /// Its sessions, those too whose handshake is on the way.
     pub sessions: Vec<TalkStatus>,
-    /// Handshakes on the way, in either role.
-    pub handshakes: usize,
     /// Jobs that wait for their answer.
     pub jobs: usize,
     /// Bytes of packets that wait for a session to open.

@@ -33,6 +33,14 @@ impl Timers {
         }
     }
 
+    /// The deadline with this number.
+    pub(super) fn get(&self, number: usize) -> Option<Time> {
+        if number >= self.leaves {
+            return None;
+        }
+        self.tree.get(self.leaves + number).filter(|value| **value != NEVER).map(|value| Time(*value))
+    }
+
     /// The earliest deadline.
     pub(super) fn first(&self) -> Option<Time> {
         self.tree.get(1).filter(|value| **value != NEVER).map(|value| Time(*value))

@@ -27,6 +27,11 @@ impl Buffer {
         self.0.get_mut(HEAD_BYTES..).unwrap_or_default()
     }
 
+    /// All of it, for a frame that brings its own header.
+    pub(super) fn whole(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
     /// Copies a body to its place; its length, zero when it is longer than any datagram.
     pub(super) fn set_body(&mut self, body: &[u8]) -> usize {
         match self.body().get_mut(..body.len()) {
@@ -96,7 +101,7 @@ impl Out<'_> {
             self.counters.internal_errors += 1;
             return false;
         }
-        self.timers.set(super::link_timer(at), entry.deadline());
+        self.timers.set(super::mesh::link_timer(at), entry.deadline());
         self.counters.datagrams_out += 1;
         self.counters.bytes_out += frame.len() as u64;
         self.sink.send(entry.underlay, entry.address, urgency, frame);

@@ -156,6 +156,7 @@ impl World {
                 let config = Config {
                     genesis: GENESIS,
                     mesh_id: MESH,
+                    start_number: 1,
                     underlays: (0..underlays)
                         .map(|u| Underlay {
                             id: UnderlayId(u),
