@@ -79,7 +79,7 @@ pub struct MeshFilter {
     numbers: Numbers,
     ruled: BTreeMap<PeerId, u32>,
     prefixes: BTreeMap<PrefixKey, u32>,
-    attached: BTreeMap<String, Attached>,
+    pub(super) attached: BTreeMap<String, Attached>,
 }
 
 impl std::fmt::Debug for MeshFilter {
