@@ -103,7 +103,7 @@ pub const ROUTE_ADJACENCIES_MAX: usize = 32;
 /// Most links between the same two nodes.
 pub const ROUTE_PARALLEL_MAX: usize = 4;
 /// Bytes of the longest body of a record: mesh, node, number, lifetime, and claims of 43 bytes each.
-pub const ROUTE_RECORD_BODY_BYTES_MAX: usize = 32 + 32 + 8 + 2 + 2 + ROUTE_ADJACENCIES_MAX * 43;
+pub const ROUTE_RECORD_BODY_BYTES_MAX: usize = 32 + 32 + 8 + 2 + 1 + ROUTE_ADJACENCIES_MAX * 43;
 /// Bytes of an ML-DSA-65 signature (FIPS 204, table 2).
 pub const ROUTE_SIGNATURE_BYTES: usize = 3_309;
 /// Bytes of the longest signed record.

@@ -3,7 +3,7 @@
 use super::{
     LinkState, Path, PathId,
     explain::{Cause, Evidence, PathState},
-    pheromone::{PREFERENCE_NEUTRAL, Pheromone, QualityInput, TRUST_FULL_Q16, quality},
+    pheromone::{PREFERENCE_NEUTRAL, Pheromone, QualityInput, TAU_MIN, TRUST_FULL_Q16, quality},
 };
 use crate::Time;
 use x0_mesh_wire::Labels;
@@ -52,7 +52,7 @@ pub struct Measure {
 pub(super) struct Candidate {
     pub path: Path,
     pub lane: Lane,
-    pub tau: Pheromone,
+    tau: Pheromone,
     pub measure: Option<Measure>,
     pub trust_q16: u32,
     pub preference: u8,
@@ -94,6 +94,13 @@ impl Candidate {
             failed: None,
             flaps: 0,
         }
+    }
+
+    /// Its pheromone in this tick: half of it while it is suspect. A suspicion that was wrong leaves no trace, since
+    /// links are suspected for a millisecond all day long, and the loss that caused it lowers the quality anyway.
+    pub fn trail(&self, tick: u64) -> u32 {
+        let halved = u32::from(self.state == PathState::Suspect);
+        (self.tau.value(tick) >> halved).max(TAU_MIN)
     }
 
     pub fn id(&self) -> PathId {
@@ -235,10 +242,7 @@ impl Candidate {
             return false;
         }
         match state {
-            PathState::Suspect => {
-                self.tau.halve(now);
-                self.evidence.suspect_ns = Some(now.0);
-            }
+            PathState::Suspect => self.evidence.suspect_ns = Some(now.0),
             PathState::Down => self.fail(now),
             PathState::Up => self.evidence.cause = None,
             PathState::Probing | PathState::Recovering => {}

@@ -19,6 +19,8 @@ pub enum Message {
     Have {
         /// Nodes and the numbers of their records.
         entries: Vec<(NodeId, u64)>,
+        /// Whether a list of all begins here.
+        first: bool,
         /// Whether a list of all ends here.
         last: bool,
     },

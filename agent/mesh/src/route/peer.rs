@@ -78,10 +78,14 @@ pub(super) struct Peer {
     /// Its records that wait for their verification.
     pub waiting: usize,
     known: BTreeMap<NodeId, u64>,
+    /// Nodes whose records it named since its last list began.
+    named: BTreeSet<NodeId>,
     missing: BTreeMap<NodeId, Missing>,
     confirm: BTreeMap<NodeId, u64>,
     /// Entries of the list of all records that are still to be sent; none when no list is under way.
     list: Option<Vec<(NodeId, u64)>>,
+    /// Whether a part of that list was sent.
+    list_begun: bool,
     next_list: Time,
     /// Before this moment, and before its list is complete, it gets no records.
     quiet_until: Time,
@@ -100,9 +104,11 @@ impl Peer {
             notices: Bucket::new(ROUTE_NOTICES_PER_S, ROUTE_NOTICES_PER_S, now),
             waiting: 0,
             known: BTreeMap::new(),
+            named: BTreeSet::new(),
             missing: BTreeMap::new(),
             confirm: BTreeMap::new(),
             list: None,
+            list_begun: false,
             next_list: now,
             quiet_until: now.plus_ms(LIST_WAIT_MS),
             bytes: Bucket::new(ROUTE_GOSSIP_BYTES_PER_S, ROUTE_GOSSIP_BURST_BYTES, now),
@@ -130,6 +136,7 @@ impl Peer {
         // Only nodes that are known here are remembered, so that lists cannot fill the memory.
         let Some(own) = own else { return };
         self.known.insert(node, seq);
+        self.named.insert(node);
         if seq >= own {
             self.missing.remove(&node);
         } else if !self.missing.contains_key(&node) {
@@ -137,9 +144,22 @@ impl Peer {
         }
     }
 
-    /// The neighbour's list of all records is complete.
-    pub fn list_complete(&mut self, now: Time) {
+    /// The neighbour's list of all records begins.
+    pub fn list_begins(&mut self) {
+        self.named.clear();
+    }
+
+    /// The neighbour's list of all records is complete: it lacks what it did not name, for example after a restart. A
+    /// part of the list that was lost costs some records that are sent in vain.
+    pub fn list_complete(&mut self, now: Time, table: &LinkStateTable) {
         self.quiet_until = self.quiet_until.min(now);
+        let named = core::mem::take(&mut self.named);
+        self.known.retain(|node, _| named.contains(node));
+        for (node, _) in table.living().filter(|(node, _)| !named.contains(node)) {
+            if !self.missing.contains_key(&node) {
+                self.lacks(node, now);
+            }
+        }
     }
 
     /// The neighbour gets a confirmation for this record.
@@ -150,6 +170,7 @@ impl Peer {
     /// Forgets a node whose record is gone.
     pub fn forget(&mut self, node: &NodeId) {
         self.known.remove(node);
+        self.named.remove(node);
         self.missing.remove(node);
     }
 
@@ -195,13 +216,14 @@ impl Peer {
         }
         while let Some(list) = &mut self.list {
             let entries = list.split_off(list.len().saturating_sub(ROUTE_HAVE_MAX));
-            let last = list.is_empty();
-            if !self.send(now, Message::Have { entries: entries.clone(), last }, &mut messages) {
+            let (first, last) = (!self.list_begun, list.is_empty());
+            if !self.send(now, Message::Have { entries: entries.clone(), first, last }, &mut messages) {
                 if let Some(list) = &mut self.list {
                     list.extend(entries);
                 }
                 break;
             }
+            self.list_begun = !last;
             if last {
                 self.list = None;
             }
@@ -209,7 +231,7 @@ impl Peer {
         while !self.confirm.is_empty() {
             let entries: Vec<_> = self.confirm.iter().take(ROUTE_HAVE_MAX).map(|(node, seq)| (*node, *seq)).collect();
             let names: Vec<NodeId> = entries.iter().map(|(node, _)| *node).collect();
-            if !self.send(now, Message::Have { entries, last: false }, &mut messages) {
+            if !self.send(now, Message::Have { entries, first: false, last: false }, &mut messages) {
                 break;
             }
             self.confirm.retain(|node, _| !names.contains(node));

@@ -89,12 +89,6 @@ impl Pheromone {
         }
     }
 
-    /// The route is suspected: half is gone.
-    pub fn halve(&mut self, now: Time) {
-        let tick = tick_of(now);
-        self.set(tick, self.value(tick) >> 1);
-    }
-
     /// The route is down: all is gone.
     pub fn floor(&mut self, now: Time) {
         self.set(tick_of(now), TAU_MIN);

@@ -291,7 +291,10 @@ impl Router {
         let peer = self.peers.get_mut(&from).ok_or(Refusal::NoSuchLink { label })?;
         self.round_at = self.round_at.min(now.plus_ms(ROUND_MS));
         match message {
-            Message::Have { entries, last } => {
+            Message::Have { entries, first, last } => {
+                if first {
+                    peer.list_begins();
+                }
                 for (node, seq) in entries {
                     peer.has(
                         now,
@@ -301,7 +304,7 @@ impl Router {
                     );
                 }
                 if last {
-                    peer.list_complete(now);
+                    peer.list_complete(now, &self.table);
                 }
                 Ok(())
             }

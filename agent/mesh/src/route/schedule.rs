@@ -373,7 +373,7 @@ impl Scheduler {
     fn leave_dead(&mut self, now: Time) -> Option<Switch> {
         let tick = tick_of(now);
         // Among equals the earlier candidate wins, which is the cheaper by the records.
-        let rank = |candidate: &Candidate| (candidate.rank(now), candidate.tau.value(tick));
+        let rank = |candidate: &Candidate| (candidate.rank(now), candidate.trail(tick));
         let best = self.candidates.iter().rev().max_by_key(|candidate| rank(candidate))?;
         let (to, best_rank) = (best.id(), best.rank(now));
         let Some(current) = self.primary.and_then(|id| self.find(id)) else {
@@ -394,11 +394,11 @@ impl Scheduler {
     fn compare(&mut self, now: Time, tick: u64) -> Option<Switch> {
         let current = self.primary.and_then(|id| self.find(id))?;
         let (current_id, suspect) = (current.id(), current.state == PathState::Suspect);
-        let current_tau = u64::from(current.tau.value(tick));
+        let current_tau = u64::from(current.trail(tick));
         let needed = if suspect { 1 } else { BETTER_TICKS };
         let mut best: Option<(u32, PathId)> = None;
         for candidate in self.candidates.iter_mut().rev() {
-            let tau = candidate.tau.value(tick);
+            let tau = candidate.trail(tick);
             let better = candidate.id() != current_id
                 && candidate.state == PathState::Up
                 && now >= candidate.hold_until
@@ -429,8 +429,8 @@ impl Scheduler {
             reason,
             from_state: before.map(|candidate| candidate.state),
             to_state: after.state,
-            from_tau: before.map_or(0, |candidate| candidate.tau.value(tick)),
-            to_tau: after.tau.value(tick),
+            from_tau: before.map_or(0, |candidate| candidate.trail(tick)),
+            to_tau: after.trail(tick),
             evidence: before.map(|candidate| candidate.evidence).unwrap_or_default(),
         };
         if self.primary == Some(to) {
@@ -468,7 +468,7 @@ impl Scheduler {
                     .min()
                     .unwrap_or(Disjointness::Full);
                 // A route that is rarely tried has little pheromone; what it would have in use is sixteen qualities.
-                let promise = candidate.tau.value(tick).max(u32::from(candidate.quality(srtt_us_min)) * 16);
+                let promise = candidate.trail(tick).max(u32::from(candidate.quality(srtt_us_min)) * 16);
                 Some((candidate.state >= PathState::Suspect, candidate.state, u64::from(promise) * shared.quarters()))
             };
             let next = (0..self.candidates.len()).rev().filter(|at| !chosen.contains(at)).max_by_key(score);
@@ -482,7 +482,7 @@ impl Scheduler {
         let up = |id: &PathId| self.find(*id).is_some_and(|candidate| candidate.state == PathState::Up);
         let mut spread = [(None, 0); ROUTES_MAX];
         for (place, id) in spread.iter_mut().zip(self.live().filter(up)) {
-            let tau = self.find(id).map_or(0, |candidate| candidate.tau.value(tick));
+            let tau = self.find(id).map_or(0, |candidate| candidate.trail(tick));
             *place = (Some(id), tau.max(1));
         }
         // Weights change with the set only, so that flows are not moved by every tick.
@@ -544,7 +544,7 @@ impl Scheduler {
                         })
                         .collect(),
                     state: candidate.state,
-                    tau: candidate.tau.value(tick),
+                    tau: candidate.trail(tick),
                     quality: candidate.quality(srtt_us_min),
                     loss_q16: candidate.measure.map_or(0, |measure| measure.loss_q16),
                     srtt_us: candidate.measure.map(|measure| measure.srtt_us),
