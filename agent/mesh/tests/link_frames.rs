@@ -83,7 +83,7 @@ proptest! {
         let again = b.receive(Time(4), Time(4), &mut frame);
         match kind {
             0 => prop_assert_eq!(again, Ok(Received::Data(Freshness::Repeated))),
-            _ => prop_assert!(matches!(again, Err(LinkError::Replayed { seq: 1 }))),
+            _ => prop_assert_eq!(again, Err(LinkError::Replayed { seq: 1 })),
         }
         prop_assert_eq!(b.heard_at(), Some(Time(3)), "a replay is no sign of life");
     }

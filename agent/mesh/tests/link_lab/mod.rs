@@ -155,7 +155,7 @@ impl Lab {
         let now = self.now;
         let mut out = vec![];
         let end = &mut self.ends[index];
-        let mut note = |changes: &mut Vec<(Time, Change)>, change: Option<Change>| {
+        let note = |changes: &mut Vec<(Time, Change)>, change: Option<Change>| {
             changes.extend(change.map(|change| (now, change)));
         };
         let kernel = end.last_kernel.filter(|_| end.kernel);
