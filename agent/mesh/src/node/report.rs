@@ -75,6 +75,18 @@ impl Mesh {
         &self.counters
     }
 
+    /// What became of handshake datagrams and of handshakes, by reason.
+    #[must_use]
+    pub const fn handshake_counters(&self) -> &crate::handshake::HandshakeCounters {
+        self.handshakes.counters()
+    }
+
+    /// Every tag that is valid now and whose link it is: what a filter lets in that has missed events.
+    #[must_use]
+    pub fn tags(&self) -> Vec<(u32, crate::NodeId)> {
+        self.links.iter().flat_map(|(_, entry)| entry.tags.map(|tag| (tag, entry.name))).collect()
+    }
+
     /// Every event of the last minutes, oldest first, at most [`super::HISTORY_MAX`].
     pub fn history(&self) -> impl Iterator<Item = &(Time, Event)> {
         self.history.iter()
