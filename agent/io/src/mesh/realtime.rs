@@ -58,7 +58,7 @@ const FIFO_WATCH: libc::c_int = 51;
 /// A share that has recovered this much is worth two system calls.
 const WORTHWHILE_NS: i64 = 100_000;
 /// The longest that the watch sleeps without looking.
-const WATCH_SLEEP_NS: u64 = 5_000_000;
+const WATCH_SLEEP_NS: u64 = 20_000_000;
 /// Bits of `CapEff` in `/proc/self/status` (`include/uapi/linux/capability.h`).
 const CAP_IPC_LOCK: u32 = 14;
 
@@ -149,8 +149,13 @@ struct Shared {
     data_thread: AtomicI32,
     /// The protocol's next timer, nanoseconds; the largest number for none.
     deadline_ns: AtomicU64,
-    /// The data thread is ordinary now.
+    /// Until when the watch sleeps; whoever moves the timer before that wakes it.
+    sleeps_until_ns: AtomicU64,
+    /// The data thread has made itself ordinary; only that thread writes it, *before* it does so: from then
+    /// on it may lose the processor at any moment.
     lowered: AtomicBool,
+    /// The watch has raised the data thread, which does not know it yet.
+    rescued: AtomicBool,
     stop: AtomicBool,
     rescues: AtomicU64,
     waker: Waker,
@@ -164,19 +169,26 @@ impl Shared {
                 self.waker.clear();
                 continue;
             }
-            let deadline_ns = self.deadline_ns.load(Ordering::Acquire);
-            let due_ns = deadline_ns.saturating_add(GRACE_NS);
             let now_ns = sys::now().0;
+            let deadline_ns = self.deadline_ns.load(Ordering::SeqCst);
+            let due_ns = deadline_ns.saturating_add(GRACE_NS).min(now_ns.saturating_add(WATCH_SLEEP_NS));
             if now_ns < due_ns {
-                std::thread::sleep(Duration::from_nanos((due_ns - now_ns).min(WATCH_SLEEP_NS)));
+                self.sleeps_until_ns.store(due_ns, Ordering::SeqCst);
+                // A timer that moved before the store has not seen it; one that moves after it wakes the watch.
+                if self.deadline_ns.load(Ordering::SeqCst) == deadline_ns {
+                    self.waker.wait_for(Duration::from_nanos(due_ns - now_ns));
+                    self.waker.clear();
+                }
+                self.sleeps_until_ns.store(0, Ordering::SeqCst);
                 continue;
             }
-            // A deadline that has moved meanwhile is a timer that has run.
-            if self.deadline_ns.load(Ordering::Acquire) == deadline_ns && self.lowered.swap(false, Ordering::AcqRel) {
-                self.rescues.fetch_add(1, Ordering::Relaxed);
-                // Rights do not go away while the process runs; if they do, the data thread is what it was.
-                let _ = set_fifo(self.data_thread.load(Ordering::Acquire), FIFO_DATA);
-            }
+            self.rescues.fetch_add(1, Ordering::Relaxed);
+            self.rescued.store(true, Ordering::SeqCst);
+            // Rights do not go away while the process runs; if they do, the data thread is what it was.
+            let _ = set_fifo(self.data_thread.load(Ordering::Acquire), FIFO_DATA);
+            // The data thread may have been about to make itself ordinary: if the timer has not run after
+            // another while, it is raised again.
+            std::thread::sleep(Duration::from_nanos(GRACE_NS));
         }
     }
 }
@@ -212,7 +224,9 @@ impl Governor {
         let shared = Arc::new(Shared {
             data_thread: AtomicI32::new(thread),
             deadline_ns: AtomicU64::new(u64::MAX),
+            sleeps_until_ns: AtomicU64::new(0),
             lowered: AtomicBool::new(false),
+            rescued: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             rescues: AtomicU64::new(0),
             waker: Waker::new()?,
@@ -248,14 +262,22 @@ impl Governor {
         if !self.is_bounded() {
             return;
         }
-        self.shared.deadline_ns.store(deadline.map_or(u64::MAX, |deadline| deadline.0), Ordering::Release);
+        self.publish(deadline.map_or(u64::MAX, |deadline| deadline.0));
         self.refill(now);
         if self.charge(now) {
-            if self.tokens_ns <= 0 {
+            // A timer that is due runs first.
+            if self.tokens_ns <= 0 && deadline.is_none_or(|deadline| deadline > now) {
                 self.lower();
             }
         } else if sleeps && self.tokens_ns >= WORTHWHILE_NS {
             self.raise(now);
+        }
+    }
+
+    fn publish(&self, deadline_ns: u64) {
+        self.shared.deadline_ns.store(deadline_ns, Ordering::SeqCst);
+        if deadline_ns.saturating_add(GRACE_NS) < self.shared.sleeps_until_ns.load(Ordering::SeqCst) {
+            self.shared.waker.wake();
         }
     }
 
@@ -292,10 +314,7 @@ impl Governor {
 
     /// Charges the time since the wake-up if it was spent ahead of others; says whether it was.
     fn charge(&mut self, now: Time) -> bool {
-        if !self.raised {
-            // The watch clears the mark when it raises this thread.
-            self.raised = !self.shared.lowered.load(Ordering::Acquire);
-        }
+        self.raised |= self.shared.rescued.swap(false, Ordering::SeqCst);
         if self.raised {
             let spent_ns = i64::try_from(now.since_ns(self.since)).unwrap_or(i64::MAX);
             self.tokens_ns = self.tokens_ns.saturating_sub(spent_ns).max(-self.capacity_ns());
@@ -305,18 +324,17 @@ impl Governor {
     }
 
     fn raise(&mut self, now: Time) {
-        self.shared.lowered.store(false, Ordering::Release);
         self.raised = set_fifo(0, FIFO_DATA).is_ok();
+        self.shared.lowered.store(!self.raised, Ordering::SeqCst);
         self.since = now;
     }
 
     fn lower(&mut self) {
-        if set_scheduler(0, libc::SCHED_OTHER, 0).is_ok() {
-            self.raised = false;
-            self.demotions += 1;
-            self.shared.lowered.store(true, Ordering::Release);
-            self.shared.waker.wake();
-        }
+        self.shared.lowered.store(true, Ordering::SeqCst);
+        self.shared.waker.wake();
+        self.demotions += 1;
+        // Lowering one's own priority needs no right.
+        self.raised = set_scheduler(0, libc::SCHED_OTHER, 0).is_err();
     }
 }
 

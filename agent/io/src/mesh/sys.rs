@@ -174,9 +174,18 @@ impl Waker {
 
     /// Blocks until the descriptor is readable.
     pub fn wait(&self) {
+        self.wait_within(None);
+    }
+
+    /// Blocks until the descriptor is readable or the time is over.
+    pub fn wait_for(&self, time: Duration) {
+        self.wait_within(Some(time));
+    }
+
+    fn wait_within(&self, time: Option<Duration>) {
         let mut one = [poll_entry(self.0.as_fd(), libc::POLLIN)];
         // An interrupted wait ends early; the caller looks at its own state either way.
-        let _ = poll(&mut one, None);
+        let _ = poll(&mut one, time);
     }
 }
 

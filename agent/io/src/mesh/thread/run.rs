@@ -130,6 +130,7 @@ pub fn start(
         stop: Arc::clone(&stop),
         kernel_seen,
         more: false,
+        started: sys::now(),
     };
     let configured = config.priority;
     let thread = std::thread::Builder::new()
@@ -155,6 +156,8 @@ struct DataThread {
     kernel_seen: Option<Box<dyn KernelSeen>>,
     /// Something was left for the next turn.
     more: bool,
+    /// Timers that are older than the thread are not late.
+    started: Time,
 }
 
 impl DataThread {
@@ -210,7 +213,8 @@ impl DataThread {
         self.out.status.rescues = governor.rescues();
         self.more = false;
 
-        let late_us = deadline.filter(|deadline| now >= *deadline).map(|deadline| now.since_ns(deadline) / 1_000);
+        let due = deadline.filter(|deadline| now >= *deadline);
+        let late_us = due.map(|deadline| now.since_ns(deadline.max(self.started)) / 1_000);
         if let Some(late_us) = late_us {
             self.out.status.late(late_us);
             if late_us > STALL_US {
