@@ -65,7 +65,7 @@ enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Signature {
     signer: Name,
-    side: Option<Side>,
+    side: Side,
     opening: Option<Opening>,
     initiator: Option<Name>,
     responder: Option<Name>,
@@ -129,7 +129,6 @@ struct Case {
     stolen: Option<Name>,
     without_peer_name: bool,
     without_opening: bool,
-    without_roles: bool,
     without_signature: bool,
     without_verification_first: bool,
 }
@@ -219,11 +218,11 @@ impl Search {
     }
 
     fn signature(&self, signer: Name, side: Side, view: &View) -> Signature {
-        let Case { without_peer_name, without_opening, without_roles, .. } = self.case;
+        let Case { without_peer_name, without_opening, .. } = self.case;
         let peer_is = |role: Side| without_peer_name && role != side;
         Signature {
             signer,
-            side: (!without_roles).then_some(side),
+            side,
             opening: (!without_opening).then_some(view.opening),
             initiator: (!peer_is(Side::Initiator)).then_some(view.initiator),
             responder: (!peer_is(Side::Responder)).then_some(view.responder),

@@ -42,7 +42,7 @@ pub enum Refusal {
         /// Most allowed.
         limit: usize,
     },
-    /// A fragment does not open, contradicts those before, or was seen.
+    /// A fragment does not open: changed, or of another handshake.
     #[error("the fragment does not open")]
     Seal,
     /// A fragment contradicts those before it.

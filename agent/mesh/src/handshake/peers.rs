@@ -50,4 +50,10 @@ impl Peers {
         }
         entry.1 += 1;
     }
+
+    /// How many names are remembered for either reason.
+    #[cfg(test)]
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.completed.len(), self.want_key.len())
+    }
 }

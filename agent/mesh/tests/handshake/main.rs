@@ -10,6 +10,7 @@
 )]
 
 mod attacks;
+mod by_hand;
 mod good_weather;
 mod lossy;
 mod world;

@@ -85,6 +85,9 @@ pub struct Weather {
     pub jitter_us: u64,
 }
 
+/// Whether a packet is lost, by its number in the log.
+pub type Lose = Box<dyn FnMut(usize, &Packet) -> bool>;
+
 pub struct World {
     pub now: Time,
     pub nodes: Vec<Node>,
@@ -94,7 +97,7 @@ pub struct World {
     /// Everything that was sent, in order.
     pub log: Vec<Packet>,
     /// Decides about each sent packet by its number in the log: whether it is lost.
-    pub lose: Box<dyn FnMut(usize, &Packet) -> bool>,
+    pub lose: Lose,
     /// Whether no node may send more than it received before it verified the other end.
     pub judge_amplification: bool,
     queue: BTreeMap<(Time, u64), Event>,
