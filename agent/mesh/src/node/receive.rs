@@ -22,6 +22,9 @@ use x0_mesh_wire::{
 /// What a link made of a frame, without what it borrowed.
 enum Taken {
     Nothing,
+    /// Whether its number on the link is new. The MAC of the hop covers the start of a body only, so who
+    /// sees a frame can be faster with a changed one and take its number: what ends here is judged by the
+    /// session, which knows its packets, and only what is passed on is judged by the link.
     Data { new: bool },
     Repeated,
     Control { start: usize, end: usize },
@@ -82,9 +85,7 @@ impl Mesh {
             let Some(entry) = self.links.get_mut(at) else { continue };
             let taken = match entry.link.receive(now, received, bytes) {
                 Ok(Received::Nothing) => Taken::Nothing,
-                Ok(Received::Data(Freshness::Repeated)) => Taken::Repeated,
-                Ok(Received::Data(Freshness::New)) => Taken::Data { new: true },
-                Ok(Received::Data(Freshness::TooOld)) => Taken::Data { new: false },
+                Ok(Received::Data(freshness)) => Taken::Data { new: freshness == Freshness::New },
                 Ok(Received::Control(body)) => {
                     let start = body.as_ptr() as usize - base;
                     Taken::Control { start, end: start + body.len() }
@@ -246,7 +247,10 @@ impl Mesh {
             return;
         }
         let mut echo = None;
-        match talk.sessions.open(now, body) {
+        let opened = talk.sessions.open(now, body);
+        let confirmed = talk.unconfirmed && opened.is_ok();
+        talk.unconfirmed &= !confirmed;
+        match opened {
             Err(SessionError::Repeated { .. } | SessionError::TooOld { .. }) => self.counters.refused_duplicate += 1,
             Err(_) => self.counters.refused_sealed += 1,
             Ok(Opened::Nothing) => {}
@@ -270,6 +274,9 @@ impl Mesh {
         if !talk.touched {
             talk.touched = true;
             self.touched.push(peer);
+        }
+        if confirmed {
+            self.send_waiting(now, peer, sink);
         }
         self.acknowledged(now, peer, sink);
         match echo {

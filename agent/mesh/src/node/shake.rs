@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     NodeId, Time,
-    handshake::{Action, Authority, Established, JobDone, Purpose, Via},
+    handshake::{Action, Authority, Established, JobDone, Purpose, Role, Via},
     session::Session,
 };
 use std::net::SocketAddr;
@@ -164,6 +164,7 @@ impl Mesh {
         talk.failures = 0;
         talk.used = now;
         let first = talk.sessions.sending().is_none();
+        talk.unconfirmed = first && role == Role::Responder;
         let freed = talk.sessions.install(now, session);
         for index in freed {
             self.handshakes.release(index);

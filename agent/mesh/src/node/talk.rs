@@ -82,6 +82,7 @@ impl Mesh {
             used: now,
             connect_at: now,
             failures: 0,
+            unconfirmed: false,
             touched: false,
         });
         self.router.want(name);
@@ -264,7 +265,7 @@ impl Mesh {
     /// Sends a probe over a route.
     fn probe(&mut self, now: Time, peer: PeerIx, path: PathId, sink: &mut dyn Sink) {
         let Some(talk) = self.talks.get_mut(peer) else { return };
-        let Some(slot) = talk.slots.slot_of(path).filter(|_| talk.sessions.sending().is_some()) else { return };
+        let Some(slot) = talk.slots.slot_of(path).filter(|_| talk.is_ready()) else { return };
         let number = talk.probes.sent(now, path);
         talk.scheduler.probe_sent(now, path);
         self.send_probe(now, peer, PathProbe { echo: false, route: slot, number }, 1 << slot, sink);
@@ -393,6 +394,7 @@ impl Mesh {
             Some(open) => open.wants_handshake(now),
         };
         self.switched(now, peer, tick.switched, 0, sink);
+        self.send_waiting(now, peer, sink);
         for path in tick.probes() {
             self.probe(now, peer, path, sink);
         }

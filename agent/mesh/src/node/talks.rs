@@ -51,6 +51,9 @@ pub(super) struct Talk {
     pub(super) connect_at: Time,
     /// Handshakes in a row that gave no keys.
     pub(super) failures: u32,
+    /// The first session was begun by the other end, which has not shown yet that it has the keys: a
+    /// packet that overtakes the last message of the handshake could not be opened.
+    pub(super) unconfirmed: bool,
     /// Held back acknowledgements go out with the next flush.
     pub(super) touched: bool,
 }
@@ -64,7 +67,7 @@ impl Talk {
 
     /// Whether a packet could be sent now.
     pub(super) fn is_ready(&self) -> bool {
-        self.sessions.current().is_some() && self.scheduler.primary().is_some()
+        !self.unconfirmed && self.sessions.current().is_some() && self.scheduler.primary().is_some()
     }
 }
 

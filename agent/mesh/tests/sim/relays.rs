@@ -53,6 +53,9 @@ fn relay_fault(seed: u64, relays: usize, fault: Fault) -> (Vec<u64>, u64) {
         Fault::Lies => world.wires.change_into(relay, |wire| wire.drops_data = true),
     }
     world.run_us(until_us - world.now_us + 500_000);
+    if std::env::var_os("X0_SIM_STATE").is_some() {
+        println!("{}", world.state());
+    }
     (world.oracle.lost(0, 1, start_us, until_us), world.oracle.gap_us(0, 1, start_us, until_us))
 }
 
