@@ -1,8 +1,8 @@
 //! One route of a session and what is known of it.
 
 use super::{
-    LinkState, Path, PathId,
-    explain::{Cause, Evidence, PathState},
+    Hop, LinkState, Path, PathId,
+    explain::{Cause, Evidence, HopExplanation, PathExplanation, PathState},
     pheromone::{PREFERENCE_NEUTRAL, Pheromone, QualityInput, TAU_MIN, TRUST_FULL_Q16, quality},
 };
 use crate::Time;
@@ -249,6 +249,36 @@ impl Candidate {
         }
         self.state = state;
         true
+    }
+
+    /// Everything that its rank rests on. `rank` is its place among the live routes.
+    pub fn explain(&self, tick: u64, srtt_us_min: u32, rank: Option<u8>, primary: Option<&Path>) -> PathExplanation {
+        let hop = |hop: &Hop| HopExplanation {
+            from: hop.from.to_string(),
+            to: hop.to.to_string(),
+            label: hop.label,
+            underlay: hop.underlay_from,
+            cost_us: hop.cost_us,
+        };
+        let primary = primary.filter(|primary| primary.id() != self.id());
+        PathExplanation {
+            id: self.id().0,
+            rank,
+            hops: self.path.hops().iter().map(hop).collect(),
+            state: self.state,
+            tau: self.trail(tick),
+            quality: self.quality(srtt_us_min),
+            loss_q16: self.measure.map_or(0, |measure| measure.loss_q16),
+            srtt_us: self.measure.map(|measure| measure.srtt_us),
+            rttvar_us: self.measure.map(|measure| measure.rttvar_us),
+            trust_q16: self.trust_q16,
+            preference: self.preference,
+            disjointness: primary.map(|primary| self.path.disjointness(primary)),
+            better_ticks: self.better_ticks,
+            held_until_ns: self.hold_until.0,
+            planned: self.planned,
+            evidence: self.evidence,
+        }
     }
 
     fn fail(&mut self, now: Time) {

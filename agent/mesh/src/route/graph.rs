@@ -60,11 +60,13 @@ pub struct Graph {
     claims: Vec<Claim>,
 }
 
-/// Claims of a node to one neighbour, the usable ones: underlay, label, quality.
-type Parallel = Vec<(u32, u32, u16)>;
+/// A usable claim: underlay, label, quality.
+type Usable = (u32, u32, u16);
+/// Claims of a node to one neighbour, the usable ones.
+type Parallel = Vec<Usable>;
 
 /// Pairs the two ends' claims of the links between them: those of one underlay number first, the rest by rank.
-fn pair(mut ours: Parallel, mut theirs: Parallel) -> Vec<((u32, u32, u16), (u32, u32, u16))> {
+fn pair(mut ours: Parallel, mut theirs: Parallel) -> Vec<(Usable, Usable)> {
     ours.sort_unstable();
     theirs.sort_unstable();
     let mut pairs = Vec::new();

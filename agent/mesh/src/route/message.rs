@@ -1,6 +1,7 @@
 //! What neighbours tell one another about routes: bodies of control frames, so the seal of the link proves who speaks.
 //!
 //! Each message fits one datagram on the smallest underlay. SCALE, with every length bounded before it is believed.
+#![allow(clippy::cast_possible_truncation, reason = "the codec's macro casts the index of a variant")]
 
 use super::{DeltaClaim, Refusal};
 use crate::NodeId;

@@ -46,11 +46,13 @@
 
 mod bypass;
 mod candidate;
+mod choice;
 mod error;
 mod explain;
 mod graph;
 mod message;
 mod notice;
+mod output;
 mod own;
 mod paths;
 mod peer;
@@ -64,16 +66,18 @@ mod state;
 
 pub use bypass::{Bypass, Bypasses, bypasses};
 pub use candidate::{Lane, Measure};
+pub use choice::{Choice, Class, Tick};
 pub use error::{Refusal, RefusalCounters};
 pub use explain::{Cause, Evidence, Explanation, HopExplanation, PathExplanation, PathState, Switch, SwitchReason};
 pub use graph::{Edge, Graph, cost_us};
 pub use message::Message;
+pub use output::{Output, RouterConfig};
 pub use own::OwnLink;
 pub use paths::{Disjointness, Hop, Path, PathId, disjoint_paths, shortest_path};
 pub use pheromone::{Pheromone, QualityInput, TAU_MAX, TAU_MIN, TICK_NS, link_quality, quality, tick_of};
 pub use plan::{Plan, PlanRequest, candidates};
 pub use record::{Adjacency, LinkRecord, SignedRecord};
 pub use relay::{Decision, DropReason, LinkState, RelayInput, RelayTable};
-pub use router::{Output, Router, RouterConfig};
-pub use schedule::{Choice, Class, DAMPING_MS, Scheduler, Tick};
+pub use router::Router;
+pub use schedule::{DAMPING_MS, Scheduler};
 pub use state::{DeltaClaim, LinkStateTable, Verdict, VerifiedRecord};

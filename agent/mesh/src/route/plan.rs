@@ -1,14 +1,18 @@
 //! The slow part of routing as one piece of work, for whichever thread has time.
 
-use super::{Bypasses, Graph, Path, bypasses, disjoint_paths, shortest_path};
+use super::{Bypasses, Graph, Path, bypasses, disjoint_paths, shortest_path, state::Snapshot};
 use crate::NodeId;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// What is to be found, with the graph as it was.
+/// What is to be found, with the claims as they were.
 #[derive(Clone, Debug)]
 pub struct PlanRequest {
     pub(super) number: u64,
-    pub(super) graph: Arc<Graph>,
+    pub(super) claims: Snapshot,
+    pub(super) excluded: BTreeSet<NodeId>,
     pub(super) me: NodeId,
     pub(super) wanted: Vec<NodeId>,
 }
@@ -35,10 +39,12 @@ pub fn candidates(graph: &Graph, me: &NodeId, destination: &NodeId) -> Vec<Path>
 }
 
 impl PlanRequest {
-    /// Does the work: about a millisecond for each wanted destination in a mesh of 500 nodes.
+    /// Does the work. In a mesh of 500 nodes and 1,500 links: a millisecond for the graph, one for the bypasses, and
+    /// half of one for each wanted destination.
     #[must_use]
     pub fn run(self) -> Plan {
-        let Self { number, graph, me, wanted } = self;
+        let Self { number, claims, excluded, me, wanted } = self;
+        let graph = Arc::new(Graph::build(claims.iter().map(|(node, claims)| (*node, &**claims)), &excluded));
         let paths = wanted.iter().map(|destination| (*destination, candidates(&graph, &me, destination))).collect();
         let bypasses = bypasses(&graph, &me);
         Plan { number, graph, paths, bypasses }

@@ -1,17 +1,14 @@
 //! One node's routing: its own record, gossip, the graph, plans, and notices.
 
 use super::{
-    DeltaClaim, LinkState, LinkStateTable, Message, OwnLink, Path, Plan, PlanRequest, Refusal, RefusalCounters,
-    RelayTable, SignedRecord, Verdict, VerifiedRecord, notice,
+    DeltaClaim, LinkState, LinkStateTable, Message, Output, OwnLink, Path, Plan, PlanRequest, Refusal, RefusalCounters,
+    RelayTable, RouterConfig, SignedRecord, Verdict, VerifiedRecord, notice,
     notice::{Sent, Usage},
     own::Own,
     peer::Peer,
 };
 use crate::{NodeId, Time};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 use x0_mesh_wire::limits::{ROUTE_SIGNATURE_BYTES, ROUTE_VERIFY_PENDING_MAX};
 
 /// Time between two rounds of gossip while something waits, milliseconds.
@@ -24,65 +21,6 @@ const PLAN_INTERVAL_MS: u64 = 100;
 const PLAN_WAIT_MS: u64 = 2_000;
 /// A verification that did not come back within this time is given up, milliseconds.
 const VERIFY_WAIT_MS: u64 = 5_000;
-
-/// What does not change while a router lives.
-#[derive(Clone, Copy, Debug)]
-pub struct RouterConfig {
-    /// This node.
-    pub me: NodeId,
-    /// The mesh.
-    pub mesh: [u8; 32],
-    /// Number of the first record. One that is too low after a restart costs a second: neighbours send back the newer
-    /// record, and the next one goes beyond it.
-    pub first_seq: u64,
-    /// Spreads refreshes over time.
-    pub seed: u64,
-}
-
-/// What a router wants done.
-#[derive(Clone, Debug)]
-pub enum Output {
-    /// Send this as a control message over the own link with this label.
-    Send {
-        /// The own link.
-        label: u32,
-        /// The body, at most `ROUTE_MESSAGE_BYTES_MAX` long.
-        bytes: Vec<u8>,
-    },
-    /// Sign this body for the purpose `link_state`; answer with [`Router::signed`].
-    Sign {
-        /// The number of the record.
-        seq: u64,
-        /// What to sign.
-        body: Vec<u8>,
-    },
-    /// Verify [`SignedRecord::signature`] over [`SignedRecord::body`] under the key that the authority names for the
-    /// record's node, purpose `link_state`; answer with [`Router::verified`].
-    Verify {
-        /// Names the answer.
-        ticket: u64,
-        /// The record.
-        record: SignedRecord,
-    },
-    /// Run this on any thread; answer with [`Router::planned`].
-    Plan(PlanRequest),
-    /// A relay says that this link is dead: tell every session ([`super::Scheduler::notice`]).
-    Suspect {
-        /// Whose link.
-        owner: NodeId,
-        /// Its label.
-        label: u32,
-        /// The neighbour that said it.
-        heard_from: NodeId,
-    },
-    /// Something that a neighbour sent earlier turned out to be wrong.
-    Refused {
-        /// The neighbour.
-        from: NodeId,
-        /// Why.
-        refusal: Refusal,
-    },
-}
 
 #[derive(Clone, Debug)]
 struct Waiting {
@@ -529,9 +467,13 @@ impl Router {
         self.plans += 1;
         self.planning = Some((self.plans, now));
         self.planned_at = Some(now);
-        let graph = Arc::new(self.table.graph(&self.own.claims(), &self.excluded));
-        let wanted = self.wanted.iter().copied().collect();
-        out.push(Output::Plan(PlanRequest { number: self.plans, graph, me: self.config.me, wanted }));
+        out.push(Output::Plan(PlanRequest {
+            number: self.plans,
+            claims: self.table.snapshot(&self.own.claims()),
+            excluded: self.excluded.clone(),
+            me: self.config.me,
+            wanted: self.wanted.iter().copied().collect(),
+        }));
     }
 
     /// When [`Router::tick`] is due next. Constant time.

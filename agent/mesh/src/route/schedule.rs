@@ -14,9 +14,9 @@
 //! * The same calls with the same arguments give the same choices; reading changes nothing.
 
 use super::{
-    Disjointness, LinkState, Path, PathId,
+    Choice, Class, Disjointness, LinkState, Path, PathId, Tick,
     candidate::{Candidate, Lane, Measure},
-    explain::{Explanation, HopExplanation, PathExplanation, PathState, Switch, SwitchReason},
+    explain::{Explanation, PathExplanation, PathState, Switch, SwitchReason},
     pheromone::{PREFERENCE_NEUTRAL, TICK_NS, TRUST_FULL_Q16, tick_of},
 };
 use crate::{NodeId, Time};
@@ -35,69 +35,6 @@ const PROBE_DOWN_MS: u64 = 200;
 const PROBE_IDLE_MS: u64 = 1_000;
 /// A session without packets for this long is not in use, milliseconds.
 const IDLE_MS: u64 = 2_000;
-
-/// How much a packet matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// Always on two routes (DSCP EF and CS6, control, what the operator names).
-    Critical,
-    /// On the primary; copied while it is suspect.
-    Normal,
-    /// Spread over the live routes flow by flow; copied while its route is suspect.
-    Bulk,
-}
-
-/// The routes that a packet takes, the first one first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Choice {
-    lanes: [Option<Lane>; ROUTES_MAX],
-}
-
-impl Choice {
-    /// The routes in order; all after the first carry copies.
-    pub fn iter(&self) -> impl Iterator<Item = &Lane> + '_ {
-        self.lanes.iter().flatten()
-    }
-
-    /// The route of the packet itself; none when there is no route.
-    #[must_use]
-    pub const fn first(&self) -> Option<&Lane> {
-        let [first, ..] = &self.lanes;
-        first.as_ref()
-    }
-
-    fn push(&mut self, lane: &Lane) {
-        if !self.iter().any(|taken| taken.id == lane.id)
-            && let Some(place) = self.lanes.iter_mut().find(|place| place.is_none())
-        {
-            *place = Some(*lane);
-        }
-    }
-}
-
-/// What is due.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tick {
-    probes: [Option<PathId>; ROUTE_CANDIDATES_MAX],
-    /// The primary changed: replay the tail.
-    pub switched: Option<Switch>,
-}
-
-impl Tick {
-    /// Routes on which a probe is due; call [`Scheduler::probe_sent`] for each that was sent.
-    pub fn probes(&self) -> impl Iterator<Item = PathId> + '_ {
-        self.probes.iter().flatten().copied()
-    }
-
-    fn push(&mut self, id: PathId) {
-        if !self.probes().any(|taken| taken == id)
-            && let Some(place) = self.probes.iter_mut().find(|place| place.is_none())
-        {
-            *place = Some(id);
-        }
-    }
-}
 
 /// The routes of one session.
 #[derive(Clone, Debug)]
@@ -530,35 +467,7 @@ impl Scheduler {
             .iter()
             .map(|candidate| {
                 let rank = self.live().position(|id| id == candidate.id()).and_then(|at| u8::try_from(at + 1).ok());
-                let hops = candidate.path.hops().iter();
-                PathExplanation {
-                    id: candidate.id().0,
-                    rank,
-                    hops: hops
-                        .map(|hop| HopExplanation {
-                            from: hop.from.to_string(),
-                            to: hop.to.to_string(),
-                            label: hop.label,
-                            underlay: hop.underlay_from,
-                            cost_us: hop.cost_us,
-                        })
-                        .collect(),
-                    state: candidate.state,
-                    tau: candidate.trail(tick),
-                    quality: candidate.quality(srtt_us_min),
-                    loss_q16: candidate.measure.map_or(0, |measure| measure.loss_q16),
-                    srtt_us: candidate.measure.map(|measure| measure.srtt_us),
-                    rttvar_us: candidate.measure.map(|measure| measure.rttvar_us),
-                    trust_q16: candidate.trust_q16,
-                    preference: candidate.preference,
-                    disjointness: primary
-                        .filter(|primary| primary.id() != candidate.id())
-                        .map(|primary| candidate.path.disjointness(&primary.path)),
-                    better_ticks: candidate.better_ticks,
-                    held_until_ns: candidate.hold_until.0,
-                    planned: candidate.planned,
-                    evidence: candidate.evidence,
-                }
+                candidate.explain(tick, srtt_us_min, rank, primary.map(|primary| &primary.path))
             })
             .collect();
         paths.sort_by_key(|path| (path.rank.unwrap_or(u8::MAX), path.id));

@@ -56,11 +56,14 @@ pub struct DeltaClaim {
 #[derive(Clone, Debug)]
 struct Entry {
     signed: SignedRecord,
-    /// The claims of the record, as changed by deltas.
-    claims: Vec<Adjacency>,
+    /// The claims of the record, as changed by deltas; shared with plans.
+    claims: Arc<[Adjacency]>,
     delta: u32,
     expires: Time,
 }
+
+/// What nodes claim, as of one moment.
+pub(super) type Snapshot = Vec<(NodeId, Arc<[Adjacency]>)>;
 
 /// The newest living record of each node, bounded.
 ///
@@ -123,7 +126,7 @@ impl LinkStateTable {
         let VerifiedRecord(signed) = verified;
         self.check(&signed, age_s)?;
         let life_s = u64::from(signed.record.lifetime_s.saturating_sub(age_s));
-        let claims = signed.record.adjacencies.clone();
+        let claims = signed.record.adjacencies.as_slice().into();
         self.remembered.remove(&signed.record.node);
         let expires = now.plus_ns(life_s.saturating_mul(NS_PER_S));
         self.entries.insert(signed.record.node, Entry { signed, claims, delta: 0, expires });
@@ -154,12 +157,16 @@ impl LinkStateTable {
         }
         entry.delta = number;
         let mut changed = false;
+        let mut claims = entry.claims.to_vec();
         for change in changes {
-            for claim in entry.claims.iter_mut().filter(|claim| claim.label == change.label) {
+            for claim in claims.iter_mut().filter(|claim| claim.label == change.label) {
                 changed |= claim.quality != change.quality || claim.up != change.up;
                 claim.quality = change.quality;
                 claim.up = change.up;
             }
+        }
+        if changed {
+            entry.claims = claims.into();
         }
         Ok(changed)
     }
@@ -211,7 +218,7 @@ impl LinkStateTable {
     /// What a node claims now.
     #[must_use]
     pub fn claims(&self, node: &NodeId) -> Option<&[Adjacency]> {
-        self.entries.get(node).map(|entry| entry.claims.as_slice())
+        self.entries.get(node).map(|entry| &*entry.claims)
     }
 
     /// How many nodes have a living record.
@@ -226,15 +233,19 @@ impl LinkStateTable {
         self.entries.is_empty()
     }
 
-    /// The graph of all living claims, with `own` in place of this node's record, which may be older than what it
-    /// knows itself. Links of `excluded` nodes are left out.
+    /// All living claims, with `own` in place of this node's record, which may be older than what it knows itself.
+    /// Cheap: the claims are shared.
+    #[must_use]
+    pub(super) fn snapshot(&self, own: &[Adjacency]) -> Snapshot {
+        let others = self.entries.iter().filter(|(node, _)| **node != self.me);
+        let mut claims: Snapshot = others.map(|(node, entry)| (*node, entry.claims.clone())).collect();
+        claims.push((self.me, own.into()));
+        claims
+    }
+
+    /// The graph of a snapshot. Links of `excluded` nodes are left out.
     #[must_use]
     pub fn graph(&self, own: &[Adjacency], excluded: &BTreeSet<NodeId>) -> Graph {
-        let others = self
-            .entries
-            .iter()
-            .filter(|(node, _)| **node != self.me)
-            .map(|(node, entry)| (*node, entry.claims.as_slice()));
-        Graph::build(others.chain(core::iter::once((self.me, own))), excluded)
+        Graph::build(self.snapshot(own).iter().map(|(node, claims)| (*node, &**claims)), excluded)
     }
 }
