@@ -130,8 +130,8 @@ mod tests {
     fn may_load_bpf() -> bool {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim().to_owned();
-        // CAP_BPF is bit 39 and CAP_NET_ADMIN bit 12 (linux/capability.h).
+        // CAP_BPF is bit 39, CAP_PERFMON bit 38 and CAP_NET_ADMIN bit 12 (linux/capability.h).
         let bits = u64::from_str_radix(&effective, 16).unwrap();
-        bits & (1 << 39) != 0 && bits & (1 << 12) != 0
+        [39, 38, 12].iter().all(|bit| bits & (1 << bit) != 0)
     }
 }

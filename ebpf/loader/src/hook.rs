@@ -95,6 +95,24 @@ pub(crate) fn attach_xdp(ebpf: &mut Ebpf, interface: &Interface, generic: bool) 
     Ok(Attached { hook, _link: Held::Xdp(link) })
 }
 
+/// A process without CAP_PERFMON may not load the programs: the verifier then follows what a CPU might do
+/// ahead of time as well, and gives up at their loops in one of several ways.
 fn refused(error: ProgramError) -> LoaderError {
-    permitted(error, LoaderError::Program)
+    match &error {
+        ProgramError::LoadError { .. } if lacks_perfmon() => LoaderError::NotPermitted,
+        // The verifier says "permission denied" of a program that it does not take.
+        ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EACCES) => {
+            LoaderError::Program(error)
+        }
+        _ => permitted(error, LoaderError::Program),
+    }
+}
+
+/// Whether this thread certainly lacks CAP_PERFMON (38) and CAP_SYS_ADMIN (21), which includes it.
+fn lacks_perfmon() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/thread-self/status") else { return false };
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .is_some_and(|bits| bits & (1 << 38 | 1 << 21) == 0)
 }

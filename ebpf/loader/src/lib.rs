@@ -50,7 +50,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError};
 #[non_exhaustive]
 pub enum LoaderError {
     /// The process may not load BPF programs.
-    #[error("no right to load BPF programs (root, or CAP_BPF and CAP_NET_ADMIN, is needed)")]
+    #[error("no right to load BPF programs (root, or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, is needed)")]
     NotPermitted,
     /// There is no such network interface.
     #[error("there is no network interface {interface:?}")]

@@ -88,8 +88,12 @@ pub(crate) fn senders(ebpf: &mut Ebpf) -> Result<Senders, LoaderError> {
     Ok(PerCpuHashMap::try_from(take(ebpf, PEERS_MAP)?)?)
 }
 
-/// The same value for every CPU that the machine may have.
-pub(crate) fn on_all_cpus<T: Pod>(value: T) -> Result<PerCpuValues<T>, LoaderError> {
-    let cpus = nr_cpus().map_err(|(_, error)| LoaderError::Cpus(error))?;
+/// How many CPUs the machine may have: the length of a per-CPU value.
+pub(crate) fn cpus() -> Result<usize, LoaderError> {
+    nr_cpus().map_err(|(_, error)| LoaderError::Cpus(error))
+}
+
+/// The same value for every CPU; `cpus` are [`cpus`].
+pub(crate) fn on_all_cpus<T: Pod>(cpus: usize, value: T) -> Result<PerCpuValues<T>, LoaderError> {
     PerCpuValues::try_from(vec![value; cpus]).map_err(LoaderError::Cpus)
 }

@@ -192,6 +192,14 @@ fn child() {
             assert_eq!(guard.last_seen(TAG), None);
             println!("\n{}", guard.status());
         }
+        Ok("named rights") => {
+            for (interface, mode) in [("b1", Mode::Tc), ("b1", Mode::XdpForced), ("ygg0", Mode::Tc)] {
+                let filter = MeshFilter::load(&FilterConfig::new(&[PORT]));
+                let mut filter = filter.unwrap_or_else(|error| panic!("{error}"));
+                filter.attach(interface, mode).unwrap_or_else(|error| panic!("{interface} {mode:?}: {error}"));
+            }
+            println!("\nattached everywhere");
+        }
         Ok("gives up") => {
             let mut filter = MeshFilter::load(&FilterConfig::new(&[PORT])).unwrap();
             filter.attach("b1", Mode::Tc).unwrap();
@@ -239,6 +247,51 @@ fn a_killed_process_takes_its_filter_along() {
     assert_eq!(next_mark(&receiver), 3);
 }
 
+/// Numbers of capabilities (linux/capability.h).
+const NET_ADMIN: libc::c_int = 12;
+const SYS_ADMIN: libc::c_int = 21;
+const PERFMON: libc::c_int = 38;
+const BPF: libc::c_int = 39;
+const LAST: libc::c_int = 40;
+
+/// Lets the process start without some of root's capabilities; others than root have none to lose.
+fn without(command: &mut Command, lost: fn(libc::c_int) -> bool) {
+    // SAFETY: between fork and exec only `prctl` is called, with numbers.
+    unsafe {
+        command.pre_exec(move || {
+            for capability in (0..=LAST).filter(|capability| lost(*capability)) {
+                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            }
+            Ok(())
+        });
+    }
+}
+
+/// The three capabilities that the documentation names are enough, and needed.
+#[test]
+fn three_capabilities_are_enough_and_needed() {
+    let Some(wire) = Wire::lay() else { return };
+    let mask = Ipv4Addr::new(255, 255, 255, 0);
+    let _tunnel = wire.far.tunnel("ygg0", Ipv4Addr::new(10, 78, 0, 1), mask, 1_400).unwrap();
+    let start = |lost| {
+        let mut command = child_with("named rights");
+        wire.far.enter(&mut command);
+        without(&mut command, lost);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (success, says) = start(|capability| ![NET_ADMIN, PERFMON, BPF].contains(&capability));
+    assert!(success && says.contains("attached everywhere"), "{says}");
+    for lost in [
+        (|capability| ![PERFMON, BPF].contains(&capability)) as fn(_) -> _,
+        |capability| ![NET_ADMIN, PERFMON].contains(&capability),
+        |capability| ![NET_ADMIN, BPF].contains(&capability),
+    ] {
+        let (success, says) = start(lost);
+        assert!(!success && says.contains("no right to load BPF programs"), "{says}");
+    }
+}
+
 /// An agent may attach as root and go on as nobody: descriptors are enough to rule and to read.
 #[test]
 fn rights_may_be_given_up_after_attaching() {
@@ -260,16 +313,7 @@ fn rights_may_be_given_up_after_attaching() {
 #[test]
 fn without_rights_the_guard_says_degraded_and_why() {
     let mut command = child_with("powerless");
-    // SAFETY: between fork and exec only `prctl` is called, with numbers. Root then starts without
-    // CAP_NET_ADMIN (12), CAP_SYS_ADMIN (21) and CAP_BPF (39); others have none to lose.
-    unsafe {
-        command.pre_exec(|| {
-            for capability in [12, 21, 39] {
-                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
-            }
-            Ok(())
-        });
-    }
+    without(&mut command, |capability| [NET_ADMIN, SYS_ADMIN, BPF].contains(&capability));
     let output = command.output().unwrap();
     let says = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{says}");

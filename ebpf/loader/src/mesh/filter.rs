@@ -76,6 +76,8 @@ pub struct MeshFilter {
     reader: FilterReader,
     pub(super) settings: Settings,
     tags_max: u32,
+    /// Asked once, because the answer is read from a file.
+    cpus: usize,
     numbers: Numbers,
     ruled: BTreeMap<PeerId, u32>,
     prefixes: BTreeMap<PrefixKey, u32>,
@@ -113,6 +115,7 @@ impl MeshFilter {
             reader,
             settings: Settings { probe_port: config.probe_port.unwrap_or(0), ..Settings::default() },
             tags_max: config.tags_max,
+            cpus: object::cpus()?,
             numbers: Numbers::default(),
             ruled: BTreeMap::new(),
             prefixes: BTreeMap::new(),
@@ -180,7 +183,7 @@ impl MeshFilter {
             return Err(FilterError::TooManyTags { max: self.tags_max });
         }
         let number = self.numbers.acquire(peer)?;
-        let stored = object::on_all_cpus(Plain(TagStats { peer: number, ..TagStats::default() }))
+        let stored = object::on_all_cpus(self.cpus, Plain(TagStats { peer: number, ..TagStats::default() }))
             .and_then(|values| Ok(self.tags.insert(tag, values, 0)?));
         if let Err(error) = stored {
             self.numbers.release(&peer);
