@@ -130,7 +130,7 @@ pub fn start(
         stop: Arc::clone(&stop),
         kernel_seen,
         more: false,
-        started: sys::now(),
+        last_turn: sys::now(),
     };
     let configured = config.priority;
     let thread = std::thread::Builder::new()
@@ -156,8 +156,9 @@ struct DataThread {
     kernel_seen: Option<Box<dyn KernelSeen>>,
     /// Something was left for the next turn.
     more: bool,
-    /// Timers that are older than the thread are not late.
-    started: Time,
+    /// When the last turn began. A timer that was due before has been set backwards since, as when traffic
+    /// wakes an idle link: it is not late.
+    last_turn: Time,
 }
 
 impl DataThread {
@@ -214,7 +215,8 @@ impl DataThread {
         self.more = false;
 
         let due = deadline.filter(|deadline| now >= *deadline);
-        let late_us = due.map(|deadline| now.since_ns(deadline.max(self.started)) / 1_000);
+        let late_us = due.map(|deadline| now.since_ns(deadline.max(self.last_turn)) / 1_000);
+        self.last_turn = now;
         if let Some(late_us) = late_us {
             self.out.status.late(late_us);
             if late_us > STALL_US {
