@@ -285,6 +285,32 @@ fn a_restored_equal_route_is_live_again_and_takes_copies_within_five_seconds() {
 }
 
 #[test]
+fn a_route_that_fails_again_and_again_is_held_longer_each_time() {
+    let mut session = Session::new([2_000, 40_000, 40_000]);
+    session.run_ms(4_000);
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let failed = session.now;
+        session.link(0, LinkState::Down);
+        session.run_ms(50);
+        session.link(0, LinkState::Up);
+        while session.primary() != 0 {
+            session.step();
+            assert!(session.now < failed.plus_ms(40_000), "never used again");
+        }
+        held.push(session.now.since_ns(failed) / MS);
+        session.run_ms(50);
+    }
+    for (held_ms, hold_ms) in held.iter().zip([1_000, 2_000, 4_000, 8_000, 16_000]) {
+        assert!((hold_ms..hold_ms + 4_000).contains(held_ms), "{held:?}");
+    }
+    session.run_ms(61_000);
+    session.link(0, LinkState::Down);
+    let held_until = session.scheduler.explain(session.now).paths.iter().map(|path| path.held_until_ns).max();
+    assert_eq!(held_until, Some(session.now.0 + 1_000 * MS), "a minute without a failure starts over");
+}
+
+#[test]
 fn a_lying_notice_costs_copies_until_the_route_proves_itself() {
     let mut session = Session::new([2_000; 3]);
     session.run_ms(3_000);

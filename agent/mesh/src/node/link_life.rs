@@ -2,8 +2,8 @@
 
 use super::{
     Cause, Event, Mesh, Sink, UnderlayId, Urgency,
-    dials::{Dial, LINK_LIFE_MS, YIELD_MS},
-    links::{Entry, LINKS_PER_PEER_MAX, LinkIx, Links, Moving},
+    dials::LINK_LIFE_MS,
+    links::{Entry, LINKS_PER_PEER_MAX, LinkIx, Links},
     mesh::link_timer,
     peers::PeerIx,
 };
@@ -13,26 +13,15 @@ use crate::{
     link::{Change, Duty, Link, LinkConfig, Reason, State, governed_interval_us},
     route::{LinkState, OwnLink, link_quality},
 };
-use std::net::SocketAddr;
-use x0_mesh_wire::{ControlFragment, control::kind};
 
 /// A link that is down for so long is forgotten, milliseconds. Its neighbour is dialled long before.
 const FORGET_MS: u64 = 60_000;
 /// A link that never came up is forgotten after this time, milliseconds.
 const UNPROVED_MS: u64 = 10_000;
 /// A link that is down for so long may have a neighbour that started anew: a handshake finds out.
-const REDIAL_DOWN_MS: u64 = 1_000;
-/// Time between two questions to a new address of a neighbour, milliseconds.
-const MOVE_ASK_MS: u64 = 100;
-/// An answer from a new address counts for so long after the question, milliseconds.
-const MOVE_LIFE_MS: u64 = 2_000;
+pub(super) const REDIAL_DOWN_MS: u64 = 1_000;
 /// Time between two reports of a link's quality to the router, milliseconds.
 const REPORT_MS: u64 = 500;
-
-/// Kinds of control messages between neighbours that belong to the node: a question to a new address,
-/// and its answer. Each carries eight bytes that only who receives there can know.
-const PATH_CHALLENGE: u8 = 80;
-const PATH_RESPONSE: u8 = 81;
 
 impl Entry {
     /// When something is due: judging, heartbeats, new tags.
@@ -347,192 +336,6 @@ impl Mesh {
             self.refresh_paths(now, peer, sink);
         }
         self.plan_dials(now);
-    }
-
-    /// Which addresses are to be dialled, by what the authority says.
-    fn plan_dials(&mut self, now: Time) {
-        let mut wanted = Vec::new();
-        for (peer, known) in self.peers.iter().filter(|(_, known)| known.rights().link) {
-            let name = known.peer.id;
-            let next = if self.me < name { now } else { now.plus_ms(YIELD_MS) };
-            for (underlay, address) in &known.peer.addresses {
-                if self.config.underlays.iter().any(|interface| interface.id == *underlay) {
-                    let (underlay, address) = (*underlay, *address);
-                    wanted.push(Dial { peer, name, underlay, address, next, failures: 0, running: None });
-                }
-            }
-        }
-        for id in self.dials.update(wanted) {
-            self.handshakes.cancel(id);
-        }
-        self.set_control_timers();
-    }
-
-    /// Begins the handshakes of links that are wanted and not there.
-    pub(super) fn tick_dials(&mut self, now: Time, sink: &mut dyn Sink) {
-        while let Some(number) = self.dials.due(now) {
-            let Some(dial) = self.dials.at_mut(number) else { break };
-            // Whatever happens, this address has its turn again, later.
-            dial.next = now.plus_ms(dial.backoff_ms() + 1_000);
-            let Dial { name, underlay, address, .. } = *dial;
-            let there = self.links.iter().find(|(_, entry)| {
-                entry.name == name && entry.underlay == underlay && entry.address == address
-            });
-            let healthy = there.filter(|(_, entry)| {
-                let silent = entry.down_since.is_some_and(|since| now.since_ns(since) >= REDIAL_DOWN_MS * 1_000_000);
-                !silent && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000
-            });
-            if let Some((_, entry)) = healthy {
-                let life = entry.opened.plus_ms(LINK_LIFE_MS).max(now.plus_ms(1_000));
-                if let Some(dial) = self.dials.at_mut(number) {
-                    dial.next = if entry.down_since.is_some() { now.plus_ms(REDIAL_DOWN_MS) } else { life };
-                }
-                continue;
-            }
-            if self.dark.contains(&underlay) {
-                continue;
-            }
-            self.dial(now, number, name, Via::Socket { underlay: underlay.0, address }, sink);
-        }
-        self.set_control_timers();
-    }
-
-    fn dial(&mut self, now: Time, number: usize, name: NodeId, via: Via, sink: &mut dyn Sink) {
-        if let Some(id) = self.dials.at_mut(number).and_then(|dial| dial.running.take()) {
-            self.handshakes.cancel(id);
-        }
-        let mut actions = core::mem::take(&mut self.actions);
-        let result =
-            self.handshakes.connect(now, name, &[via], &self.peers, self.entropy.as_mut(), &mut actions);
-        if let Some(dial) = self.dials.at_mut(number) {
-            match result {
-                Ok(id) => {
-                    dial.running = Some(id);
-                    // The handshake says itself when it gives up.
-                    dial.next = now.plus_ms(30_000);
-                }
-                Err(_) => dial.failures = dial.failures.saturating_add(1),
-            }
-        }
-        self.act(now, actions, sink);
-    }
-
-    /// A handshake of a link that this node began gave no keys.
-    pub(super) fn dial_failed(&mut self, now: Time, id: u32) {
-        if let Some(dial) = self.dials.running(id) {
-            dial.running = None;
-            dial.failures = dial.failures.saturating_add(1);
-            dial.next = now.plus_ms(dial.backoff_ms());
-        }
-    }
-
-    /// A verified frame came from another place than the link is at: asks there who receives. The link
-    /// moves when the answer comes from there (as the path validation of RFC 9000, section 8.2).
-    pub(super) fn follow(
-        &mut self,
-        now: Time,
-        at: LinkIx,
-        underlay: UnderlayId,
-        address: SocketAddr,
-        sink: &mut dyn Sink,
-    ) {
-        let Some(entry) = self.links.get_mut(at) else { return };
-        if entry.underlay == underlay && entry.address == address {
-            return;
-        }
-        if entry.moving.is_some_and(|moving| now.since_ns(moving.asked) < MOVE_ASK_MS * 1_000_000) {
-            return;
-        }
-        let mut token = [0; 8];
-        self.entropy.fill(&mut token);
-        entry.moving = Some(Moving { underlay, address, token, asked: now });
-        self.send_control(now, at, PATH_CHALLENGE, &token, Some((underlay, address)), sink);
-    }
-
-    /// Sends a control message that fits one frame; elsewhere than to the link's address when said so.
-    fn send_control(
-        &mut self,
-        now: Time,
-        at: LinkIx,
-        kind: u8,
-        payload: &[u8],
-        elsewhere: Option<(UnderlayId, SocketAddr)>,
-        sink: &mut dyn Sink,
-    ) {
-        let mut body = [0; 64];
-        let fragment = ControlFragment { kind, message: 0, index: 0, count: 1, payload };
-        let Ok(bytes) = fragment.write(&mut body) else { return self.counters.internal_errors += 1 };
-        let Some(entry) = self.links.get_mut(at) else { return };
-        let (underlay, address) = elsewhere.unwrap_or((entry.underlay, entry.address));
-        match entry.link.seal_control(now, body.get(..bytes).unwrap_or(&[]), &mut self.control) {
-            Ok(length) => {
-                let frame = self.control.get(..length).unwrap_or(&[]);
-                self.counters.datagrams_out += 1;
-                self.counters.bytes_out += frame.len() as u64;
-                sink.send(underlay, address, Urgency::Now, frame);
-            }
-            Err(_) => self.counters.internal_errors += 1,
-        }
-    }
-
-    /// A control message of a neighbour.
-    pub(super) fn control(
-        &mut self,
-        now: Time,
-        at: LinkIx,
-        body: &[u8],
-        underlay: UnderlayId,
-        from: SocketAddr,
-        sink: &mut dyn Sink,
-    ) {
-        let Some(entry) = self.links.get(at) else { return };
-        let label = entry.label;
-        match body.first() {
-            Some(&PATH_CHALLENGE) => match ControlFragment::read(body) {
-                Ok(fragment) if fragment.payload.len() == 8 => {
-                    let token = fragment.payload.to_vec();
-                    self.send_control(now, at, PATH_RESPONSE, &token, Some((underlay, from)), sink);
-                }
-                _ => self.counters.refused_control += 1,
-            },
-            Some(&PATH_RESPONSE) => match ControlFragment::read(body) {
-                Ok(fragment) => self.moved(now, at, fragment.payload, underlay, from, sink),
-                Err(_) => self.counters.refused_control += 1,
-            },
-            Some(&kind::CLOSE) => self.close_link(now, at, Cause::Replaced, sink),
-            Some(_) => {
-                let mut outputs = core::mem::take(&mut self.outputs);
-                match ControlFragment::read(body) {
-                    Ok(fragment) if fragment.kind == kind::LINK_STATE && fragment.count == 1 => {
-                        let result = self.router.message(now, label, fragment.payload, &mut outputs);
-                        self.counters.refused_record += u64::from(result.is_err());
-                    }
-                    _ => self.counters.refused_control += 1,
-                }
-                self.follow_router(now, outputs, sink);
-            }
-            None => self.counters.refused_control += 1,
-        }
-    }
-
-    fn moved(&mut self, now: Time, at: LinkIx, token: &[u8], underlay: UnderlayId, from: SocketAddr, sink: &mut dyn Sink) {
-        let Some(entry) = self.links.get_mut(at) else { return };
-        let asked = entry.moving.filter(|moving| {
-            moving.token == token
-                && moving.underlay == underlay
-                && moving.address == from
-                && now.since_ns(moving.asked) < MOVE_LIFE_MS * 1_000_000
-        });
-        if asked.is_none() {
-            self.counters.refused_control += 1;
-            return;
-        }
-        (entry.underlay, entry.address, entry.moving) = (underlay, from, None);
-        entry.link.moved(now);
-        let peer = entry.name;
-        self.counters.links_moved += 1;
-        self.say(now, Event::LinkMoved { peer, underlay, address: from }, sink);
-        self.report_link(now, at, sink);
     }
 
     pub(super) fn set_link_timer(&mut self, at: LinkIx) {

@@ -32,6 +32,7 @@
 
 mod config;
 mod counters;
+mod dialing;
 mod dials;
 mod filter;
 mod gossip;
@@ -40,10 +41,12 @@ mod job;
 mod link_life;
 mod links;
 mod mesh;
+mod neighbour;
 mod overlay;
 mod peers;
 mod receive;
 mod report;
+mod routes;
 mod shake;
 mod sink;
 mod slots;

@@ -74,11 +74,6 @@ impl Known {
         let passes = !self.judgement.denied && !self.judgement.quarantined;
         Rights { link: link && !self.judgement.denied, session: session && passes, relay: relay && passes }
     }
-
-    /// Its weight in routes: trust and preference, 65,536 for both full.
-    pub(super) fn weight_q16(&self) -> u32 {
-        (self.peer.trust_q16.min(65_536) / u32::from(super::filter::WEIGHT_NEUTRAL)) * u32::from(self.judgement.weight)
-    }
 }
 
 /// What a new view changes.
@@ -225,5 +220,86 @@ impl Peers {
     pub(super) fn within_limit(&mut self, ix: PeerIx, bytes: usize, now: Time) -> bool {
         let bucket = self.get_mut(ix).and_then(|known| known.bucket.as_mut());
         bucket.is_none_or(|bucket| bucket.take(bytes, now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use x0_crypto::{Seed, SigningKey};
+
+    const ME: NodeId = NodeId([0; 32]);
+
+    fn peer(name: u8, seed: u8) -> Peer {
+        let key = SigningKey::from_seed(&Seed::from_bytes([seed; 32])).unwrap().public().clone();
+        Peer { id: NodeId([name; 32]), key, addresses: Vec::new(), trust_q16: 65_536, rights: Rights::ALL }
+    }
+
+    fn update(peers: &mut Peers, height: u64, list: Vec<Peer>) -> Result<Vec<NodeId>, AuthorityError> {
+        let view = AuthorityView { height, peers: list };
+        let changes = peers.update(&ME, &[7; 32], view, &Filter::default(), Time(0))?;
+        Ok(changes.gone.into_iter().map(|(_, name)| name).collect())
+    }
+
+    #[test]
+    fn a_peer_keeps_its_number_until_it_goes_and_a_new_key_is_a_new_peer() {
+        let mut peers = Peers::default();
+        update(&mut peers, 1, vec![peer(1, 1), peer(2, 2)]).unwrap();
+        let second = peers.find(&NodeId([2; 32])).unwrap();
+        assert_eq!(update(&mut peers, 2, vec![peer(2, 2), peer(3, 3)]).unwrap(), [NodeId([1; 32])]);
+        assert_eq!(peers.find(&NodeId([2; 32])), Some(second));
+        assert_eq!(peers.find(&NodeId([1; 32])), None);
+        assert_eq!(update(&mut peers, 2, vec![peer(2, 9), peer(3, 3)]).unwrap(), [NodeId([2; 32])]);
+        let address = peers.get(peers.find(&NodeId([2; 32])).unwrap()).unwrap().address;
+        assert_eq!(peers.at(&address), peers.find(&NodeId([2; 32])));
+        assert_eq!(peers.at(&overlay_address(&[7; 32], &NodeId([1; 32]))), None);
+    }
+
+    #[test]
+    fn a_view_that_breaks_a_bound_changes_nothing() {
+        let mut peers = Peers::default();
+        update(&mut peers, 5, vec![peer(1, 1)]).unwrap();
+        let mut alike = peer(1, 2);
+        alike.id.0[31] = 9;
+        let mut far = peer(3, 3);
+        far.addresses = vec![(crate::node::UnderlayId(0), "127.0.0.1:1".parse().unwrap()); PEER_ADDRESSES_MAX + 1];
+        let cases = [
+            (4, vec![], AuthorityError::Older { found: 4, current: 5 }),
+            (6, vec![peer(2, 2), peer(2, 3)], AuthorityError::Duplicate { peer: NodeId([2; 32]) }),
+            (6, vec![peer(1, 1), alike.clone()], AuthorityError::SameAddress { first: NodeId([1; 32]), second: alike.id }),
+            (6, vec![far], AuthorityError::TooManyAddresses { peer: NodeId([3; 32]), found: PEER_ADDRESSES_MAX + 1 }),
+            (6, vec![peer(1, 1); PEERS_MAX + 1], AuthorityError::TooManyPeers { found: PEERS_MAX + 1 }),
+        ];
+        for (height, list, error) in cases {
+            assert_eq!(update(&mut peers, height, list).unwrap_err(), error);
+            assert_eq!((peers.iter().count(), peers.height()), (1, Some(5)));
+        }
+    }
+
+    #[test]
+    fn this_node_is_no_peer_of_its_own() {
+        let mut peers = Peers::default();
+        update(&mut peers, 1, vec![peer(0, 1), peer(1, 1)]).unwrap();
+        assert_eq!(peers.find(&ME), None);
+        assert_eq!(peers.iter().count(), 1);
+    }
+
+    #[test]
+    fn rules_take_rights_away_and_never_give_them() {
+        let mut peers = Peers::default();
+        let rights = Rights { link: true, session: false, relay: true };
+        update(&mut peers, 1, vec![Peer { rights, trust_q16: 32_768, ..peer(1, 1) }]).unwrap();
+        let at = peers.find(&NodeId([1; 32])).unwrap();
+        let id = NodeId([1; 32]);
+        assert_eq!(peers.get(at).unwrap().rights(), rights);
+        let judged = |rule| {
+            let mut peers = Peers::default();
+            update(&mut peers, 1, vec![Peer { rights, ..peer(1, 1) }]).unwrap();
+            peers.apply(&Filter::from_rules(&[rule]).unwrap(), Time(0));
+            peers.get(at).unwrap().rights()
+        };
+        assert_eq!(judged(crate::node::Rule::Deny { peer: id }), Rights::default());
+        assert_eq!(judged(crate::node::Rule::Quarantine { peer: id }), Rights { link: true, ..Rights::default() });
+        assert_eq!(judged(crate::node::Rule::Prefer { peer: id, weight: 0 }), rights);
     }
 }

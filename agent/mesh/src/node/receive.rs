@@ -248,6 +248,9 @@ impl Mesh {
         }
         let mut echo = None;
         let opened = talk.sessions.open(now, body);
+        if opened.is_ok() {
+            talk.heard = now;
+        }
         let confirmed = talk.unconfirmed && opened.is_ok();
         talk.unconfirmed &= !confirmed;
         match opened {
@@ -278,7 +281,6 @@ impl Mesh {
         if confirmed {
             self.send_waiting(now, peer, sink);
         }
-        self.acknowledged(now, peer, sink);
         match echo {
             Some(probe) if probe.echo => self.probe_answered(now, peer, probe.number, sink),
             Some(probe) => self.answer_probe(now, peer, label, probe, sink),

@@ -105,9 +105,10 @@ impl Mesh {
     /// Begins a handshake with the other end of a conversation, if one is wanted and none runs.
     pub(super) fn connect_talk(&mut self, now: Time, peer: PeerIx, sink: &mut dyn Sink) {
         let Some(talk) = self.talks.get_mut(peer) else { return };
+        let forgotten = talk.seems_forgotten(now);
         let wanted = match talk.sessions.sending() {
             None => !talk.waiting.is_empty(),
-            Some(open) => open.wants_handshake(now),
+            Some(open) => open.wants_handshake(now) || forgotten,
         };
         if !wanted || now < talk.connect_at || self.handshakes.is_running(&talk.name, Purpose::EndToEnd) {
             return;
@@ -161,7 +162,7 @@ impl Mesh {
         }
         let Some(talk) = self.talks.get_mut(peer) else { return };
         let session = Session::new(keys, role, (local_id, peer_id), now, self.entropy.as_mut());
-        talk.failures = 0;
+        (talk.failures, talk.heard) = (0, now);
         talk.used = now;
         let first = talk.sessions.sending().is_none();
         talk.unconfirmed = first && role == Role::Responder;

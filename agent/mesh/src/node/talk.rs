@@ -2,17 +2,15 @@
 
 use super::{
     Cause, Event, Mesh, Sink, Urgency,
-    filter::WEIGHT_NEUTRAL,
     mesh::talk_timer,
     overlay::Inner,
     peers::PeerIx,
-    slots::Route,
     talks::{TALK_IDLE_MS, TALKS_MAX, Talk, Trip, WAITING_MS},
     transmit::{Buffer, Out},
 };
 use crate::{
     Time,
-    route::{Choice, Class, Hop, Measure, Path, PathId, PathState, Scheduler, Switch, SwitchReason},
+    route::{Choice, Class, LinkState, Measure, PathId, PathState, Scheduler, Switch, SwitchReason},
     session::{self, PathSet, Session, SessionSet},
 };
 use x0_mesh_wire::{
@@ -46,6 +44,8 @@ impl Mesh {
             self.counters.refused_bound += 1;
             return;
         }
+        // What waits goes first, so that a flow keeps its order.
+        self.send_waiting(now, peer, sink);
         let Some((talk, total)) = self.talks.with_waiting(peer) else { return };
         talk.used = now;
         if !talk.is_ready() {
@@ -80,9 +80,11 @@ impl Mesh {
             waiting: super::slots::Waiting::default(),
             probes: super::slots::Probes::default(),
             used: now,
+            heard: now,
             connect_at: now,
             failures: 0,
             unconfirmed: false,
+            doubted: None,
             touched: false,
         });
         self.router.want(name);
@@ -169,55 +171,6 @@ impl Mesh {
         }
     }
 
-    /// Takes over the routes that are known now: those of the router, and links to the peer itself.
-    pub(super) fn refresh_paths(&mut self, now: Time, peer: PeerIx, sink: &mut dyn Sink) {
-        let Some(name) = self.talks.get(peer).map(|talk| talk.name) else { return };
-        let mut paths: Vec<Path> = self.router.paths(&name).to_vec();
-        // A link to the peer is a route before gossip has told anybody about it.
-        for (_, entry) in self.links.iter().filter(|(_, entry)| entry.name == name && entry.proved) {
-            if let Some(path) = self.direct(entry).filter(|path| !paths.iter().any(|known| known.id() == path.id())) {
-                paths.insert(0, path);
-            }
-        }
-        paths.retain(|path| !self.avoids(path));
-        let Some(talk) = self.talks.get_mut(peer) else { return };
-        let switch = talk.scheduler.set_paths(now, &paths);
-        let paths: Vec<Path> = talk.scheduler.paths().cloned().collect();
-        let routes: Vec<(Route, u32, u8)> = paths
-            .iter()
-            .map(|path| {
-                let (id, first, labels) = (path.id(), path.first_label(), path.labels());
-                let (trust, preference) = weights(&self.peers, path);
-                (Route { id, first, labels, back: self.back(path) }, trust, preference)
-            })
-            .collect();
-        let Some(talk) = self.talks.get_mut(peer) else { return };
-        for (route, trust, preference) in &routes {
-            talk.scheduler.weigh(route.id, *trust, *preference);
-        }
-        let plain: Vec<Route> = routes.into_iter().map(|(route, _, _)| route).collect();
-        talk.trips.retain(|id, _| plain.iter().any(|route| route.id == *id));
-        let freed = talk.slots.update(&plain);
-        self.switched(now, peer, switch, freed, sink);
-        self.send_waiting(now, peer, sink);
-        self.set_talk_timer(peer);
-    }
-
-    /// A link to the other end as a route.
-    fn direct(&self, entry: &super::links::Entry) -> Option<Path> {
-        let (from, to, label, underlay_from) = (self.me, entry.name, entry.label, entry.srlg);
-        // What the other end calls its underlay is known with its first record.
-        Path::new(vec![Hop { from, to, label, underlay_from, underlay_to: underlay_from, cost_us: 0 }])
-    }
-
-    /// Whether a route passes a node that is quarantined or denied.
-    fn avoids(&self, path: &Path) -> bool {
-        path.relays().any(|relay| {
-            let judgement = self.filter.judge(&relay);
-            judgement.denied || judgement.quarantined
-        })
-    }
-
     /// The primary changed, or routes went: what may be lost on them is sent again, before anything new.
     pub(super) fn switched(&mut self, now: Time, peer: PeerIx, switch: Option<Switch>, gone: u8, sink: &mut dyn Sink) {
         let Some(talk) = self.talks.get(peer) else { return };
@@ -260,6 +213,23 @@ impl Mesh {
         }
         self.counters.packets_replayed += u64::from(replayed);
         replayed
+    }
+
+    /// When probes stay away on a primary route whose first link is fine, a relay may swallow packets: what
+    /// it may have swallowed is sent again at once, and not only when the route is given up.
+    fn replay_in_doubt(&mut self, now: Time, peer: PeerIx, sink: &mut dyn Sink) {
+        let Some(talk) = self.talks.get_mut(peer) else { return };
+        let primary = talk.scheduler.primary();
+        let doubt = primary.filter(|id| talk.scheduler.state(*id) == Some(PathState::Suspect));
+        let new = doubt.filter(|id| talk.doubted != Some(*id));
+        talk.doubted = doubt;
+        let slot = new.and_then(|id| talk.slots.slot_of(id));
+        let first = slot.and_then(|slot| talk.slots.get(slot)).and_then(|route| self.links.labelled(route.first));
+        if let (Some(slot), Some(entry)) = (slot, first.and_then(|at| self.links.get(at)))
+            && entry.state() == LinkState::Up
+        {
+            self.replay(now, peer, 1 << slot, sink);
+        }
     }
 
     /// Sends a probe over a route.
@@ -312,20 +282,6 @@ impl Mesh {
         let sent = Time(now.0.saturating_sub(rtt_ns));
         let switch = talk.scheduler.delivered(now, path, sent);
         self.switched(now, peer, switch, 0, sink);
-    }
-
-    /// Tells the scheduler over which routes packets are known to have arrived.
-    pub(super) fn acknowledged(&mut self, now: Time, peer: PeerIx, sink: &mut dyn Sink) {
-        let Some(talk) = self.talks.get_mut(peer) else { return };
-        let arrived = talk.sessions.iter_mut().fold(PathSet::NONE, |all, session| all.with(session.take_delivered()));
-        for slot in (0..8).filter(|slot| arrived.has(*slot)) {
-            let Some(talk) = self.talks.get_mut(peer) else { return };
-            let Some(path) = talk.slots.get(slot).map(|route| route.id) else { continue };
-            let trip_us = talk.trips.get(&path).map_or(0, |trip| u64::from(trip.srtt_us));
-            let sent = Time(now.0.saturating_sub(trip_us * 1_000));
-            let switch = talk.scheduler.delivered(now, path, sent);
-            self.switched(now, peer, switch, 0, sink);
-        }
     }
 
     /// Acknowledgements and whatever else the session has to say; at the end of a batch and on time.
@@ -389,11 +345,13 @@ impl Mesh {
             return;
         }
         let tick = talk.scheduler.tick(now);
+        let forgotten = talk.seems_forgotten(now);
         let wants = match talk.sessions.sending() {
             None => !talk.waiting.is_empty(),
-            Some(open) => open.wants_handshake(now),
+            Some(open) => open.wants_handshake(now) || forgotten,
         };
         self.switched(now, peer, tick.switched, 0, sink);
+        self.replay_in_doubt(now, peer, sink);
         self.send_waiting(now, peer, sink);
         for path in tick.probes() {
             self.probe(now, peer, path, sink);
@@ -420,19 +378,6 @@ impl Mesh {
         let deadline = self.talks.get(peer).map(Talk::deadline);
         self.timers.set(talk_timer(peer), deadline);
     }
-}
-
-/// Trust in the least trusted relay of a route, and the least of the operator's weights.
-fn weights(peers: &super::peers::Peers, path: &Path) -> (u32, u8) {
-    let mut trust = 65_536;
-    let mut weight = WEIGHT_NEUTRAL;
-    for relay in path.relays() {
-        let known = peers.find(&relay).and_then(|at| peers.get(at));
-        // A relay that the authority does not know carries as little as one that it does not trust.
-        trust = trust.min(known.map_or(0, |known| known.peer.trust_q16));
-        weight = weight.min(known.map_or(0, |known| known.judgement.weight));
-    }
-    (trust, weight)
 }
 
 fn cause_of(switch: &Switch) -> Cause {

@@ -14,6 +14,10 @@ pub const TALK_IDLE_MS: u64 = 300_000;
 /// A packet waits at most this long for its session, milliseconds.
 pub const WAITING_MS: u64 = 5_000;
 
+/// A session whose other end is silent for so long is begun anew, milliseconds. Routes are probed at least
+/// once a second.
+const FORGOTTEN_MS: u64 = 3_000;
+
 /// The smoothed round trip of one route (RFC 6298, section 2) and its share of lost probes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Trip {
@@ -47,6 +51,8 @@ pub(super) struct Talk {
     pub(super) probes: Probes,
     /// When a packet of a host passed last.
     pub(super) used: Time,
+    /// When the other end was heard last: any packet of a session of ours.
+    pub(super) heard: Time,
     /// When a handshake may begin again.
     pub(super) connect_at: Time,
     /// Handshakes in a row that gave no keys.
@@ -54,6 +60,8 @@ pub(super) struct Talk {
     /// The first session was begun by the other end, which has not shown yet that it has the keys: a
     /// packet that overtakes the last message of the handshake could not be opened.
     pub(super) unconfirmed: bool,
+    /// The primary route whose doubt has been answered with a replay.
+    pub(super) doubted: Option<PathId>,
     /// Held back acknowledgements go out with the next flush.
     pub(super) touched: bool,
 }
@@ -63,6 +71,14 @@ impl Talk {
     pub(super) fn deadline(&self) -> Time {
         let routes = self.scheduler.deadline();
         self.sessions.deadline().map_or(routes, |due| due.min(routes))
+    }
+
+    /// Whether the other end has forgotten the session, as far as can be told: the host sends, and nothing
+    /// comes back, not even answers to probes. A node that started anew cannot say so itself, because
+    /// what it would say could be forged.
+    pub(super) fn seems_forgotten(&self, now: Time) -> bool {
+        let silent = now.since_ns(self.heard) > FORGOTTEN_MS * 1_000_000;
+        silent && now.since_ns(self.used) < 10 * FORGOTTEN_MS * 1_000_000
     }
 
     /// Whether a packet could be sent now.

@@ -48,7 +48,21 @@ fn the_ends_of_a_session_agree_over_several_routes_at_once() {
     let answers: Vec<&Via> = world.log.iter().filter(|packet| packet.from == 1).map(|packet| &packet.via).collect();
     assert!(answers.iter().all(|via| matches!(via, Via::Route { link: 0, labels, back }
         if back.is_empty() && [[11, 10], [21, 20], [31, 30]].iter().any(|back| labels.as_slice() == back))));
-    assert!(world.log.iter().all(|packet| packet.bytes.len() + 20 + 32 <= 1232 || packet.bytes[4] <= 2));
+    // Everything fits the smallest underlay with its frame and two labels; the hello in two halves.
+    assert!(world.log.iter().all(|packet| packet.bytes.len() + 20 + 8 <= 1232));
+    assert_eq!(world.log.iter().filter(|packet| packet.bytes[4] & 0x80 != 0).count(), 6);
+}
+
+#[test]
+fn halves_of_a_hello_fit_together_whatever_way_they_came() {
+    let mut world = World::new(2, 37);
+    // Of the first route the first half arrives, of the second the last.
+    world.lose = Box::new(|number, _| number == 1 || number == 2);
+    let ways = [world.route(1, 10), world.route(1, 20)];
+    world.connect(0, 1, &ways).unwrap();
+    world.run_ms(50);
+    assert!(match_up(&world.nodes[0].established[0], &world.nodes[1].established[0]));
+    assert_eq!(world.nodes[0].handshakes.counters().retransmitted, 0);
 }
 
 #[test]

@@ -178,3 +178,41 @@ fn ten_percent_loss_breaks_no_session() {
         assert!(lost * 1_000_000 <= sent * (loss_ppm as usize) * 12 / 10, "{lost} of {sent} lost");
     }
 }
+
+/// A node that lost all its state: its neighbour does not know, and only the neighbour's host talks.
+#[test]
+fn a_peer_that_starts_anew_is_reached_again_although_it_says_nothing() {
+    let mut waits = Vec::new();
+    for seed in 0..5 {
+        let mut world = pair(seed, 2, &Wire::default());
+        world.connect(0, 1, 3_000_000);
+        world.stream(Stream { from: 0, to: 1, every_us: 5_000, bytes: 200, until_us: 60_000_000 });
+        world.run_us(500_000);
+        let start_us = world.now_us;
+        world.restart(1);
+        // What was on its way is lost or arrives; from 20 ms on a delivery is one of the new life.
+        let back = world.run_until(20_000_000, |world| world.oracle.first_after(0, 1, start_us + 20_000).is_some());
+        assert!(back, "seed {seed}\n{}", world.state());
+        waits.push(world.now_us - start_us);
+    }
+    report("peer started anew, reached after", waits);
+}
+
+/// Packets of every size cross, whatever the wires carry; those that are too long travel in two pieces.
+#[test]
+fn packets_of_all_sizes_cross_wires_of_all_sizes() {
+    for bytes_max in [1_232, 1_300, 1_472] {
+        let mut world = pair(u64::try_from(bytes_max).unwrap(), 2, &Wire { bytes_max, ..Wire::default() });
+        world.connect(0, 1, 5_000_000);
+        world.run_us(3_000_000);
+        let start_us = world.now_us;
+        for bytes in (80..=1_440).step_by(40) {
+            world.send(0, 1, bytes);
+            world.send(1, 0, bytes);
+            world.run_us(1_000);
+        }
+        world.run_us(500_000);
+        assert_eq!(world.oracle.lost(0, 1, start_us, u64::MAX), Vec::<u64>::new(), "wires for {bytes_max} bytes");
+        assert_eq!(world.oracle.lost(1, 0, start_us, u64::MAX), Vec::<u64>::new(), "wires for {bytes_max} bytes");
+    }
+}

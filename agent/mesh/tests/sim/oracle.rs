@@ -77,17 +77,17 @@ impl Oracle {
         self.arrivals.get(&(from, to))?.iter().map(|(at, _)| *at).find(|at| *at >= start_us)
     }
 
-    /// Packets that arrived after a later one of the same stream.
-    pub fn overtaken(&self, from: usize, to: usize) -> usize {
+    /// Packets that arrived after a later one of the same stream: when, and the numbers of both.
+    pub fn overtaken(&self, from: usize, to: usize) -> Vec<(u64, u64, u64)> {
         let mut highest = 0;
-        let mut count = 0;
-        for (_, number) in self.arrivals.get(&(from, to)).into_iter().flatten() {
+        let mut late = Vec::new();
+        for (at, number) in self.arrivals.get(&(from, to)).into_iter().flatten() {
             if *number < highest {
-                count += 1;
+                late.push((*at, *number, highest));
             }
             highest = highest.max(*number);
         }
-        count
+        late
     }
 
     /// Deliveries in all.

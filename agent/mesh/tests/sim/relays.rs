@@ -112,6 +112,25 @@ fn three_routes_survive_two_relays() {
     }
 }
 
+/// The longest route that labels can name: eight relays in a row, the largest packets.
+#[test]
+fn packets_cross_eight_relays() {
+    let mut world = World::new(9, 10, 1);
+    for n in 0..9 {
+        world.wires.join((n, 0), (n + 1, 0), &Wire::default());
+    }
+    world.introduce_all();
+    let took_us = world.connect(0, 9, 30_000_000);
+    let start_us = world.now_us;
+    world.stream(Stream { from: 0, to: 9, every_us: 2_000, bytes: 1_400, until_us: start_us + 1_000_000 });
+    world.stream(Stream { from: 9, to: 0, every_us: 2_000, bytes: 1_400, until_us: start_us + 1_000_000 });
+    world.run_us(1_500_000);
+    println!("eight relays: connected after {took_us} us");
+    assert_eq!(world.oracle.lost(0, 9, start_us, u64::MAX), Vec::<u64>::new());
+    assert_eq!(world.oracle.lost(9, 0, start_us, u64::MAX), Vec::<u64>::new());
+    assert_eq!(world.oracle.overtaken(0, 9), [], "one route keeps the order");
+}
+
 /// A random graph that is connected: a ring and chords.
 fn random_graph(seed: u64, nodes: usize, chords: usize) -> World {
     let mut world = World::new(seed, nodes, 1);

@@ -105,7 +105,6 @@ pub struct World {
     streams: Vec<Stream>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
-    digest: u64,
 }
 
 /// Collects what a call into a mesh hands out.
@@ -145,6 +144,16 @@ pub fn signing_key(node: usize) -> SigningKey {
     SigningKey::from_seed(&Seed::from_bytes(seed)).unwrap()
 }
 
+/// A node that knows nothing yet.
+fn start(key: &SigningKey, underlays: u16, start_number: u64, seed: u64, now: Time) -> Mesh {
+    let underlays = (0..underlays)
+        .map(|u| Underlay { id: UnderlayId(u), name: format!("eth{u}"), payload_bytes_max: 1472, srlg: u32::from(u) })
+        .collect();
+    let config = Config { genesis: GENESIS, mesh_id: MESH, start_number, underlays };
+    let identity = Identity { id: x0_mesh::node::node_id(key.public()), key: key.public().clone() };
+    Mesh::new(config, identity, Box::new(Random(seed)), now).unwrap()
+}
+
 impl World {
     /// So many nodes with so many underlays each, without wires; nobody knows anybody.
     pub fn new(seed: u64, nodes: usize, underlays: u16) -> Self {
@@ -152,26 +161,10 @@ impl World {
         let nodes = (0..nodes)
             .map(|n| {
                 let key = signing_key(n);
-                let id = x0_mesh::node::node_id(key.public());
-                let config = Config {
-                    genesis: GENESIS,
-                    mesh_id: MESH,
-                    start_number: 1,
-                    underlays: (0..underlays)
-                        .map(|u| Underlay {
-                            id: UnderlayId(u),
-                            name: format!("eth{u}"),
-                            payload_bytes_max: 1472,
-                            srlg: u32::from(u),
-                        })
-                        .collect(),
-                };
-                let identity = Identity { id, key: key.public().clone() };
-                let entropy = Box::new(Random(random.next()));
-                let mesh = Mesh::new(config, identity, entropy, Time(0)).unwrap();
+                let mesh = start(&key, underlays, 1, random.next(), Time(0));
                 Node {
                     mesh,
-                    id,
+                    id: x0_mesh::node::node_id(key.public()),
                     key,
                     life: Life::Runs,
                     view: AuthorityView::default(),
@@ -196,7 +189,6 @@ impl World {
             streams: Vec::new(),
             queue: BinaryHeap::new(),
             order: 0,
-            digest: 0xCBF2_9CE4_8422_2325,
         }
     }
 
@@ -262,6 +254,18 @@ impl World {
     /// Puts any bytes on the way to a node.
     pub fn inject(&mut self, node: usize, underlay: u16, from: SocketAddr, bytes: Vec<u8>, after_us: u64) {
         self.schedule(self.now_us + after_us, Happening::Arrival { node, underlay, from, bytes });
+    }
+
+    /// Kills a node and starts it again with nothing but its key and the authority's view.
+    pub fn restart(&mut self, n: usize) {
+        let (seed, now) = (self.random.next(), Time(self.now_us * 1_000));
+        let node = &mut self.nodes[n];
+        let underlays = u16::try_from(node.addresses.len()).unwrap();
+        node.mesh = start(&node.key, underlays, 2, seed, now);
+        (node.timer_us, node.life) = (u64::MAX, Life::Runs);
+        (node.waiting, node.unanswered) = (Vec::new(), Vec::new());
+        let peers = node.view.peers.clone();
+        self.set_view(n, peers);
     }
 
     /// Stops, kills or resumes a node.
@@ -331,11 +335,6 @@ impl World {
         self.nodes.iter().map(|node| format!("{:#?}\n{:#?}\n", node.mesh.status(now), node.mesh.paths_explain(now))).collect()
     }
 
-    /// A number that depends on everything that happened and when.
-    pub fn digest(&self) -> u64 {
-        self.digest
-    }
-
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Arrival { node, underlay, from, bytes } => match self.nodes[node].life {
@@ -384,7 +383,6 @@ impl World {
             self.transmit(n, underlay, to, &bytes);
         }
         for (from, packet) in out.delivered {
-            self.note(0xD, n, packet.len());
             let named = self.nodes.iter().position(|node| node.id == from).expect("the sender is a node");
             assert_eq!(packet[8..24], self.nodes[named].mesh.address().octets(), "a packet of somebody else's address");
             self.oracle.deliver(self.now_us, n, &packet);
@@ -420,7 +418,6 @@ impl World {
         if kind == 6 {
             *self.data_out.entry((n, underlay)).or_default() += 1;
         }
-        self.note(kind as u64, n, bytes.len());
         if n == 0 {
             self.last_frame = Some(bytes.to_vec());
         }
@@ -449,12 +446,6 @@ impl World {
     fn schedule(&mut self, at_us: u64, what: Happening) {
         self.order += 1;
         self.queue.push(Reverse(Scheduled { at_us, order: self.order, what }));
-    }
-
-    fn note(&mut self, what: u64, node: usize, bytes: usize) {
-        for word in [self.now_us, what, node as u64, bytes as u64] {
-            self.digest = (self.digest ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(17);
-        }
     }
 }
 
