@@ -36,6 +36,7 @@
 mod address;
 mod clock;
 mod connection;
+pub mod mesh;
 mod responder;
 mod services;
 mod stats;

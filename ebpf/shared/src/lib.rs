@@ -1,60 +1,52 @@
-//! Map layouts that the BPF programs and the loader share.
+//! What the BPF programs and the loader share: map layouts, the packet parser, the filter's arithmetic.
 //!
+//! ```text
+//!   frame ----> where the UDP header is      (Ethernet or bare IP, IPv4 options, IPv6 extension headers)
+//!   header ---> which mesh datagram it is    (version, kind, labels, tag)
+//!   rate -----> may it pass now              (one 64-bit word for each bucket)
+//!   arrivals -> how regularly they come      (histogram, smoothed mean and deviation)
+//!   layout ---> keys and values of the maps
+//! ```
+//!
+//! # Correctness
 //! Both sides compile this crate, so a key or a value cannot be read differently from how it was
-//! written. Everything is `repr(C)`, a multiple of eight bytes and free of padding.
+//! written, and what the kernel runs is what the host's tests run. Everything in a map is `repr(C)`, a
+//! multiple of eight bytes and free of padding. Functions are inlined into the programs; none loops
+//! without a constant bound, indexes by a value that is not masked, or can panic, because the kernel's
+//! verifier would refuse it.
+//!
+//! This crate depends on nothing, so that the committed object changes only when the programs do. The
+//! parser of a link header is therefore written a second time here; a property test holds it to
+//! `x0-mesh-wire`, the formats' home.
 //!
 //! # Limits
-//! [`PEERS_MAX`] peers are counted; the least recently seen one gives way to a new one.
+//! Those of [`layout`].
+//!
+//! # Errors
+//! None: a function that cannot read a packet returns `None`, and the packet passes.
 #![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_wrap
+    )
+)]
 
-/// Most peers that the counters hold at once.
-pub const PEERS_MAX: u32 = 4096;
-/// Name of the map from [`PeerKey`] to [`PeerCounters`], one value per CPU.
-pub const PEERS_MAP: &str = "X0_PEERS";
-/// Name of the one-element array that holds [`Settings`].
-pub const SETTINGS_MAP: &str = "X0_SETTINGS";
-/// Name of the TC ingress program.
-pub const INGRESS_PROGRAM: &str = "x0_ingress";
+#[cfg(test)]
+extern crate std;
 
-/// Who sent a packet: an IPv6 address, or an IPv4 address mapped into `::ffff:0:0/96`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PeerKey {
-    /// The sixteen bytes of the address in network order.
-    pub address: [u8; 16],
-}
+pub mod arrivals;
+pub mod frame;
+pub mod header;
+pub mod layout;
+pub mod rate;
+pub mod reason;
 
-impl PeerKey {
-    /// The key of an IPv4 sender.
-    #[inline(always)]
-    #[must_use]
-    pub const fn from_v4(v4: [u8; 4]) -> Self {
-        Self { address: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, v4[0], v4[1], v4[2], v4[3]] }
-    }
-}
-
-/// What came in from one peer on the agent's port.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerCounters {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes, link-layer header included.
-    pub bytes: u64,
-    /// Kernel monotonic time of the last packet, nanoseconds.
-    pub last_seen_ns: u64,
-}
-
-/// What the loader tells the program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// The agent's port in host order; zero counts nothing.
-    pub port: u16,
-    /// Keeps the size a multiple of eight.
-    pub reserved: [u8; 6],
-}
-
-const _: () = assert!(size_of::<PeerKey>() == 16);
-const _: () = assert!(size_of::<PeerCounters>() == 24);
-const _: () = assert!(size_of::<Settings>() == 8);
+pub use layout::*;
+pub use reason::Reason;

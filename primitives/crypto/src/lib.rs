@@ -24,7 +24,7 @@
 //! `x0-limits`, so that a planted file cannot make a reader allocate without end.
 //!
 //! # Errors
-//! [`CryptoError`] for keys and signatures, [`kem::KemError`], [`keystore::KeystoreError`],
+//! [`CryptoError`] for keys and signatures, [`kem::KemError`], [`keystore::KeystoreError`], [`mesh::MeshError`],
 //! [`mnemonic::MnemonicError`] and [`tls::TlsError`] for their modules. Why a signature is invalid
 //! is not told on purpose: there is nothing that a caller could do about it.
 //!
@@ -58,6 +58,8 @@ pub mod kem;
 #[cfg(feature = "std")]
 pub mod keystore;
 #[cfg(feature = "std")]
+pub mod mesh;
+#[cfg(feature = "std")]
 pub mod mnemonic;
 #[cfg(feature = "std")]
 mod signing;
@@ -71,8 +73,9 @@ mod tests;
 pub use key::random_salt;
 pub use key::{CryptoError, PUBLIC_KEY_BYTES, PublicKey, SEED_BYTES, SIGNATURE_BYTES, Seed, Signature};
 pub use message::{
-    ATTESTATION_DOMAIN, Message, PLAYBOOK_DOMAIN, POSSESSION_DOMAIN, PROPOSAL_DOMAIN, PROPOSAL_PART_DOMAIN,
-    RECEIPT_DOMAIN, TRANSACTION_DOMAIN, TRANSACTION_REGISTERED_DOMAIN, VOTE_DOMAIN,
+    ATTESTATION_DOMAIN, LINK_STATE_DOMAIN, MESH_INIT_DOMAIN, MESH_RESPONSE_DOMAIN, Message, NODE_RECORD_DOMAIN,
+    PLAYBOOK_DOMAIN, POSSESSION_DOMAIN, PROPOSAL_DOMAIN, PROPOSAL_PART_DOMAIN, RECEIPT_DOMAIN, TRANSACTION_DOMAIN,
+    TRANSACTION_REGISTERED_DOMAIN, VOTE_DOMAIN,
 };
 #[cfg(feature = "std")]
 pub use signing::SigningKey;

@@ -20,6 +20,14 @@ pub const ATTESTATION_DOMAIN: &[u8] = b"x0/attestation/v1";
 pub const PLAYBOOK_DOMAIN: &[u8] = b"x0/playbook/v1";
 /// Domain of usage receipts, which both agents of a deal sign.
 pub const USAGE_DOMAIN: &[u8] = b"x0/usage/v1";
+/// Domain of the initiator's proof in a handshake of the mesh.
+pub const MESH_INIT_DOMAIN: &[u8] = b"x0/mesh-init/v1";
+/// Domain of the responder's proof in a handshake of the mesh.
+pub const MESH_RESPONSE_DOMAIN: &[u8] = b"x0/mesh-resp/v1";
+/// Domain of what a node of the mesh says about itself: where it is reached and what it offers.
+pub const NODE_RECORD_DOMAIN: &[u8] = b"x0/node-record/v1";
+/// Domain of what a node of the mesh says about its links.
+pub const LINK_STATE_DOMAIN: &[u8] = b"x0/link-state/v1";
 
 /// A message with its purpose. Only the named constructors build one, so no caller can sign or
 /// verify bytes that belong to no purpose.
@@ -66,6 +74,10 @@ impl<'a> Message<'a> {
         attestation: ATTESTATION_DOMAIN, "an attestation of an agent's binary";
         playbook: PLAYBOOK_DOMAIN, "an approval of a playbook";
         usage: USAGE_DOMAIN, "a usage receipt";
+        mesh_handshake_init: MESH_INIT_DOMAIN, "an initiator's proof in a handshake of the mesh";
+        mesh_handshake_resp: MESH_RESPONSE_DOMAIN, "a responder's proof in a handshake of the mesh";
+        node_record: NODE_RECORD_DOMAIN, "a record of a node of the mesh";
+        link_state: LINK_STATE_DOMAIN, "a record of the links of a node of the mesh";
     }
 
     /// The three parts, in the order in which they are signed.
@@ -107,6 +119,10 @@ macro_rules! for_each_bound_purpose {
             sign_attestation, verify_attestation, attestation, "an attestation of an agent's binary";
             sign_playbook, verify_playbook, playbook, "an approval of a playbook";
             sign_usage, verify_usage, usage, "a usage receipt";
+            sign_mesh_handshake_init, verify_mesh_handshake_init, mesh_handshake_init, "an initiator's proof in a handshake of the mesh";
+            sign_mesh_handshake_resp, verify_mesh_handshake_resp, mesh_handshake_resp, "a responder's proof in a handshake of the mesh";
+            sign_node_record, verify_node_record, node_record, "a record of a node of the mesh";
+            sign_link_state, verify_link_state, link_state, "a record of the links of a node of the mesh";
         }
     };
 }
@@ -138,6 +154,10 @@ mod tests {
         ATTESTATION_DOMAIN,
         PLAYBOOK_DOMAIN,
         USAGE_DOMAIN,
+        MESH_INIT_DOMAIN,
+        MESH_RESPONSE_DOMAIN,
+        NODE_RECORD_DOMAIN,
+        LINK_STATE_DOMAIN,
     ];
 
     #[test]

@@ -290,7 +290,6 @@ mod tests {
     use std::{
         io::{Read as _, Write as _},
         net::{SocketAddr, TcpListener},
-        sync::mpsc,
     };
 
     /// A listener inside a namespace.
@@ -298,10 +297,7 @@ mod tests {
         let mut holder = std::process::Command::new("true");
         namespace.enter(&mut holder);
         assert!(holder.status().unwrap().success(), "a process starts inside");
-        let namespace = namespace.clone();
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || sender.send(namespace.listen()).unwrap());
-        receiver.recv().unwrap().unwrap()
+        namespace.listen(SocketAddr::new(namespace.address.into(), 0)).unwrap()
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!   ready     the READY line of any program, for tests with processes of their own
 //!   process   Program --start--> Process: READY line, id, SIGTERM, SIGKILL, killed when dropped
 //!   node      x0-node in a directory of its own, beside the program under test
+//!   netns     (feature `netns`) network namespaces that end with the process
 //!   rpc       ask, refusal, subscribe, next: JSON-RPC with answers that must be good
 //!   sign      (feature `sign`) development accounts, transfers, transactions with the runtime's types
 //!   tls       (feature `tls`) clients that believe X.509 certificates
@@ -24,6 +25,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot set up must fail")]
 #![allow(clippy::missing_panics_doc, reason = "all of it panics, as the crate's documentation says")]
 
+#[cfg(feature = "netns")]
+pub mod netns;
 pub mod node;
 pub mod process;
 pub mod ready;

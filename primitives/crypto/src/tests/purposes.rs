@@ -40,6 +40,12 @@ fn verifiers() -> Vec<(&'static str, Verify, bool)> {
         bound!(verify_receipt),
         bound!(verify_possession),
         bound!(verify_playbook),
+        bound!(verify_usage),
+        bound!(verify_attestation),
+        bound!(verify_mesh_handshake_init),
+        bound!(verify_mesh_handshake_resp),
+        bound!(verify_node_record),
+        bound!(verify_link_state),
     ]
 }
 
@@ -53,6 +59,12 @@ fn signatures(key: &SigningKey) -> Vec<Signature> {
         key.sign_receipt(&GENESIS, BODY),
         key.sign_possession(&GENESIS, BODY),
         key.sign_playbook(&GENESIS, BODY),
+        key.sign_usage(&GENESIS, BODY),
+        key.sign_attestation(&GENESIS, BODY),
+        key.sign_mesh_handshake_init(&GENESIS, BODY),
+        key.sign_mesh_handshake_resp(&GENESIS, BODY),
+        key.sign_node_record(&GENESIS, BODY),
+        key.sign_link_state(&GENESIS, BODY),
     ]
     .into_iter()
     .map(Result::unwrap)
@@ -69,6 +81,12 @@ fn portable_signatures(key: &portable::SigningKey) -> Vec<Signature> {
         key.sign_receipt(&GENESIS, BODY),
         key.sign_possession(&GENESIS, BODY),
         key.sign_playbook(&GENESIS, BODY),
+        key.sign_usage(&GENESIS, BODY),
+        key.sign_attestation(&GENESIS, BODY),
+        key.sign_mesh_handshake_init(&GENESIS, BODY),
+        key.sign_mesh_handshake_resp(&GENESIS, BODY),
+        key.sign_node_record(&GENESIS, BODY),
+        key.sign_link_state(&GENESIS, BODY),
     ]
     .into_iter()
     .map(Result::unwrap)
