@@ -168,7 +168,10 @@ async fn a_denied_source_is_not_read() -> Result<()> {
     // One of two wires: the other goes on.
     one.handle.deny_sources(vec![DeniedSource { address: [10, 0, 0, 0].into(), bits: 24 }])?;
     let bytes = pattern(1_000_000);
-    ensure!(stream(&one, &two, bytes.clone())? == bytes);
+    match stream(&one, &two, bytes.clone()) {
+        Ok(received) => ensure!(received == bytes, "the stream arrived changed"),
+        Err(error) => anyhow::bail!("{error}\none: {}\ntwo: {}", one.explain().await, two.explain().await),
+    }
     let status = one.handle.status().await?;
     ensure!(status.denied > 0, "{status:?}");
     one.stop()?;

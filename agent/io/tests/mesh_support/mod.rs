@@ -122,6 +122,13 @@ impl Agent {
         tokio::time::timeout(PATIENCE, wait).await.with_context(|| format!("waiting for {what}"))?
     }
 
+    /// What the mesh says of itself, for the words of a failure.
+    pub async fn explain(&self) -> String {
+        let mesh = self.handle.with(|mesh, now, _| format!("{:#?}\n{:#?}", mesh.status(now), mesh.paths_explain(now)));
+        let io = self.handle.status();
+        format!("{:?}\n{:?}", mesh.await, io.await).replace("\\n", "\n")
+    }
+
     /// Stops and reports.
     pub fn stop(mut self) -> Result<x0_agent_io::mesh::StopReport> {
         Ok(self.thread.take().context("running")?.stop()?)
