@@ -20,6 +20,7 @@ const HASTY: SessionLimits = SessionLimits {
     ratchet_ms: 700,
     expire_ms: 60_000,
     old_keys_ms: 1_000,
+    spacing_ms: 250,
     handshake_ms: 3_600_000,
     repeat_ms: (60, 500),
 };

@@ -87,6 +87,8 @@ pub struct Mesh {
     pub(super) talks: Talks,
     /// Conversations that wait for the end of the batch.
     pub(super) touched: Vec<PeerIx>,
+    /// Session indices that are to be forgotten; a buffer.
+    pub(super) stale: Vec<u32>,
     pub(super) pool: TailPool,
     pub(super) timers: Timers,
     pub(super) jobs: Jobs,
@@ -134,6 +136,7 @@ impl Mesh {
             router,
             talks: Talks::default(),
             touched: Vec::new(),
+            stale: Vec::new(),
             pool: TailPool::new(TAIL_POOL_BYTES),
             timers: Timers::default(),
             jobs: Jobs::default(),

@@ -233,22 +233,23 @@ impl Mesh {
                 self.act(now, actions, sink);
             }
             Ok(DataBody::Packet { session_index, .. }) => match self.talks.owner(session_index) {
-                Some(peer) => self.open(now, peer, label, body, sink),
+                Some(peer) => self.open(now, peer, label, session_index, body, sink),
                 None => self.counters.refused_session_index += 1,
             },
         }
     }
 
     /// Opens a packet of a session.
-    fn open(&mut self, now: Time, peer: PeerIx, label: u32, body: &mut [u8], sink: &mut dyn Sink) {
+    fn open(&mut self, now: Time, peer: PeerIx, label: u32, index: u32, body: &mut [u8], sink: &mut dyn Sink) {
         let Some(talk) = self.talks.get_mut(peer) else { return };
         if !self.peers.get(peer).is_some_and(|known| known.rights().session) {
             self.counters.refused_session_right += 1;
             return;
         }
         let mut echo = None;
+        let in_use = talk.sessions.current().is_some_and(|current| current.local_index() == index);
         let opened = talk.sessions.open(now, body);
-        if opened.is_ok() {
+        if in_use && opened.is_ok() {
             talk.heard = now;
         }
         let confirmed = talk.unconfirmed && opened.is_ok();

@@ -161,6 +161,13 @@ impl Mesh {
             return;
         }
         let Some(talk) = self.talks.get_mut(peer) else { return };
+        if role == Role::Initiator && talk.seems_forgotten(now) {
+            // The old session is of no use to the other end, whatever else is said for it.
+            for old in core::mem::take(&mut talk.sessions).iter_mut() {
+                self.handshakes.release(old.local_index());
+                self.stale.push(old.local_index());
+            }
+        }
         let session = Session::new(keys, role, (local_id, peer_id), now, self.entropy.as_mut());
         (talk.failures, talk.heard) = (0, now);
         talk.used = now;
@@ -169,6 +176,9 @@ impl Mesh {
         let freed = talk.sessions.install(now, session);
         for index in freed {
             self.handshakes.release(index);
+            self.talks.remove_index(index);
+        }
+        while let Some(index) = self.stale.pop() {
             self.talks.remove_index(index);
         }
         self.talks.add_index(local_id, peer);

@@ -51,7 +51,7 @@ pub(super) struct Talk {
     pub(super) probes: Probes,
     /// When a packet of a host passed last.
     pub(super) used: Time,
-    /// When the other end was heard last: any packet of a session of ours.
+    /// When the other end was heard last on the session that this end sends on.
     pub(super) heard: Time,
     /// When a handshake may begin again.
     pub(super) connect_at: Time,

@@ -160,11 +160,10 @@ impl Lab {
             }
             let flying = self.flying.peek().map(|Reverse((at, ..))| *at);
             let due = self.peers.iter().filter_map(|peer| peer.sessions.deadline());
-            let next = flying.into_iter().chain(due).min().unwrap_or(end);
-            if next > end {
+            let Some(next) = flying.into_iter().chain(due).min().filter(|next| *next <= end) else {
                 self.now = end;
                 return;
-            }
+            };
             self.now = self.now.max(next);
             while let Some(Reverse((at, ..))) = self.flying.peek()
                 && *at <= self.now
