@@ -34,8 +34,6 @@ mod pace;
 mod pmtu;
 mod rtt;
 mod sent;
-#[cfg(test)]
-mod tests;
 
 pub use crate::window::Freshness;
 pub use behaviour::{BehaviourSummary, SCORE_Q8_MAX};

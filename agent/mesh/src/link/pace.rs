@@ -48,7 +48,6 @@ pub enum Duty {
 struct Beat {
     seq: u64,
     at: Time,
-    announced_us: u32,
 }
 
 /// When this end speaks.
@@ -61,6 +60,8 @@ pub struct Pace {
     carried: Option<Time>,
     /// What the heartbeats say.
     announced_us: u32,
+    /// The first heartbeat that said so. Older ones with the same words were taken back since.
+    announced_by: Option<u64>,
     /// What is kept. Shorter than what is announced until the other end has heard the announcement: it would take the
     /// longer gaps for silence.
     interval_us: u32,
@@ -85,12 +86,13 @@ impl Pace {
             minimum_us: 0,
             carried: None,
             announced_us: INTERVAL_ACTIVE_US,
+            announced_by: None,
             interval_us: INTERVAL_ACTIVE_US,
             last_sent: None,
             last_beat: None,
             urgent: None,
             shrank: now,
-            beats: [Beat { seq: 0, at: Time(0), announced_us: 0 }; BEATS],
+            beats: [Beat { seq: 0, at: Time(0) }; BEATS],
             beats_sent: 0,
         }
     }
@@ -158,7 +160,11 @@ impl Pace {
         } else {
             INTERVAL_IDLE_US
         };
-        self.announced_us = wanted.max(self.minimum_us).clamp(INTERVAL_US.0, INTERVAL_US.1);
+        let wanted = wanted.max(self.minimum_us).clamp(INTERVAL_US.0, INTERVAL_US.1);
+        if wanted != self.announced_us {
+            self.announced_us = wanted;
+            self.announced_by = None;
+        }
         if self.announced_us < self.interval_us {
             self.interval_us = self.announced_us;
             self.shrank = now;
@@ -174,10 +180,11 @@ impl Pace {
     pub fn beat(&mut self, now: Time, seq: u64) {
         self.sent(now, seq);
         self.last_beat = Some(now);
+        self.announced_by.get_or_insert(seq);
         self.urgent = None;
         let at = self.beats_sent % BEATS;
         if let Some(place) = self.beats.get_mut(at) {
-            *place = Beat { seq, at: now, announced_us: self.announced_us };
+            *place = Beat { seq, at: now };
         }
         self.beats_sent = self.beats_sent.wrapping_add(1);
     }
@@ -194,9 +201,8 @@ impl Pace {
     /// The other end has seen some of our frames: when a heartbeat with the present announcement is among them, the
     /// longer interval may be kept.
     pub fn confirmed(&mut self, seen: impl Fn(u64) -> bool) {
-        if self.interval_us < self.announced_us
-            && self.beats.iter().any(|beat| beat.seq != 0 && beat.announced_us == self.announced_us && seen(beat.seq))
-        {
+        let Some(first) = self.announced_by.filter(|_| self.interval_us < self.announced_us) else { return };
+        if self.beats.iter().any(|beat| beat.seq >= first && seen(beat.seq)) {
             self.interval_us = self.announced_us;
         }
     }

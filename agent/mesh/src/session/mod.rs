@@ -26,8 +26,6 @@ mod ratchet;
 mod receipts;
 mod set;
 mod tail;
-#[cfg(test)]
-mod tests;
 
 pub use class::{Class, class_of};
 pub use error::SessionError;
@@ -128,6 +126,8 @@ pub struct SessionLimits {
     pub expire_ms: u64,
     /// A replaced key still opens packets for so long, milliseconds.
     pub old_keys_ms: u64,
+    /// Shortest time between two changes of a sending key, milliseconds: more than routes reorder.
+    pub spacing_ms: u64,
     /// A new handshake with signatures is due after this time, milliseconds.
     pub handshake_ms: u64,
     /// First and longest wait before something unanswered is repeated, milliseconds.
@@ -142,6 +142,7 @@ impl SessionLimits {
         ratchet_ms: 120_000,
         expire_ms: 180_000,
         old_keys_ms: 10_000,
+        spacing_ms: 1_000,
         handshake_ms: 3_600_000,
         repeat_ms: (250, 2_000),
     };
@@ -289,7 +290,7 @@ impl Session {
         if pn >= PN_MAX {
             return Err(SessionError::KeyExhausted { sealed: pn });
         }
-        let phase = self.keys.before_sealing(pn, &self.limits)?;
+        let phase = self.keys.before_sealing(now, pn, &self.limits)?;
         let prefix = data_prefix(self.remote, pn, phase)?;
         // The number is spent before it is used, so that no error can make it be used twice.
         self.next_pn += 1;
