@@ -68,7 +68,7 @@ pub fn run(system: &dyn System, class: Class, faults: u64, seed: u64) -> Result<
     let mut running = system.start(&lab, folder.path()).with_context(what)?;
     let patience = system.patience();
     let _company = class.company()?;
-    let round = patience.hold + patience.settle + Duration::from_secs(1);
+    let round = patience.hold + settle(system, class) + Duration::from_secs(1);
     let seconds = patience.warm_up + CALM + SLACK + round * u32::try_from(faults)?;
     let prober = Prober::start(&running.ends(&lab), seconds.as_secs()).with_context(what)?;
     sleep(patience.warm_up);
@@ -92,6 +92,11 @@ pub fn run(system: &dyn System, class: Class, faults: u64, seed: u64) -> Result<
     })
 }
 
+/// The time after a fault; a relay that has died starts from nothing and gets more of it.
+fn settle(system: &dyn System, class: Class) -> Duration {
+    system.patience().settle * if class == Class::RelayKill { 3 } else { 1 }
+}
+
 /// A fault: when it was set, lifted, and followed up; the path; the load.
 type Times = (Set, u64, u64, u64);
 
@@ -107,7 +112,7 @@ fn one(
     sleep(system.patience().hold);
     let lifted = now_ns();
     class.lift(lab, running, set).context("lifting the fault")?;
-    sleep(system.patience().settle);
+    sleep(settle(system, class));
     Ok((set, lifted, now_ns(), load_centi()?))
 }
 

@@ -128,14 +128,14 @@ pub struct Set {
     pub after_ns: u64,
 }
 
-/// The path over which most bytes leave the ends.
+/// The path over which most bytes leave `a`, or `b`: a system may use another one for each direction.
 ///
 /// # Errors
 /// When the system's counters cannot be read.
-pub fn path_in_use(lab: &Topology) -> Result<usize> {
-    let before = lab.carried()?;
+pub fn path_in_use(lab: &Topology, from_b: bool) -> Result<usize> {
+    let before = lab.carried(from_b)?;
     sleep(WATCH);
-    let after = lab.carried()?;
+    let after = lab.carried(from_b)?;
     let carried = after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before));
     carried.enumerate().max_by_key(|(_, bytes)| *bytes).map(|(path, _)| path).context("a lab without paths")
 }
@@ -146,10 +146,11 @@ impl Class {
     /// # Errors
     /// When it cannot be set.
     pub fn set(self, lab: &Topology, running: &mut Running, round: u64, random: &mut Random) -> Result<Set> {
-        let path = path_in_use(lab)?;
+        // Faults of one direction take turns, and hit the path that carries that direction.
+        let side = if round.is_multiple_of(2) { Direction::ToRight } else { Direction::ToLeft };
+        let path = path_in_use(lab, self == Self::OneWay && side == Direction::ToLeft)?;
         // The phase within the system's own intervals is anything, and the seed's.
         sleep(Duration::from_micros(random.up_to(40_000)));
-        let side = if round.is_multiple_of(2) { Direction::ToRight } else { Direction::ToLeft };
         let seed = random.draw();
         let before_ns = now_ns();
         match self {

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use x0_mesh_lab::{
     fault::Class,
+    node,
     report::{Document, Plan, measure},
     systems,
 };
@@ -23,6 +24,9 @@ enum What {
         /// Faults of each class for each system.
         #[arg(long, default_value_t = 20)]
         faults: u64,
+        /// The same for systems that need seconds to recover.
+        #[arg(long, default_value_t = 5)]
+        slow_faults: u64,
         /// Seed of everything random.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -48,21 +52,28 @@ enum What {
         #[arg(long)]
         output: PathBuf,
     },
+    /// Runs our own data plane with the peers of a file, as the lab starts it on each node.
+    Node {
+        /// The file, JSON.
+        #[arg(long)]
+        file: PathBuf,
+    },
     /// Lists the systems, their versions, and why one is missing.
     Systems,
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().what {
-        What::Report { faults, seed, output, classes, systems, speed_runs, speed_seconds } => {
+        What::Report { faults, slow_faults, seed, output, classes, systems, speed_runs, speed_seconds } => {
             let classes = chosen(&classes)?;
-            let plan = Plan { faults, seed, classes, systems, speed_runs, speed_seconds };
+            let plan = Plan { faults, slow_faults, seed, classes, systems, speed_runs, speed_seconds };
             measure(&plan)?.write(&output)
         }
         What::Render { output } => {
             let raw = std::fs::read(output.join("mesh.json")).context("mesh.json")?;
             serde_json::from_slice::<Document>(&raw).context("mesh.json")?.write(&output)
         }
+        What::Node { file } => node::run(&file),
         What::Systems => {
             for system in systems::all() {
                 match system.version() {

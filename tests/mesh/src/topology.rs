@@ -220,23 +220,20 @@ impl Topology {
         Ok([self.faults.drops(wire, false)?, self.faults.drops(wire, true)?])
     }
 
-    /// Bytes that have left `a` and `b` over each path, by the devices' own counters.
+    /// Bytes that have left an end over each path, by the devices' own counters.
     ///
     /// # Errors
     /// When the system's table cannot be read.
-    pub fn carried(&self) -> Result<Vec<u64>> {
-        let tables = [sent(self.namespace(A))?, sent(self.namespace(B))?];
-        (0..self.shape.paths)
-            .map(|path| {
-                let ends = self.path(path);
-                let first = ends.first().and_then(|wire| self.wires.get(*wire)).context("a path")?;
-                let last = ends.last().and_then(|wire| self.wires.get(*wire)).context("a path")?;
-                let of = |table: &[(String, u64)], device: &str| {
-                    table.iter().find(|(name, _)| name == device).map_or(0, |(_, bytes)| *bytes)
-                };
-                Ok(of(&tables[0], &first.left.device) + of(&tables[1], &last.right.device))
-            })
-            .collect()
+    pub fn carried(&self, from_b: bool) -> Result<Vec<u64>> {
+        let table = sent(self.namespace(if from_b { B } else { A }))?;
+        let device = |path: usize| {
+            let ends = self.path(path);
+            let wire = if from_b { ends.last() } else { ends.first() };
+            let wire = wire.and_then(|wire| self.wires.get(*wire)).context("a path's wire")?;
+            Ok(if from_b { &wire.right.device } else { &wire.left.device })
+        };
+        let bytes = |device: &str| table.iter().find(|(name, _)| name == device).map_or(0, |(_, bytes)| *bytes);
+        (0..self.shape.paths).map(|path| device(path).map(|device| bytes(device))).collect()
     }
 
     /// Takes the carrier of a wire away or gives it back, at its left or its right end.

@@ -16,12 +16,14 @@ use std::{
 };
 use x0_mesh_lab::{
     bpf::{Direction, Drops, Fault, loses},
+    campaign,
+    fault::Class,
     impair::Rule,
     outcome::{Window, judge, latencies_us, percentile},
     probe::{Ends, Packet, Prober, Record, Transport},
     process::Daemon,
     realtime::now_ns,
-    systems::{Launch, Running},
+    systems::{self, Launch, Running},
     topology::{A, B, Shape, Topology},
 };
 
@@ -236,6 +238,16 @@ fn a_stopped_process_does_nothing_until_it_goes_on_and_ends_with_its_owner() {
     grows(stopped);
     drop(running);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn our_mesh_carries_the_stream_around_a_black_hole() {
+    let ours = systems::all().into_iter().find(|system| system.name() == systems::OURS).unwrap();
+    let block = campaign::run(ours.as_ref(), Class::BlackHole, 2, 1).unwrap();
+    for row in &block.rows {
+        // Without a second path everything that is sent while the fault is there would be lost.
+        assert!(!row.fault.open && row.fault.lost < row.fault.sent / 2, "{row:?}");
+    }
 }
 
 #[test]
