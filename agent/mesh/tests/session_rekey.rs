@@ -6,7 +6,10 @@ mod session_lab;
 use proptest::prelude::*;
 use session_lab::{Lab, Network};
 use std::collections::BTreeSet;
-use x0_mesh::{handshake::Role, session::{SessionLimits, SessionSet}};
+use x0_mesh::{
+    handshake::Role,
+    session::{SessionLimits, SessionSet},
+};
 
 fn index(lab: &mut Lab, end: usize) -> u32 {
     lab.session(end).local_index() / 10
@@ -92,6 +95,7 @@ fn an_end_that_lost_its_keys_is_followed_to_the_session_it_has() {
         lab.install(0, Role::Responder, names.1, SessionLimits::PRODUCT);
         lab.install(1, Role::Initiator, names.1, SessionLimits::PRODUCT);
         exchange(&mut lab, 1_200);
+        lab.run_ms(100);
         assert_eq!(index(&mut lab, 0), u32::from(names.1));
         let before = lab.peers[1].delivered.len();
         exchange(&mut lab, 100);

@@ -1,7 +1,8 @@
 //! The node itself: what it is made of, and the calls from outside.
 
 use super::{
-    AuthorityError, AuthorityView, Cause, Config, Counters, Event, Identity, JobDone, Rule, RuleError, Sink, UnderlayId,
+    AuthorityError, AuthorityView, Cause, Config, Counters, Event, Identity, JobDone, Rule, RuleError, Sink,
+    UnderlayId,
     dials::Dials,
     filter::Filter,
     history::History,

@@ -107,7 +107,15 @@ impl Mesh {
         }
     }
 
-    fn moved(&mut self, now: Time, at: LinkIx, token: &[u8], underlay: UnderlayId, from: SocketAddr, sink: &mut dyn Sink) {
+    fn moved(
+        &mut self,
+        now: Time,
+        at: LinkIx,
+        token: &[u8],
+        underlay: UnderlayId,
+        from: SocketAddr,
+        sink: &mut dyn Sink,
+    ) {
         let Some(entry) = self.links.get_mut(at) else { return };
         let asked = entry.moving.filter(|moving| {
             moving.token == token

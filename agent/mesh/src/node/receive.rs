@@ -1,12 +1,6 @@
 //! What becomes of a datagram: refused, taken in by a link, passed on, or opened.
 
-use super::{
-    Mesh, Sink, UnderlayId, Urgency,
-    links::LinkIx,
-    overlay::Inner,
-    peers::PeerIx,
-    transmit::Out,
-};
+use super::{Mesh, Sink, UnderlayId, Urgency, links::LinkIx, overlay::Inner, peers::PeerIx, transmit::Out};
 use crate::{
     Time,
     link::{Freshness, LinkError, Received},
@@ -14,10 +8,7 @@ use crate::{
     session::{Opened, SessionError},
 };
 use std::net::SocketAddr;
-use x0_mesh_wire::{
-    DataBody, Flags, Frame, Header, Labels,
-    header::replace_route,
-};
+use x0_mesh_wire::{DataBody, Flags, Frame, Header, Labels, header::replace_route};
 
 /// What a link made of a frame, without what it borrowed.
 enum Taken {
@@ -25,9 +16,14 @@ enum Taken {
     /// Whether its number on the link is new. The MAC of the hop covers the start of a body only, so who
     /// sees a frame can be faster with a changed one and take its number: what ends here is judged by the
     /// session, which knows its packets, and only what is passed on is judged by the link.
-    Data { new: bool },
+    Data {
+        new: bool,
+    },
     Repeated,
-    Control { start: usize, end: usize },
+    Control {
+        start: usize,
+        end: usize,
+    },
 }
 
 impl Mesh {
@@ -202,13 +198,7 @@ impl Mesh {
             *ttl = ttl.saturating_sub(1);
         }
         let length = frame.len() as u64;
-        let mut out = Out {
-            now,
-            links: &mut self.links,
-            timers: &mut self.timers,
-            counters: &mut self.counters,
-            sink,
-        };
+        let mut out = Out { now, links: &mut self.links, timers: &mut self.timers, counters: &mut self.counters, sink };
         if out.stamp_and_send(next, frame, Urgency::Data) {
             self.counters.relayed += 1;
             self.counters.bytes_relayed += length;
@@ -290,4 +280,3 @@ impl Mesh {
         self.set_talk_timer(peer);
     }
 }
-

@@ -147,9 +147,8 @@ impl Mesh {
     /// Keys for a session: what waited for it goes out.
     fn open_session(&mut self, now: Time, established: Established, sink: &mut dyn Sink) {
         let Established { role, peer: name, local_id, peer_id, keys, .. } = established;
-        let known = self.peers.find(&name).filter(|peer| {
-            self.peers.get(*peer).is_some_and(|known| known.rights().session)
-        });
+        let known =
+            self.peers.find(&name).filter(|peer| self.peers.get(*peer).is_some_and(|known| known.rights().session));
         let Some(peer) = known else {
             self.handshakes.release(local_id);
             self.counters.refused_session_right += 1;

@@ -171,7 +171,8 @@ fn ten_percent_loss_breaks_no_session() {
         let until_us = start_us + 20_000_000;
         world.stream(Stream { from: 0, to: 1, every_us: 2_000, bytes: 200, until_us });
         world.run_us(20_500_000);
-        let (sent, lost) = (world.oracle.sent(0, 1, start_us, until_us), world.oracle.lost(0, 1, start_us, until_us).len());
+        let (sent, lost) =
+            (world.oracle.sent(0, 1, start_us, until_us), world.oracle.lost(0, 1, start_us, until_us).len());
         let status = world.nodes[0].mesh.status(x0_mesh::Time(world.now_us * 1_000));
         println!("loss of {loss_ppm} ppm: {lost} of {sent} lost, {} times down in 20 s", status.counters.downs);
         assert_eq!(status.counters.sessions_opened, 1, "the session went on");

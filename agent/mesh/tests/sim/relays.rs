@@ -22,7 +22,8 @@ fn relayed(seed: u64, relays: usize) -> World {
 
 /// The relay that forwarded most of the last 40 ms.
 fn busiest_relay(world: &mut World) -> usize {
-    let count = |world: &World, n: usize| world.nodes[n].mesh.status(x0_mesh::Time(world.now_us * 1_000)).counters.relayed;
+    let count =
+        |world: &World, n: usize| world.nodes[n].mesh.status(x0_mesh::Time(world.now_us * 1_000)).counters.relayed;
     let before: Vec<u64> = (0..world.nodes.len()).map(|n| count(world, n)).collect();
     world.run_us(40_000);
     (0..world.nodes.len()).max_by_key(|n| count(world, *n) - before[*n]).unwrap()

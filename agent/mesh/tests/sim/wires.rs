@@ -71,7 +71,11 @@ impl Wire {
         let chance = |draw: u64, ppm: u32| draw % 1_000_000 < u64::from(ppm);
         let mut fate = Fate::default();
         let kind = bytes.first().map_or(0, |first| first & 15);
-        if self.black_hole || bytes.len() > self.bytes_max || chance(draws[0], self.loss_ppm) || (self.drops_data && kind == 6) {
+        if self.black_hole
+            || bytes.len() > self.bytes_max
+            || chance(draws[0], self.loss_ppm)
+            || (self.drops_data && kind == 6)
+        {
             return fate;
         }
         let mut after = self.delay_us + draws[1] % (self.jitter_us + 1);

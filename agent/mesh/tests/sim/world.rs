@@ -13,7 +13,9 @@ use std::{
 use x0_crypto::{Seed, SigningKey};
 use x0_mesh::{
     NodeId, Time,
-    node::{AuthorityView, Config, Event, Identity, Job, JobDone, Mesh, Peer, Rights, Sink, Underlay, UnderlayId, Urgency},
+    node::{
+        AuthorityView, Config, Event, Identity, Job, JobDone, Mesh, Peer, Rights, Sink, Underlay, UnderlayId, Urgency,
+    },
 };
 
 /// Datagrams that wait for a frozen node; more are dropped, as a socket buffer does.
@@ -332,7 +334,10 @@ impl World {
     /// What all nodes say about themselves, for a failed test.
     pub fn state(&self) -> String {
         let now = Time(self.now_us * 1_000);
-        self.nodes.iter().map(|node| format!("{:#?}\n{:#?}\n", node.mesh.status(now), node.mesh.paths_explain(now))).collect()
+        self.nodes
+            .iter()
+            .map(|node| format!("{:#?}\n{:#?}\n", node.mesh.status(now), node.mesh.paths_explain(now)))
+            .collect()
     }
 
     fn happen(&mut self, what: Happening) {
