@@ -94,6 +94,10 @@ fn main() {
     let ratio = |ours: u128, bare: u128| format!("{}.{:02}", ours / bare, ours * 100 / bare % 100);
     println!("{PACKET} bytes, median of {ROUNDS} rounds of {PACKETS} packets");
     println!("bare AES-256-GCM   seal {bare_seal} ns   open {bare_open} ns");
-    println!("session            seal {seal} ns ({}x)   open {open} ns ({}x)", ratio(seal, bare_seal), ratio(open, bare_open));
+    println!(
+        "session            seal {seal} ns ({}x)   open {open} ns ({}x)",
+        ratio(seal, bare_seal),
+        ratio(open, bare_open)
+    );
     println!("session with tail  seal {seal_and_keep} ns ({}x)", ratio(seal_and_keep, bare_seal));
 }

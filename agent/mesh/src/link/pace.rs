@@ -15,6 +15,9 @@ pub const INTERVAL_IDLE_US: u32 = 200_000;
 pub const INTERVAL_US: (u32, u32) = (500, 1_000_000);
 /// A link counts as carrying for so long after the last data, milliseconds.
 pub const ACTIVE_MS: u64 = 2_000;
+/// More data frames than this within this time are traffic, milliseconds.
+const BURST_FRAMES: u8 = 4;
+const BURST_MS: u64 = 500;
 /// With more misses than this the interval shrinks, so that "down" still takes at most 8 ms.
 const MISSES_CALM: u8 = 4;
 /// A new link speaks fast for so long, so that both ends soon know each other, milliseconds.
@@ -58,6 +61,8 @@ pub struct Pace {
     duty: Duty,
     minimum_us: u32,
     carried: Option<Time>,
+    /// Data frames since a moment: a few in a while are probes of an idle session, and no traffic.
+    burst: (Time, u8),
     /// What the heartbeats say.
     announced_us: u32,
     /// The first heartbeat that said so. Older ones with the same words were taken back since.
@@ -85,6 +90,7 @@ impl Pace {
             duty: Duty::Standby,
             minimum_us: 0,
             carried: None,
+            burst: (now, 0),
             announced_us: INTERVAL_ACTIVE_US,
             announced_by: None,
             interval_us: INTERVAL_ACTIVE_US,
@@ -123,9 +129,15 @@ impl Pace {
         self.minimum_us = us;
     }
 
-    /// Data passed, in either direction.
+    /// A data frame passed, in either direction. Idle sessions probe their routes about once a second, which must not
+    /// keep the link at its fastest: traffic is what comes more often.
     pub const fn carried(&mut self, now: Time) {
-        self.carried = Some(now);
+        let (since, frames) = self.burst;
+        let frames = if now.since_ns(since) < BURST_MS * 1_000_000 { frames.saturating_add(1) } else { 1 };
+        self.burst = (if frames == 1 { now } else { since }, frames);
+        if frames > BURST_FRAMES {
+            self.carried = Some(now);
+        }
     }
 
     /// Interval that is kept, microseconds.

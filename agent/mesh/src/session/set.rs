@@ -157,10 +157,7 @@ impl SessionSet {
         let beaten = self.sessions.get(index).is_some_and(|session| self.is_beaten(session));
         let replaced = self.replaced();
         let silent = self.uses.iter().any(|(used, last)| *used == Use::Current && now >= last.plus_ms(FOLLOW_MS));
-        let opened = self.sessions.get_mut(index).ok_or(unknown)?.open(now, body);
-        if opened.is_err() {
-            return opened;
-        }
+        let opened = self.sessions.get_mut(index).ok_or(unknown)?.open(now, body)?;
         let before = self.uses.get(index).map_or(Use::Retiring, |(used, _)| *used);
         let after = match before {
             Use::Pending if beaten => Use::Beaten,
@@ -176,7 +173,7 @@ impl SessionSet {
         if let Some(used) = self.uses.get_mut(index) {
             *used = (after, now);
         }
-        opened
+        Ok(opened)
     }
 
     /// Drops what is over. Gives the local indices that are free again.
