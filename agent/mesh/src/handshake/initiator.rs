@@ -413,10 +413,8 @@ impl Initiator {
             return Ok((Step::Fail(failure), 0));
         }
         let before = out.len();
-        if self.held {
-            self.retry_after(now, 0);
-            return Ok((Step::On, 0));
-        }
+        // The judgement that it waited for is over by now, or its outcome was lost.
+        self.held = false;
         match &self.stage {
             Stage::Greeting(_) => {
                 self.retry_after(now, 0);

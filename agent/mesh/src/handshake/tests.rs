@@ -203,3 +203,14 @@ fn halves_are_bounded_and_make_a_whole_in_either_order() {
     other.envelope.kind = Kind::Proof;
     assert_eq!(Halves::default().add(Time(0), &other), None);
 }
+
+#[test]
+fn jobs_do_not_print_their_secrets() {
+    use super::job::{Job, Work};
+    let key = x0_crypto::SigningKey::from_seed(&x0_crypto::dev::seed("mesh", "agent")).unwrap();
+    let job = Job { id: 7, work: Work::Generate { random: zeroize::Zeroizing::new([9; 64]) } };
+    assert_eq!(format!("{job:?}"), "Job(7, Agree)");
+    assert_eq!(format!("{:?}", job.run(&key)), "JobDone(7, Ok(()))");
+    let job = Job { id: 8, work: Work::Generate { random: zeroize::Zeroizing::new([9; 64]) } };
+    assert_eq!(format!("{:?}", job.refuse()), "JobDone(8, Err(Busy))");
+}

@@ -25,7 +25,6 @@ impl Handshakes {
         if hello.opening.suites & SUITE_1 == 0 {
             return Err(Refusal::Suite { offered: hello.opening.suites });
         }
-        let hash = x0_crypto::blake2b_256(hello.covered);
         let exceeded = self.rate.exceeded(call.now);
         let loaded = exceeded || self.theirs.len() >= HALF_OPEN_BEFORE_COOKIES;
         self.cookies.turn(call.now, call.entropy);
@@ -33,6 +32,7 @@ impl Handshakes {
             self.send_cookie(call, &via, &hello)?;
             return Err(Refusal::CookieNeeded);
         }
+        let hash = x0_crypto::blake2b_256(hello.covered);
         if let Some(half) = self.theirs.by_hello(&hash) {
             return half.hello_again(via, call.out);
         }
