@@ -20,6 +20,11 @@ use x0_test_support::netns::Namespace;
 /// Wires, or relays, of one topology.
 pub const PATHS_MAX: usize = 9;
 
+/// What a throttled path lets through at once: two full packets.
+const BURST_BYTES: u32 = 3_100;
+/// Queue before a throttled path, milliseconds at its rate.
+pub const QUEUE_MS: u32 = 100;
+
 /// What the wires of a lab are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Material {
@@ -218,6 +223,26 @@ impl Topology {
     /// When there is no such wire.
     pub fn drops(&self, wire: usize) -> Result<[Drops; 2]> {
         Ok([self.faults.drops(wire, false)?, self.faults.drops(wire, true)?])
+    }
+
+    /// Limits the rate of a path in both directions, with a queue of [`QUEUE_MS`] before its slow end, or ends the limit.
+    ///
+    /// # Errors
+    /// When the system refuses, for example for want of the token bucket filter.
+    pub fn throttle(&self, path: usize, kbit_s: Option<u32>) -> Result<()> {
+        for wire in self.path(path).into_iter().filter_map(|wire| self.wires.get(wire)) {
+            for end in [&wire.left, &wire.right] {
+                let words = match kbit_s {
+                    Some(rate) => format!(
+                        "qdisc replace dev {} root tbf rate {rate}kbit burst {BURST_BYTES} latency {QUEUE_MS}ms",
+                        end.device
+                    ),
+                    None => format!("qdisc del dev {} root", end.device),
+                };
+                self.namespace(end.node).command("tc", &words)?;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes that have left an end over each path, by the devices' own counters.

@@ -13,7 +13,10 @@ use crate::{
 };
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What the figures were measured on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +89,8 @@ pub struct Plan {
     pub speed_runs: u64,
     /// Length of each, seconds.
     pub speed_seconds: u64,
+    /// Where the logs of daemons are kept, if anywhere.
+    pub logs: Option<PathBuf>,
 }
 
 /// Measures what the plan says, system after system, then in the reverse order.
@@ -153,7 +158,9 @@ fn failover(plan: &Plan, class: Class, half: u64, present: &[Box<dyn System>], d
             continue;
         }
         eprintln!("{}: {} x {faults}", system.name(), class.name());
-        match campaign::run(system, class, faults, plan.seed.wrapping_mul(1_000).wrapping_add(half)) {
+        let seed = plan.seed.wrapping_mul(1_000).wrapping_add(half);
+        let logs = plan.logs.as_ref().map(|logs| logs.join(system.name()));
+        match campaign::run(system, class, faults, seed, logs.as_deref()) {
             Ok(block) => document.add(block),
             Err(error) => document.fail(format!("{error:#}")),
         }
