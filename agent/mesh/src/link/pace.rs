@@ -16,7 +16,7 @@ pub const INTERVAL_US: (u32, u32) = (500, 1_000_000);
 /// A link counts as carrying for so long after the last data, milliseconds.
 pub const ACTIVE_MS: u64 = 2_000;
 /// More data frames than this within this time are traffic, milliseconds.
-const BURST_FRAMES: u8 = 4;
+const BURST_FRAMES: u8 = 8;
 const BURST_MS: u64 = 500;
 /// With more misses than this the interval shrinks, so that "down" still takes at most 8 ms.
 const MISSES_CALM: u8 = 4;

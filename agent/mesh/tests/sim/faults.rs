@@ -217,3 +217,17 @@ fn packets_of_all_sizes_cross_wires_of_all_sizes() {
         assert_eq!(world.oracle.lost(1, 0, start_us, u64::MAX), Vec::<u64>::new(), "wires for {bytes_max} bytes");
     }
 }
+
+/// A node that has nothing to do sleeps: its deadlines are those of heartbeats and ticks, not a spin.
+#[test]
+fn an_idle_node_wakes_rarely() {
+    let mut world = pair(4, 2, &Wire::default());
+    world.connect(0, 1, 3_000_000);
+    world.run_us(5_000_000);
+    let (ticks, frames) = (world.nodes[0].ticks, world.frames);
+    world.run_us(10_000_000);
+    let ticks = world.nodes[0].ticks - ticks;
+    let sent: u64 = world.frames.iter().zip(frames).map(|(now, before)| now - before).sum();
+    println!("idle, two links, one session: {} wake-ups and {} datagrams a second", ticks / 10, sent / 20);
+    assert!(ticks / 10 < 400, "{ticks} wake-ups in 10 s");
+}

@@ -120,10 +120,10 @@ impl Wires {
         self.change(b, a, &change);
     }
 
-    /// Changes every wire that ends at this node.
-    pub fn change_into(&mut self, node: usize, change: impl Fn(&mut Wire)) {
-        for ((_, to), wire) in &mut self.0 {
-            if to.0 == node {
+    /// Changes every wire that begins at this node.
+    pub fn change_from(&mut self, node: usize, change: impl Fn(&mut Wire)) {
+        for ((from, _), wire) in &mut self.0 {
+            if from.0 == node {
                 change(wire);
             }
         }

@@ -42,6 +42,8 @@ pub struct Node {
     pub view: AuthorityView,
     /// Its address on each underlay.
     pub addresses: BTreeMap<u16, SocketAddr>,
+    /// How often its timer woke it.
+    pub ticks: u64,
     /// Everything it said.
     pub events: Vec<(u64, Event)>,
     waiting: Vec<(u64, u16, SocketAddr, Vec<u8>)>,
@@ -171,6 +173,7 @@ impl World {
                     life: Life::Runs,
                     view: AuthorityView::default(),
                     addresses: (0..underlays).map(|u| (u, address(n, u))).collect(),
+                    ticks: 0,
                     events: Vec::new(),
                     waiting: Vec::new(),
                     timer_us: u64::MAX,
@@ -353,6 +356,7 @@ impl World {
                 if self.nodes[node].timer_us <= self.now_us {
                     self.nodes[node].timer_us = u64::MAX;
                     if self.nodes[node].life == Life::Runs {
+                        self.nodes[node].ticks += 1;
                         self.call(node, |mesh, now, sink| mesh.tick(now, sink));
                     }
                 }
