@@ -124,15 +124,17 @@ async fn a_wire_that_goes_is_reported_and_streams_go_on() -> Result<()> {
     let (second, third) = rest.split_at(rest.len() / 2);
     sender.write_all(first)?;
     one.namespace.set_device("a0", false)?;
-    one.wait_for("the carrier's end", |output| {
-        matches!(output, Output::Carrier { underlay, up: false } if underlay == "wire0")
-    })
+    one.wait_for(
+        "the carrier's end",
+        |output| matches!(output, Output::Carrier { underlay, up: false } if underlay == "wire0"),
+    )
     .await?;
     sender.write_all(second)?;
     one.namespace.set_device("a0", true)?;
-    one.wait_for("the carrier's return", |output| {
-        matches!(output, Output::Carrier { underlay, up: true } if underlay == "wire0")
-    })
+    one.wait_for(
+        "the carrier's return",
+        |output| matches!(output, Output::Carrier { underlay, up: true } if underlay == "wire0"),
+    )
     .await?;
     sender.write_all(third)?;
     drop(sender);

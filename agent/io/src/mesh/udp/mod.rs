@@ -185,14 +185,14 @@ fn prepare(descriptor: &OwnedFd, is_v6: bool, name: &str) -> Offloads {
     let mut offloads = Offloads::default();
     let on: libc::c_int = 1;
     let mut warnings = Vec::new();
-    let mut ask = |level, option, value: libc::c_int, what: &str| match sys::set_option(descriptor, level, option, &value)
-    {
-        Ok(()) => true,
-        Err(error) => {
-            warnings.push(format!("{name}: {what} ({error})"));
-            false
-        }
-    };
+    let mut ask =
+        |level, option, value: libc::c_int, what: &str| match sys::set_option(descriptor, level, option, &value) {
+            Ok(()) => true,
+            Err(error) => {
+                warnings.push(format!("{name}: {what} ({error})"));
+                false
+            }
+        };
     offloads.stamps = ask(
         libc::SOL_SOCKET,
         libc::SO_TIMESTAMPNS,
@@ -274,8 +274,7 @@ fn bind_to_device(descriptor: &OwnedFd, interface: &str) -> Result<()> {
 }
 
 fn bind(descriptor: &OwnedFd, config: &UnderlayConfig) -> Result<()> {
-    let failed =
-        |source| MeshIoError::Bind { name: config.name.clone(), address: config.listen, source };
+    let failed = |source| MeshIoError::Bind { name: config.name.clone(), address: config.listen, source };
     let raw = RawAddress::for_socket(config.listen, config.listen.is_ipv6())
         .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     // SAFETY: pointer and length describe `raw`, which lives during the call.
