@@ -40,7 +40,7 @@ impl Mesh {
                 .find(|(_, entry)| entry.name == name && entry.underlay == underlay && entry.address == address);
             let healthy = there.filter(|(_, entry)| {
                 let silent = entry.down_since.is_some_and(|since| now.since_ns(since) >= REDIAL_DOWN_MS * 1_000_000);
-                !silent && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000
+                !silent && !entry.stale && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000
             });
             if let Some((_, entry)) = healthy {
                 let life = entry.opened.plus_ms(LINK_LIFE_MS).max(now.plus_ms(1_000));

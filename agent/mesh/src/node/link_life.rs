@@ -95,6 +95,7 @@ impl Mesh {
                 kernel_seen: None,
                 proved: false,
                 down_since: None,
+                stale: false,
                 reported: now,
             },
         );
@@ -296,6 +297,15 @@ impl Mesh {
         }
         self.govern();
         self.set_control_timers();
+    }
+
+    /// A new handshake replaces the keys of a link as soon as it can.
+    pub(super) fn renew_keys(&mut self, now: Time, at: LinkIx) {
+        let Some(entry) = self.links.get_mut(at) else { return };
+        entry.stale = true;
+        if let Some(dial) = self.dials.find_mut(entry.peer, entry.underlay, &entry.address) {
+            dial.next = now;
+        }
     }
 
     /// A link that went down is dialled again after a while, in case its neighbour forgot it.

@@ -46,6 +46,8 @@ pub(super) struct Entry {
     pub(super) proved: bool,
     /// When it went down, while it is.
     pub(super) down_since: Option<Time>,
+    /// Fresh keys are wanted.
+    pub(super) stale: bool,
     /// Measures went to the router at this time.
     pub(super) reported: Time,
 }

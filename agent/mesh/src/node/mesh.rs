@@ -303,6 +303,21 @@ impl Mesh {
         Ok(())
     }
 
+    /// Asks for fresh keys with a peer, by new handshakes on its links and its session. What is open goes on
+    /// until the new keys are confirmed.
+    pub fn rekey(&mut self, now: Time, peer: &NodeId, sink: &mut dyn Sink) {
+        for at in self.links.which(|entry| entry.name == *peer) {
+            self.renew_keys(now, at);
+        }
+        if let Some(at) = self.peers.find(peer) {
+            if let Some(open) = self.talks.get_mut(at).and_then(|talk| talk.sessions.sending()) {
+                open.demand_handshake();
+            }
+            self.connect_talk(now, at, sink);
+        }
+        self.set_control_timers();
+    }
+
     /// Says and remembers what happened.
     pub(super) fn say(&mut self, now: Time, event: Event, sink: &mut dyn Sink) {
         self.history.push(now, event.clone());

@@ -50,7 +50,10 @@ impl Mesh {
             return;
         }
         let Some((at, taken)) = self.take_in(now, received, &header, bytes) else { return };
-        self.follow(now, at, underlay, from, sink);
+        // An old frame that is sent again says nothing about where the neighbour is now.
+        if !matches!(taken, Taken::Repeated | Taken::Data { new: false }) {
+            self.follow(now, at, underlay, from, sink);
+        }
         match taken {
             Taken::Nothing => {}
             Taken::Repeated => self.counters.refused_repeated += 1,

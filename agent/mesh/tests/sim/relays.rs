@@ -99,6 +99,43 @@ fn a_relay_that_passes_heartbeats_and_drops_data_is_left() {
     println!("lying relay: of 1,000 packets a second lost, in order: {losses:?}");
 }
 
+/// The wire behind the relay in use goes dark: the relay says so, and goes around where it can.
+fn dark_behind_relay(seed: u64, bypass: bool) -> (Vec<u64>, u64, u64) {
+    let mut world = relayed(seed, 2);
+    if bypass {
+        world.wires.join((2, 0), (3, 1), &Wire { delay_us: 400, ..Wire::default() });
+        world.introduce_all();
+    }
+    world.connect(0, 1, 10_000_000);
+    world.run_us(3_000_000);
+    let start_us = world.now_us;
+    let until_us = start_us + 800_000;
+    world.stream(Stream { from: 0, to: 1, every_us: 1_000, bytes: 200, until_us });
+    let phase_us = world.random.below(50_000);
+    world.run_us(200_000 + phase_us);
+    let relay = busiest_relay(&mut world);
+    let underlay = u16::try_from(relay % 2).unwrap();
+    world.wires.change_both((1, underlay), (relay, 1), |wire| wire.black_hole = true);
+    world.run_us(until_us - world.now_us + 500_000);
+    let repaired = world.nodes[relay].mesh.counters().repaired;
+    (world.oracle.lost(0, 1, start_us, until_us), world.oracle.gap_us(0, 1, start_us, until_us), repaired)
+}
+
+#[test]
+fn a_dark_wire_behind_a_relay_loses_nothing() {
+    for bypass in [false, true] {
+        let (mut gaps, mut repairs) = (Vec::new(), 0);
+        for seed in 0..20 {
+            let (lost, gap_us, repaired) = dark_behind_relay(seed, bypass);
+            assert_eq!(lost, Vec::<u64>::new(), "seed {seed}, bypass {bypass}");
+            gaps.push(gap_us);
+            repairs += repaired;
+        }
+        report(&format!("dark behind a relay, bypass {bypass}: gap"), gaps);
+        assert_eq!(repairs > 0, bypass, "{repairs} frames went around");
+    }
+}
+
 /// The deal with a relay ends while it carries the stream.
 #[test]
 fn a_relay_that_is_expelled_while_it_carries_loses_nothing() {
