@@ -301,7 +301,7 @@ impl Session {
         self.tail.push(now, pool, paths, pn, body);
     }
 
-    /// Sealed bodies that travelled only on `dead` paths, in the order in which they were sent: of the last 10 ms, or
+    /// Sealed bodies that travelled only on `dead` paths, in the order in which they were sent: of the last 25 ms, or
     /// the last 64, and not acknowledged. Send them on another path, before newer ones, and call
     /// [`Session::tail_moved`].
     pub fn tail<'a>(
