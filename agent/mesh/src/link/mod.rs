@@ -179,8 +179,7 @@ impl Link {
     /// Judges the age of the link. `kernel_last_seen`: when the kernel last saw a frame with one of our tags, if it
     /// tells. A call that comes later than [`Link::deadline`] asked for does not take the delay for silence.
     pub fn judge(&mut self, now: Time, kernel_last_seen: Option<Time>) -> Option<Change> {
-        let due = self.liveness.deadline().map_or(self.pace.due(), |due| due.min(self.pace.due()));
-        let late_ns = now.since_ns(due);
+        let late_ns = self.due().map_or(0, |due| now.since_ns(due));
         let change = self.liveness.judge(now, late_ns, kernel_last_seen);
         self.counters.stalls = self.liveness.stalls();
         let hears = (self.liveness.hears_late(now), self.liveness.hears_nothing(now));
@@ -229,19 +228,18 @@ impl Link {
     /// When something is due next: `judge`, then `transmit`.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let mut due = self.pace.due();
-        if let Some(judge) = self.liveness.deadline() {
-            due = due.min(judge);
+        if self.is_exhausted() {
+            return self.due();
         }
-        if self.liveness.state() != State::Down
-            && let Some(probe) = self.pmtu.deadline()
-        {
-            due = due.min(probe);
-        }
-        if let Some((since, _)) = self.echo {
-            due = due.min(since);
-        }
-        Some(due)
+        let probe = self.pmtu.deadline().filter(|_| self.liveness.state() != State::Down);
+        let echo = self.echo.map(|(since, _)| since);
+        self.due().into_iter().chain(probe).chain(echo).min()
+    }
+
+    /// When the link is to be judged, or speaks: what a process that runs is never late for.
+    fn due(&self) -> Option<Time> {
+        let beat = (!self.is_exhausted()).then(|| self.pace.due());
+        self.liveness.deadline().into_iter().chain(beat).min()
     }
 
     /// Sets how eagerly the link is probed while nothing passes.

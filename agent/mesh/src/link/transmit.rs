@@ -10,11 +10,12 @@ use x0_mesh_wire::{
     limits::{HEADER_BYTES, PROBE_BYTES_MIN},
 };
 
-/// Largest number of a link's frame. One key seals at most 2^23 frames by the bound of RFC 9001, section 6.6; at 1 kHz
-/// heartbeats reach that after two hours, and the keys of a link are renewed each hour.
+/// Largest number of a link's frame.
 const SEQ_MAX: u64 = 1 << 40;
-/// Most frames that one key of a link seals.
-const SEALED_MAX: u64 = 1 << 23;
+/// Most frames that one key of a link seals. RFC 9001, appendix B.1, allows 2^33 blocks; a heartbeat has five, so this is
+/// a fifth of it, and three days of heartbeats at 1 kHz. Keys are renewed each hour; a link whose keys never were falls
+/// silent here, and so goes down at the other end.
+const SEALED_MAX: u64 = 1 << 28;
 
 impl Link {
     /// Gives a laid-out data frame (header, labels, sealed body) tag, number and MAC of this link.
@@ -61,7 +62,7 @@ impl Link {
         if needed > found {
             return Err(LinkError::NoSpace { needed, found });
         }
-        if seq >= SEQ_MAX || self.sealed >= SEALED_MAX {
+        if self.is_exhausted() {
             return Err(LinkError::CannotSeal { seq });
         }
         let header = Header {
@@ -90,6 +91,11 @@ impl Link {
         Ok(needed)
     }
 
+    /// Whether the keys have sealed all that they may.
+    pub(super) const fn is_exhausted(&self) -> bool {
+        self.sealed >= SEALED_MAX || self.next_seq >= SEQ_MAX
+    }
+
     fn count_sent(&mut self, seq: u64, bytes: usize) {
         self.next_seq = seq + 1;
         self.sizes.sent(seq, bytes > usize::from(BASE_BYTES));
@@ -102,6 +108,9 @@ impl Link {
     /// # Errors
     /// [`LinkError::NoSpace`] for a buffer below the largest datagram of the interface.
     pub fn transmit(&mut self, now: Time, out: &mut [u8]) -> Result<Option<Due>, LinkError> {
+        if self.is_exhausted() {
+            return Ok(None);
+        }
         if let Some((_, echo)) = self.echo.take() {
             let bytes = self.seal(now, Kind::Probe, out, PROBE_BYTES_MIN, |place| Ok(echo.write(place)?))?;
             return Ok(Some(Due { bytes, sized: false }));
