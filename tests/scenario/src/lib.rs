@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod ledger;
 pub mod main_job;
 pub mod market_job;
+pub mod mesh_job;
 pub mod process;
 pub mod promises;
 pub mod rpc;
