@@ -59,7 +59,7 @@ bench: setup ## Measure speed and size in the release profile; writes docs/qa/
 
 mesh-report: ## Measure the mesh beside its rivals in network namespaces (needs root; MESH_FAULTS=20); writes docs/qa/mesh.*
 	@scripts/setup rivals
-	cargo build --locked --release -p x0-mesh-lab --bins
+	cargo build --locked --release -p x0-mesh-lab -p x0-agent --bins
 	$(CARGO_TARGET_DIR)/release/x0-mesh-lab report --faults $${MESH_FAULTS:-20} --output docs/qa
 
 docs: setup ## Build the API documentation of our own crates

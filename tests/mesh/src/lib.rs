@@ -45,7 +45,6 @@ pub mod bpf;
 pub mod campaign;
 pub mod fault;
 pub mod impair;
-pub mod node;
 pub mod outcome;
 pub mod probe;
 pub mod process;

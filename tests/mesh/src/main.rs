@@ -5,7 +5,6 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use x0_mesh_lab::{
     fault::Class,
-    node,
     report::{Document, Plan, measure},
     systems,
 };
@@ -55,12 +54,6 @@ enum What {
         #[arg(long)]
         output: PathBuf,
     },
-    /// Runs our own data plane with the peers of a file, as the lab starts it on each node.
-    Node {
-        /// The file, JSON.
-        #[arg(long)]
-        file: PathBuf,
-    },
     /// Lists the systems, their versions, and why one is missing.
     Systems,
 }
@@ -76,7 +69,6 @@ fn main() -> Result<()> {
             let raw = std::fs::read(output.join("mesh.json")).context("mesh.json")?;
             serde_json::from_slice::<Document>(&raw).context("mesh.json")?.write(&output)
         }
-        What::Node { file } => node::run(&file),
         What::Systems => {
             for system in systems::all() {
                 match system.version() {
