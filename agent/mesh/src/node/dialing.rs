@@ -37,7 +37,7 @@ impl Mesh {
             let there = self
                 .links
                 .iter()
-                .find(|(_, entry)| entry.name == name && entry.underlay == underlay && entry.address == address);
+                .find(|(_, entry)| entry.retires.is_none() && entry.name == name && entry.underlay == underlay && entry.address == address);
             let healthy = there.filter(|(_, entry)| {
                 let silent = entry.down_since.is_some_and(|since| now.since_ns(since) >= REDIAL_DOWN_MS * 1_000_000);
                 !silent && !entry.stale && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000

@@ -29,7 +29,7 @@ impl Mesh {
         sink: &mut dyn Sink,
     ) {
         let Some(entry) = self.links.get_mut(at) else { return };
-        if entry.underlay == underlay && entry.address == address {
+        if entry.retires.is_some() || entry.underlay == underlay && entry.address == address {
             return;
         }
         if entry.moving.is_some_and(|moving| now.since_ns(moving.asked) < MOVE_ASK_MS * 1_000_000) {
