@@ -7,10 +7,10 @@ NEXTEST_PROFILE ?= default
 BIN := $(CARGO_TARGET_DIR)/debug
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build next demo testnet test fuzz check bench docs soak weigh mutants
+.PHONY: help setup build next demo testnet test fuzz check bench docs soak weigh mutants mesh-report
 
 help: ## List the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: ## Install what building and testing need (quick when nothing is missing)
 	@scripts/setup
@@ -56,6 +56,11 @@ bench: setup ## Measure speed and size in the release profile; writes docs/qa/
 	cargo build --locked --release -p x0-service -p x0-load --bins
 	$(CARGO_TARGET_DIR)/release/x0-load report --bin-dir $(CARGO_TARGET_DIR)/release \
 		--classical-dir $(CARGO_TARGET_DIR)/bench-ed25519 --output docs/qa
+
+mesh-report: ## Measure the mesh beside its rivals in network namespaces (needs root; MESH_FAULTS=20); writes docs/qa/mesh.*
+	@scripts/setup rivals
+	cargo build --locked --release -p x0-mesh-lab -p x0-agent --bins
+	$(CARGO_TARGET_DIR)/release/x0-mesh-lab report --faults $${MESH_FAULTS:-20} --output docs/qa
 
 docs: setup ## Build the API documentation of our own crates
 	cargo doc --locked --workspace --no-deps

@@ -51,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("agent/wire", &[]),
     ("agent/mesh", &[PRIMITIVES, "agent/wire"]),
     ("agent/core", &[PRIMITIVES]),
+    ("agent/privileges", &[]),
     ("agent/io", &[PRIMITIVES, "agent/wire", "agent/mesh", "agent/core", "ebpf/loader"]),
     ("agent/daemon", &[PRIMITIVES, "agent/", "node/rpc-types", "wallet/client", "ebpf/loader"]),
     ("ebpf/shared", &["agent/wire"]),

@@ -20,12 +20,21 @@ pub enum Command {
     DefaultConfig,
     /// Make the agent's key, unless there is one, and prove its possession to the account that will register it.
     Init(Init),
-    /// Run until SIGTERM or SIGINT.
+    /// Run until SIGTERM or SIGINT; SIGHUP reads peers, rules and the filter's lists of the mesh again.
+    #[command(visible_alias = "up")]
     Run(Run),
     /// Say what binary this is, signed by the agent's key, for `x0 trust attest`.
     Attest(Attest),
     /// Ask a running agent how it is.
     Status(Status),
+    /// List whom a running agent's mesh deals with: rights, links, sessions.
+    Peers(Status),
+    /// List the paths of the mesh's sessions, and say why each stands where it stands.
+    Paths(Paths),
+    /// Show headers as they pass; payload is never shown.
+    Capture(Capture),
+    /// Let a running agent read peers, rules and the filter's lists of its configuration again.
+    Reload(Status),
 }
 
 /// Which configuration file.
@@ -122,4 +131,29 @@ pub struct Status {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `x0-agent paths`.
+#[derive(Args, Debug)]
+pub struct Paths {
+    /// Which configuration file, and which form.
+    #[command(flatten)]
+    pub common: Status,
+    /// Only the paths to this peer, with everything that their rank rests on and the last switches.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub explain: Option<String>,
+}
+
+/// `x0-agent capture`.
+#[derive(Args, Debug)]
+pub struct Capture {
+    /// Which configuration file, and which form.
+    #[command(flatten)]
+    pub common: Status,
+    /// For how long.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=crate::control::CAPTURE_SECONDS_MAX))]
+    pub seconds: u64,
+    /// The headers of the decrypted packets, in place of the datagrams' on the wire.
+    #[arg(long)]
+    pub decrypted: bool,
 }

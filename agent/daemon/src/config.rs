@@ -14,6 +14,7 @@ use x0_limits::AGENT_CONFIG_BYTES_MAX;
 use crate::{
     cli::{PasswordArgs, Run},
     error::{AgentError, Result},
+    mesh::settings::{MeshSection, Plan},
 };
 
 /// The default file, with its documentation.
@@ -40,6 +41,10 @@ pub struct Config {
     /// Packet counters in the kernel.
     #[serde(default)]
     pub ebpf: EbpfSection,
+    /// The mesh; without it the agent only answers probes.
+    pub mesh: Option<MeshSection>,
+    /// Numbers for Prometheus; none without it.
+    pub metrics: Option<MetricsSection>,
     /// What manifests of deals may declare to be checked.
     #[serde(default, rename = "service")]
     pub services: Vec<ServiceSection>,
@@ -77,11 +82,13 @@ pub struct ChainSection {
     pub genesis: Option<String>,
     /// BLAKE2b-256 of the node's network key.
     pub server_key: Option<String>,
+    /// Whether no node is ever asked: the mesh runs with the peers of the file alone.
+    pub offline: bool,
 }
 
 impl Default for ChainSection {
     fn default() -> Self {
-        Self { url: "ws://127.0.0.1:9944".to_owned(), genesis: None, server_key: None }
+        Self { url: "ws://127.0.0.1:9944".to_owned(), genesis: None, server_key: None, offline: false }
     }
 }
 
@@ -129,6 +136,20 @@ impl Default for LogSection {
     }
 }
 
+/// Where numbers for Prometheus are.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSection {
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
+impl Default for MetricsSection {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 7802)) }
+    }
+}
+
 /// Packet counters in the kernel.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -171,6 +192,13 @@ impl Config {
             *path = folder.join(&*path);
         }
         config.endpoint().map_err(|error| wrong(format!("chain: {error}")))?;
+        if let Some(mesh) = &mut config.mesh {
+            mesh.resolve(folder);
+        }
+        if config.chain.offline && (config.mesh.is_none() || config.chain.genesis.is_none()) {
+            return Err(wrong("chain.offline: it needs chain.genesis and the section [mesh]".to_owned()));
+        }
+        config.plan(path)?;
         Ok(config)
     }
 
@@ -208,6 +236,22 @@ impl Config {
             }
         }
         Ok(pages)
+    }
+
+    /// What the section `[mesh]` asks for, checked; reads the files that it names.
+    ///
+    /// # Errors
+    /// [`AgentError::Config`] with the field's name.
+    pub fn plan(&self, path: &Path) -> Result<Option<Plan>> {
+        let plan = self.mesh.as_ref().map(|mesh| mesh.plan(self.listen.address)).transpose();
+        let plan = plan.map_err(|error| AgentError::Config { path: path.to_owned(), reason: error.to_string() })?;
+        match &plan {
+            Some(plan) if self.chain.offline && plan.mesh_id.is_none() => Err(AgentError::Config {
+                path: path.to_owned(),
+                reason: "chain.offline: it needs mesh.name or mesh.id".to_owned(),
+            }),
+            _ => Ok(plan),
+        }
     }
 
     /// Takes over what the command line says.

@@ -87,7 +87,7 @@ impl KernelCounters {
 
 /// Returns free memory to the system. Loading a BPF program reads the kernel's type information, some
 /// 16 MB that glibc would keep for ever, in a daemon that needs less than that for everything else.
-fn give_memory_back() {
+pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: `malloc_trim` has no preconditions and may be called from any thread at any time.
     unsafe {

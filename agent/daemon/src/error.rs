@@ -67,6 +67,29 @@ pub enum AgentError {
         /// What is wrong.
         reason: String,
     },
+    /// The listener for metrics.
+    #[error("metrics.address {address}: {source}")]
+    Metrics {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The data plane of the mesh does not start.
+    #[error("the mesh: {0}")]
+    Mesh(#[from] crate::mesh::plane::PlaneError),
+    /// The data plane of the mesh ended by itself.
+    #[error("the mesh's data thread ended: {reason}")]
+    MeshEnded {
+        /// Why.
+        reason: String,
+    },
+    /// The running agent says no.
+    #[error("the agent says: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// No agent answers on the status socket.
     #[error("no agent answers on {}: {reason}", path.display())]
     NoAgent {
@@ -96,6 +119,8 @@ impl AgentError {
             | Self::Role { .. }
             | Self::Password(_)
             | Self::StatusSocket { .. }
+            | Self::Metrics { .. }
+            | Self::Refused { .. }
             // As with x0-node: an address that is taken or not this machine's is a setting to change.
             | Self::Responder(x0_agent_io::ResponderError::Bind { .. })
             | Self::Client(
@@ -103,9 +128,13 @@ impl AgentError {
                 | x0_client::ClientError::Url { .. }
                 | x0_client::ClientError::Plaintext { .. },
             ) => Exit::Configuration,
-            Self::Client(_) | Self::Responder(_) | Self::NoAgent { .. } | Self::System { .. } | Self::Crypto(_) => {
-                Exit::Restartable
-            }
+            Self::Client(_)
+            | Self::Responder(_)
+            | Self::NoAgent { .. }
+            | Self::System { .. }
+            | Self::Crypto(_)
+            | Self::Mesh(_)
+            | Self::MeshEnded { .. } => Exit::Restartable,
         }
     }
 }

@@ -15,6 +15,8 @@ use x0_crypto::PublicKey;
 use x0_limits::{AGENT_RECONNECT_MS_MAX, AGENT_RECONNECT_MS_MIN, AGENT_SILENCE_MS_MAX};
 use x0_types::{AccountId, Hash, KeyRole, deal::DealState};
 
+use crate::mesh::MeshService;
+
 /// What the follower knows of its line, for the status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,6 +43,8 @@ pub struct Follower {
     pub clock: SystemClock,
     /// Where the status reads the line's state.
     pub line: watch::Sender<Line>,
+    /// Who else takes over each view.
+    pub mesh: Option<MeshService>,
 }
 
 impl Follower {
@@ -122,7 +126,7 @@ impl Follower {
     async fn read(&self, client: &Client, head: Head) -> Result<(), ClientError> {
         let node = self.agent.lock().node().clone();
         let identity = client.identity_at(&node, Some(head.hash)).await?;
-        let enrolled = identity.is_some_and(|identity| {
+        let enrolled = identity.as_ref().is_some_and(|identity| {
             let own = Hash::from(self.key.fingerprint());
             !identity.revoked && identity.keys.iter().any(|key| key.role == KeyRole::Agent && key.fingerprint == own)
         });
@@ -132,6 +136,9 @@ impl Follower {
         let view = ChainView { height, deals: deals.into_iter().map(deal_view).collect::<Result<_, _>>()? };
         self.enrol(enrolled, &node);
         self.observe(&view);
+        if let Some(mesh) = &self.mesh {
+            mesh.follow(client, head, identity.as_ref(), &view.deals).await?;
+        }
         Ok(())
     }
 
@@ -178,7 +185,10 @@ fn decode(reason: impl Into<String>) -> ClientError {
 }
 
 /// What the agent needs of a deal.
-fn deal_view(deal: Deal) -> Result<DealView, ClientError> {
+///
+/// # Errors
+/// [`ClientError::Decode`] for a state that is not known, or a deal without a manifest.
+pub fn deal_view(deal: Deal) -> Result<DealView, ClientError> {
     let state: DealState = serde_json::from_value(serde_json::Value::String(deal.state.clone()))
         .map_err(|_| decode(format!("unknown state `{}`", deal.state)))?;
     let manifest = deal.manifest.ok_or_else(|| decode(format!("deal {} has no manifest", deal.id)))?;

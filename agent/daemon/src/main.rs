@@ -1,14 +1,15 @@
 //! The binary `x0-agent`: the headless daemon of a mesh node.
 //!
-//! It exists so that a machine can be rented: it shows the validators that it is there, and it admits
-//! exactly the agents that the chain's deals name.
+//! It exists so that a machine can be rented and can be part of a mesh: it shows the validators that it is there,
+//! admits exactly the agents that the chain's deals name, and carries their traffic.
 //!
 //! ```text
 //!   keystore --open--> key --+--> ProbeResponder (x0-agent-io) <--- probers over PQ TLS
 //!                            |          |  Agent (x0-agent-core): phase, admission list
 //!   node --finalised heads--> Follower -+
-//!                            +--> StatusSocket <--- x0-agent status
-//!   kernel --TC counters (optional)--------^
+//!                            +--> ControlSocket <--- x0-agent status | peers | paths | capture | reload
+//!   kernel --TC counters (optional)--------^    |        +--> metrics (optional)
+//!   [mesh] --> MeshService: data thread, tunnel, kernel filter; peers by deals and configuration
 //! ```
 //!
 //! # Correctness
@@ -34,14 +35,19 @@
     )
 )]
 
+mod answers;
 mod attest;
 mod cli;
 mod config;
+mod control;
 mod counters;
 mod error;
 mod follow;
 mod identity;
+mod mesh;
+mod metrics;
 mod run;
+mod show;
 mod status;
 
 use std::{
@@ -55,6 +61,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Cli, Command},
     config::{Config, DEFAULT_FILE, LogSection},
+    control::Request,
     error::{AgentError, Result},
     identity::system,
 };
@@ -87,18 +94,38 @@ fn dispatch(command: Command) -> Result<()> {
             let config = Config::load(&options.file.config)?;
             runtime()?.block_on(attest::run(&config, &options))
         }
-        Command::Status(options) => {
-            let config = Config::load(&options.file.config)?;
-            let report = status::ask(&config.status.path)?;
-            if options.json {
-                return print(&format!(
-                    "{}\n",
-                    serde_json::to_string_pretty(&report).map_err(|error| system("printing", &error))?
-                ));
-            }
-            print(&format!("{}\n", status::words(&report)))
+        Command::Status(options) => ask(&options, &Request::Status, |answer| {
+            // The report reads as what it is, or the agent is of another version.
+            let unreadable = |error| system("reading the answer", &error);
+            let report: status::Report = serde_json::from_value(answer.clone()).map_err(|error| unreadable(error))?;
+            Ok(status::words(&report))
+        }),
+        Command::Peers(options) => ask(&options, &Request::Peers, |answer| Ok(show::peers(answer))),
+        Command::Paths(options) => {
+            let explain = options.explain.is_some();
+            let request = Request::Paths { peer: options.explain };
+            ask(&options.common, &request, |answer| Ok(show::paths(answer, explain)))
         }
+        Command::Capture(options) => {
+            let request = Request::Capture { seconds: options.seconds, decrypted: options.decrypted };
+            ask(&options.common, &request, |answer| Ok(show::captured(answer)))
+        }
+        Command::Reload(options) => ask(&options, &Request::Reload, |answer| Ok(show::reloaded(answer))),
     }
+}
+
+/// Asks the running agent and prints each line of its answer, as JSON or in words.
+fn ask(options: &cli::Status, request: &Request, words: impl Fn(&serde_json::Value) -> Result<String>) -> Result<()> {
+    let config = Config::load(&options.file.config)?;
+    let stream = matches!(request, Request::Capture { .. });
+    control::ask(&config.status.path, request, |answer| {
+        if !options.json {
+            return print(&format!("{}\n", words(&answer)?));
+        }
+        // What comes line by line stays one line each.
+        let text = if stream { serde_json::to_string(&answer) } else { serde_json::to_string_pretty(&answer) };
+        print(&format!("{}\n", text.map_err(|error| system("printing", &error))?))
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -1,31 +1,23 @@
-//! How the agent is: a Unix socket that gives one JSON document to whoever connects, and its reader.
+//! How the agent is: what `x0-agent status` shows.
 
 use std::{
-    io::Read,
-    os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
-        net::UnixStream as BlockingStream,
-    },
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
 };
 
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use tokio::{io::AsyncWriteExt, net::UnixListener, sync::watch};
+use serde_json::Value;
+use tokio::sync::watch;
 use x0_agent_core::{Counters, Phase};
 use x0_agent_io::{ProbeResponder, ResponderStats, SharedAgent, SystemClock};
-use x0_limits::AGENT_STATUS_BYTES_MAX;
 use x0_types::{AccountId, Hash};
 
 use crate::{
     counters::{KernelCounters, PacketCounters},
-    error::{AgentError, Result},
     follow::Line,
+    mesh::MeshService,
 };
-
-/// How long a reader may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What `x0-agent status --json` prints.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,10 +31,10 @@ pub struct Report {
     pub phase: Phase,
     /// The node's account.
     pub node: AccountId,
-    /// Its identity.
-    pub did: String,
-    /// Where it answers probes.
-    pub listen: String,
+    /// Its identity; none before a node said the network's name.
+    pub did: Option<String>,
+    /// Where it answers probes; none before it does.
+    pub listen: Option<String>,
     /// The chain it follows.
     pub chain: ChainReport,
     /// Whom it admits now, by deal.
@@ -53,6 +45,9 @@ pub struct Report {
     pub listener: ResponderStats,
     /// Packets by peer, or why they are not counted.
     pub packets: PacketCounters,
+    /// The mesh, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Value>,
 }
 
 /// The chain that the agent follows.
@@ -61,8 +56,8 @@ pub struct Report {
 pub struct ChainReport {
     /// The node's address.
     pub url: String,
-    /// Hash of the first block.
-    pub genesis_hash: Hash,
+    /// Hash of the first block, once a node said it.
+    pub genesis_hash: Option<Hash>,
     /// Whether the last request was answered.
     pub connected: bool,
     /// Last finalised block that was read.
@@ -105,31 +100,60 @@ impl From<Counters> for Answers {
     }
 }
 
-/// Everything that the status reads.
-pub struct Sources {
+/// What the status reads once the agent serves.
+pub struct Serving {
     /// The agent.
     pub agent: SharedAgent,
     /// Its clock.
     pub clock: SystemClock,
     /// Its listener's totals.
-    pub responder: Arc<ProbeResponder>,
+    pub responder: ProbeResponder,
     /// Its line to the node.
     pub line: watch::Receiver<Line>,
     /// Its counters in the kernel.
     pub kernel: KernelCounters,
     /// Its identity.
     pub did: String,
-    /// The node's address.
-    pub url: String,
     /// Hash of the first block.
     pub genesis_hash: Hash,
 }
 
+/// Everything that answers on the control socket are made of.
+pub struct Sources {
+    /// The node's account.
+    pub node: AccountId,
+    /// The configuration file, for reading it again.
+    pub config: PathBuf,
+    /// The node's address, or that none is asked.
+    pub url: String,
+    /// Whether the configuration says that no node is asked.
+    pub offline: bool,
+    /// What there is once the agent serves.
+    pub serving: RwLock<Option<Arc<Serving>>>,
+    /// The mesh, once the chain is known.
+    pub mesh: OnceLock<MeshService>,
+}
+
 impl Sources {
-    fn report(&self) -> Report {
-        let line = self.line.borrow().clone();
-        let now = self.clock.now().monotonic_ms;
-        let agent = self.agent.lock();
+    /// The report as of now.
+    pub async fn report(&self) -> Report {
+        let mesh = match self.mesh.get() {
+            Some(mesh) => Some(mesh.report().await),
+            None => None,
+        };
+        // Reading the kernel's counters is quick, but it is no async work.
+        let serving = self.serving.read().clone();
+        tokio::task::block_in_place(|| match serving {
+            Some(serving) => self.of_serving(&serving, mesh),
+            None => self.of_start(mesh),
+        })
+    }
+
+    fn of_serving(&self, serving: &Serving, mesh: Option<Value>) -> Report {
+        let line = serving.line.borrow().clone();
+        let now = serving.clock.now().monotonic_ms;
+        let packets = serving.kernel.read();
+        let agent = serving.agent.lock();
         let admitted = agent
             .admissions(now)
             .iter()
@@ -139,12 +163,12 @@ impl Sources {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             phase: agent.phase(),
-            node: agent.node().clone(),
-            did: self.did.clone(),
-            listen: self.responder.local_addr().to_string(),
+            node: self.node.clone(),
+            did: Some(serving.did.clone()),
+            listen: Some(serving.responder.local_addr().to_string()),
             chain: ChainReport {
                 url: self.url.clone(),
-                genesis_hash: self.genesis_hash,
+                genesis_hash: Some(serving.genesis_hash),
                 connected: line.connected,
                 height: line.height,
                 view_height: agent.view_height(),
@@ -153,90 +177,38 @@ impl Sources {
             },
             admitted,
             answers: agent.counters().into(),
-            listener: self.responder.stats(),
-            packets: self.kernel.read(),
+            listener: serving.responder.stats(),
+            packets,
+            mesh,
         }
     }
-}
 
-/// The socket; removed when dropped.
-pub struct StatusSocket {
-    path: PathBuf,
-    listener: UnixListener,
-}
-
-impl StatusSocket {
-    /// Opens the socket for its owner only. Takes the place of a socket that a killed agent left, not
-    /// of one on which an agent answers.
-    ///
-    /// # Errors
-    /// [`AgentError::StatusSocket`].
-    pub fn bind(path: &Path) -> Result<Self> {
-        let wrong = |reason: String| AgentError::StatusSocket { path: path.to_owned(), reason };
-        if let Ok(metadata) = path.symlink_metadata() {
-            if !metadata.file_type().is_socket() {
-                return Err(wrong("there is a file of this name, and it is no socket".into()));
-            }
-            if BlockingStream::connect(path).is_ok() {
-                return Err(wrong("another agent answers here already".into()));
-            }
-            std::fs::remove_file(path).map_err(|error| wrong(error.to_string()))?;
-        }
-        let listener = UnixListener::bind(path).map_err(|error| wrong(error.to_string()))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-            .map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), listener })
-    }
-
-    /// Answers for ever, one reader after the other.
-    pub async fn serve(&self, sources: Arc<Sources>) {
-        loop {
-            let mut stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a status reader failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let sources = Arc::clone(&sources);
-            // Reading the kernel's counters and serialising are quick, but they are not async.
-            let text = tokio::task::spawn_blocking(move || serde_json::to_vec(&sources.report())).await;
-            match text {
-                Ok(Ok(text)) => {
-                    let written = tokio::time::timeout(READ_TIMEOUT, async {
-                        stream.write_all(&text).await?;
-                        stream.shutdown().await
-                    });
-                    if !matches!(written.await, Ok(Ok(()))) {
-                        tracing::debug!("a status reader went away");
-                    }
-                }
-                Ok(Err(error)) => tracing::error!(%error, "the status has no JSON form"),
-                Err(error) => tracing::error!(%error, "reading the status failed"),
-            }
+    /// Before the node has answered for the first time.
+    fn of_start(&self, mesh: Option<Value>) -> Report {
+        let why = if self.offline { "the configuration says offline" } else { "the node has not answered yet" };
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            phase: Phase::Starting,
+            node: self.node.clone(),
+            did: None,
+            listen: None,
+            chain: ChainReport {
+                url: self.url.clone(),
+                genesis_hash: None,
+                connected: false,
+                height: None,
+                view_height: None,
+                reconnects: 0,
+                last_error: Some(why.to_owned()),
+            },
+            admitted: Vec::new(),
+            answers: Answers { receipts: 0, admission_lists: 0, refusals: 0 },
+            listener: ResponderStats::default(),
+            packets: PacketCounters::Absent { reason: "the agent does not listen yet".to_owned() },
+            mesh,
         }
     }
-}
-
-impl Drop for StatusSocket {
-    fn drop(&mut self) {
-        // A socket that is left behind is taken over by the next start.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// Asks a running agent.
-///
-/// # Errors
-/// [`AgentError::NoAgent`].
-pub fn ask(path: &Path) -> Result<Report> {
-    let none = |reason: String| AgentError::NoAgent { path: path.to_owned(), reason };
-    let stream = BlockingStream::connect(path).map_err(|error| none(error.to_string()))?;
-    stream.set_read_timeout(Some(READ_TIMEOUT)).map_err(|error| none(error.to_string()))?;
-    let mut text = Vec::new();
-    stream.take(AGENT_STATUS_BYTES_MAX).read_to_end(&mut text).map_err(|error| none(error.to_string()))?;
-    serde_json::from_slice(&text).map_err(|error| none(format!("its answer does not read: {error}")))
 }
 
 /// The report in words.
@@ -251,8 +223,8 @@ pub fn words(report: &Report) -> String {
     let height = chain.height.map_or_else(|| "none".to_owned(), |height| height.to_string());
     let mut lines = vec![
         format!("{} (process {}, version {})", report.phase.name(), report.pid, report.version),
-        format!("  identity  {}", report.did),
-        format!("  listens   {}", report.listen),
+        format!("  identity  {}", report.did.clone().unwrap_or_else(|| report.node.to_string())),
+        format!("  listens   {}", report.listen.as_deref().unwrap_or("not yet")),
         format!("  node      {} ({line}, {} reconnects)", chain.url, chain.reconnects),
         format!("  block     {height}"),
         format!(
@@ -272,5 +244,6 @@ pub fn words(report: &Report) -> String {
         lines.extend(admitted.agents.iter().map(|agent| format!("              {agent}")));
     }
     lines.extend(report.packets.words());
+    lines.extend(report.mesh.iter().flat_map(crate::show::mesh));
     lines.join("\n")
 }

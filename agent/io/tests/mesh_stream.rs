@@ -124,15 +124,17 @@ async fn a_wire_that_goes_is_reported_and_streams_go_on() -> Result<()> {
     let (second, third) = rest.split_at(rest.len() / 2);
     sender.write_all(first)?;
     one.namespace.set_device("a0", false)?;
-    one.wait_for("the carrier's end", |output| {
-        matches!(output, Output::Carrier { underlay, up: false } if underlay == "wire0")
-    })
+    one.wait_for(
+        "the carrier's end",
+        |output| matches!(output, Output::Carrier { underlay, up: false } if underlay == "wire0"),
+    )
     .await?;
     sender.write_all(second)?;
     one.namespace.set_device("a0", true)?;
-    one.wait_for("the carrier's return", |output| {
-        matches!(output, Output::Carrier { underlay, up: true } if underlay == "wire0")
-    })
+    one.wait_for(
+        "the carrier's return",
+        |output| matches!(output, Output::Carrier { underlay, up: true } if underlay == "wire0"),
+    )
     .await?;
     sender.write_all(third)?;
     drop(sender);
@@ -168,7 +170,10 @@ async fn a_denied_source_is_not_read() -> Result<()> {
     // One of two wires: the other goes on.
     one.handle.deny_sources(vec![DeniedSource { address: [10, 0, 0, 0].into(), bits: 24 }])?;
     let bytes = pattern(1_000_000);
-    ensure!(stream(&one, &two, bytes.clone())? == bytes);
+    match stream(&one, &two, bytes.clone()) {
+        Ok(received) => ensure!(received == bytes, "the stream arrived changed"),
+        Err(error) => anyhow::bail!("{error}\none: {}\ntwo: {}", one.explain().await, two.explain().await),
+    }
     let status = one.handle.status().await?;
     ensure!(status.denied > 0, "{status:?}");
     one.stop()?;

@@ -7,7 +7,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::Ipv6Addr,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 use x0_agent_io::mesh::yggdrasil::{Yggdrasil, YggdrasilError};
 use x0_test_support::netns::Namespace;
@@ -15,6 +15,8 @@ use x0_test_support::netns::Namespace;
 /// A daemon that ends with the test.
 struct Daemon {
     child: Child,
+    /// Held open: a daemon that cannot write its log ends.
+    _output: BufReader<ChildStdout>,
     socket: PathBuf,
 }
 
@@ -43,18 +45,17 @@ impl Daemon {
         command.args(["-logto", "stdout", "-useconffile"]).arg(&file).stdout(Stdio::piped()).stderr(Stdio::null());
         namespace.enter(&mut command);
         let mut child = command.spawn().context("starting yggdrasil (Debian's package yggdrasil)")?;
-        let output = child.stdout.take().context("its output")?;
-        let daemon = Self { child, socket };
+        let mut output = BufReader::new(child.stdout.take().context("its output")?);
         // It says so when the admin socket is there; a daemon that ends closes its output.
-        let mut said = String::new();
-        for line in BufReader::new(output).lines() {
-            let line = line?;
+        let (mut said, mut line) = (String::new(), String::new());
+        while output.read_line(&mut line)? > 0 {
             if line.contains("admin socket listening") {
-                return Ok(daemon);
+                return Ok(Self { child, _output: output, socket });
             }
             said.push_str(&line);
-            said.push('\n');
+            line.clear();
         }
+        child.wait()?;
         anyhow::bail!("yggdrasil ended before its admin socket was there:\n{said}")
     }
 

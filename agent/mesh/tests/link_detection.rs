@@ -29,16 +29,16 @@ fn two_ends_come_up_within_two_round_trips_and_measure_them() {
 }
 
 /// Independent loss for ten minutes of simulated time; the number of false "down" of both ends together.
-fn false_downs(percent: u64) -> usize {
-    let mut lab = Lab::new(100 + percent as u8);
+fn false_downs(percent: u8) -> usize {
+    let mut lab = Lab::new(100 + percent);
     lab.duty(Duty::Active);
     for wire in &mut lab.wires {
-        wire.loss_ppm = percent * 10_000;
+        wire.loss_ppm = u64::from(percent) * 10_000;
     }
     lab.run_ms(600_000);
     let (a, b) = (lab.ends[0].link.measured(lab.now), lab.ends[1].link.measured(lab.now));
     for loss in [a.loss_in_q16, a.loss_out_q16, b.loss_in_q16, b.loss_out_q16] {
-        let expected = percent as i64 * 65_536 / 100;
+        let expected = i64::from(percent) * 65_536 / 100;
         assert!((i64::from(loss) - expected).abs() < 65_536 / 40, "{a:?} {b:?}");
     }
     assert!(a.down_after_us <= 10_000, "{a:?}");
@@ -153,7 +153,8 @@ fn a_pause_of_the_whole_machine_is_not_silence_either() {
         lab.run_until(pause);
         lab.wires[1].cut = false;
         lab.run_ms(50);
-        let wrong = lab.ends[0].changes.iter().any(|(_, change)| change.reason == Reason::Silence && change.to == State::Down);
+        let wrong =
+            lab.ends[0].changes.iter().any(|(_, change)| change.reason == Reason::Silence && change.to == State::Down);
         assert!(!wrong, "round {round}: {:?}", lab.ends[0].changes);
     }
 }
@@ -216,7 +217,12 @@ fn damping_grows_with_slow_flaps_and_is_forgiven_after_a_quiet_minute() {
         damped.push(lab.ends[0].link.measured(lab.now).damping_ms);
         lab.run_ms(31_000);
         assert_eq!(lab.states(), [State::Up; 2]);
-        let (up, _) = *lab.ends[0].changes.iter().rev().find(|(_, change)| change.to == State::Up && change.from == State::Recovering).unwrap();
+        let (up, _) = *lab.ends[0]
+            .changes
+            .iter()
+            .rev()
+            .find(|(_, change)| change.to == State::Up && change.from == State::Recovering)
+            .unwrap();
         assert!(up.since_ns(down) >= damped.last().unwrap() * MS);
         assert!(up.since_ns(down) <= (damped.last().unwrap() + 30) * MS);
     }
@@ -247,9 +253,13 @@ fn a_restored_link_is_used_again_within_a_second() {
 fn slower_probing_is_announced_and_never_taken_for_silence() {
     let mut lab = Lab::settled(11);
     lab.forget_changes();
-    for (duty, interval_us) in
-        [(Duty::Standby, 20_000), (Duty::Active, 2_000), (Duty::Idle, 200_000), (Duty::Standby, 20_000), (Duty::Idle, 200_000)]
-    {
+    for (duty, interval_us) in [
+        (Duty::Standby, 20_000),
+        (Duty::Active, 2_000),
+        (Duty::Idle, 200_000),
+        (Duty::Standby, 20_000),
+        (Duty::Idle, 200_000),
+    ] {
         lab.duty(duty);
         lab.run_ms(1_000);
         for end in &lab.ends {

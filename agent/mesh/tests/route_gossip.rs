@@ -36,6 +36,7 @@ struct World {
     suspects: Vec<(usize, NodeId, u32)>,
     refused: Vec<(usize, NodeId, Refusal)>,
     verifications: u64,
+    plans: u64,
 }
 
 impl World {
@@ -53,6 +54,7 @@ impl World {
             suspects: Vec::new(),
             refused: Vec::new(),
             verifications: 0,
+            plans: 0,
         };
         (0..nodes).for_each(|node| world.start(node));
         world
@@ -129,7 +131,10 @@ impl World {
                     assert!(judged.is_ok() || !holds || matches!(judged, Err(Refusal::Stale { .. })), "{judged:?}");
                     self.carry_out(node, out);
                 }
-                Output::Plan(request) => assert!(self.router(node).planned(request.run())),
+                Output::Plan(request) => {
+                    self.plans += 1;
+                    assert!(self.router(node).planned(request.run()));
+                }
                 Output::Suspect { owner, label, .. } => self.suspects.push((node, owner, label)),
                 Output::Refused { from, refusal } => self.refused.push((node, from, refusal)),
             }
@@ -408,6 +413,51 @@ fn notices_about_nothing_and_floods_of_notices_are_refused() {
     }
     assert!(taken <= 50, "{taken} notices at once");
     assert!(world.router(1).refusals().of("too_fast") >= 950);
+}
+
+#[test]
+fn a_session_finds_its_routes_at_once_and_keeps_them_while_a_plan_is_under_way() {
+    let mut world = World::new(ring(6), 0, 13);
+    world.run_ms(5_000);
+    let router = world.router(0);
+    router.want(name(3));
+    assert_eq!(router.paths(&name(3)).len(), 3);
+    assert!(router.deadline() <= Time(0), "a plan is due");
+    let (mut out, now) = (Vec::new(), world.now);
+    let router = world.router(0);
+    router.tick(now, &mut out);
+    router.want(name(4));
+    let plan = out.into_iter().find_map(|output| match output {
+        Output::Plan(request) => Some(request.run()),
+        _ => None,
+    });
+    assert!(router.planned(plan.unwrap()), "the plan knows nothing of node 4");
+    assert_eq!(router.paths(&name(3)).len(), 3);
+    assert!(!router.paths(&name(4)).is_empty());
+    router.unwant(&name(4));
+    assert!(router.paths(&name(4)).is_empty());
+}
+
+#[test]
+fn refreshes_and_noise_cost_no_plans() {
+    let mut world = World::new(ring(12), 0, 14);
+    world.run_ms(10_000);
+    let before = world.plans;
+    for step in 0..600 {
+        // Qualities that tremble by a hundredth, as measurements do.
+        for node in 0..12 {
+            let link = world.links_of(node)[0];
+            world.net.links[link].quality = 60_000 - (step % 7) * 100;
+            world.set(node, link, LinkState::Up);
+        }
+        world.run_ms(100);
+    }
+    assert_eq!(world.plans, before, "a minute of refreshes and noise");
+    let own = world.links_of(3)[0];
+    world.net.links[own].quality = 20_000;
+    world.set(3, own, LinkState::Up);
+    world.run_ms(500);
+    assert!(world.plans > before, "another quality is another plan");
 }
 
 #[test]

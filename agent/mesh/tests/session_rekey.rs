@@ -6,7 +6,10 @@ mod session_lab;
 use proptest::prelude::*;
 use session_lab::{Lab, Network};
 use std::collections::BTreeSet;
-use x0_mesh::{handshake::Role, session::SessionLimits};
+use x0_mesh::{
+    handshake::Role,
+    session::{SessionLimits, SessionSet},
+};
 
 fn index(lab: &mut Lab, end: usize) -> u32 {
     lab.session(end).local_index() / 10
@@ -72,10 +75,32 @@ fn the_old_session_goes_on_opening_what_is_late() {
     lab.install(1, Role::Responder, 2, SessionLimits::PRODUCT);
     lab.install(0, Role::Initiator, 2, SessionLimits::PRODUCT);
     exchange(&mut lab, 3_500);
+    lab.run_ms(100);
     nothing_lost(&lab);
     lab.run_ms(20_000);
     for peer in &mut lab.peers {
         assert_eq!(peer.sessions.iter_mut().count(), 1, "and is over when nothing uses it");
+    }
+}
+
+#[test]
+fn an_end_that_lost_its_keys_is_followed_to_the_session_it_has() {
+    for names in [(2, 3), (3, 2)] {
+        let mut lab = Lab::empty(53);
+        lab.install(1, Role::Responder, names.0, SessionLimits::PRODUCT);
+        lab.install(0, Role::Initiator, names.0, SessionLimits::PRODUCT);
+        exchange(&mut lab, 500);
+        // End 1 starts anew at once and has only the session that it begins itself.
+        lab.peers[1].sessions = SessionSet::new();
+        lab.install(0, Role::Responder, names.1, SessionLimits::PRODUCT);
+        lab.install(1, Role::Initiator, names.1, SessionLimits::PRODUCT);
+        exchange(&mut lab, 1_200);
+        lab.run_ms(100);
+        assert_eq!(index(&mut lab, 0), u32::from(names.1));
+        let before = lab.peers[1].delivered.len();
+        exchange(&mut lab, 100);
+        lab.run_ms(100);
+        assert_eq!(lab.peers[1].delivered.len(), before + 100, "{names:?}");
     }
 }
 

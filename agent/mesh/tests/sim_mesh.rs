@@ -10,3 +10,6 @@
 )]
 
 mod sim;
+
+#[global_allocator]
+static COUNTING: sim::memory::Counting = sim::memory::Counting;

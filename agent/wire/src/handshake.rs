@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  between neighbours        link header (link_tag = receiver's id, hop_mac = MAC) | body
-//!  end to end, inside data   kind u8 | id u32 | MAC 8 | n u8 | n labels back       | body
+//!  end to end, inside data   kind u8 | id u32 | MAC 8 | n u8 | n labels back       | body, or half of it
 //! ```
 //!
 //! Either way the MAC is SipHash-2-4 over `kind | id | body`, with a key that depends on the message:
@@ -126,17 +126,18 @@ impl<'a> Envelope<'a> {
     /// [`WireError::TooShort`], [`WireError::UnknownKind`], [`WireError::WrongKind`],
     /// [`WireError::TooManyLabels`].
     pub fn read_end_to_end(bytes: &'a [u8]) -> Result<(Self, Labels), WireError> {
-        let [kind, i0, i1, i2, i3, m0, m1, m2, m3, m4, m5, m6, m7, labels] = take::<END_TO_END_HEAD_BYTES>(bytes, 0)?;
+        let code = take::<1>(bytes, 0)?[0];
+        Self::read_after_kind(Kind::from_code(code)?, bytes)
+    }
+
+    fn read_after_kind(kind: Kind, bytes: &'a [u8]) -> Result<(Self, Labels), WireError> {
+        let [_, i0, i1, i2, i3, m0, m1, m2, m3, m4, m5, m6, m7, labels] = take::<END_TO_END_HEAD_BYTES>(bytes, 0)?;
         let body_at = END_TO_END_HEAD_BYTES + usize::from(labels) * LABEL_BYTES;
         let (Some(labels), Some(body)) = (bytes.get(END_TO_END_HEAD_BYTES..body_at), bytes.get(body_at..)) else {
             return Err(WireError::TooShort { needed: body_at, found: bytes.len() });
         };
-        let envelope = Self {
-            kind: Kind::from_code(kind)?,
-            id: u32::from_be_bytes([i0, i1, i2, i3]),
-            mac: [m0, m1, m2, m3, m4, m5, m6, m7],
-            body,
-        };
+        let id = u32::from_be_bytes([i0, i1, i2, i3]);
+        let envelope = Self { kind, id, mac: [m0, m1, m2, m3, m4, m5, m6, m7], body };
         envelope.check_kind()?;
         Ok((envelope, Labels::read(labels)?))
     }
@@ -146,9 +147,13 @@ impl<'a> Envelope<'a> {
     /// # Errors
     /// [`WireError::WrongKind`], [`WireError::NoSpace`].
     pub fn write_end_to_end(&self, back: &Labels, place: &mut [u8]) -> Result<usize, WireError> {
+        self.write_after_kind(self.kind.code(), back, place)
+    }
+
+    fn write_after_kind(&self, code: u8, back: &Labels, place: &mut [u8]) -> Result<usize, WireError> {
         self.check_kind()?;
         let [i0, i1, i2, i3] = self.id.to_be_bytes();
-        put(place, 0, &[self.kind.code(), i0, i1, i2, i3])?;
+        put(place, 0, &[code, i0, i1, i2, i3])?;
         put(place, 5, &self.mac)?;
         // At most LABELS_MAX, which fits a byte.
         put(place, END_TO_END_HEAD_BYTES - 1, &[u8::try_from(back.len()).unwrap_or(u8::MAX)])?;
@@ -159,6 +164,52 @@ impl<'a> Envelope<'a> {
         let used = END_TO_END_HEAD_BYTES + back.write(rest)?;
         put(place, used, self.body)?;
         Ok(used + self.body.len())
+    }
+}
+
+/// Half of an end-to-end datagram that does not fit the smallest underlay in one piece: a hello with
+/// its frame and labels. Both halves carry the same head, with the MAC of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half<'a> {
+    /// Whether this is the second half.
+    pub last: bool,
+    /// The head of the whole, and this half of the body.
+    pub envelope: Envelope<'a>,
+    /// The labels that lead back.
+    pub back: Labels,
+}
+
+impl<'a> Half<'a> {
+    const FIRST: u8 = 0x80;
+    const LAST: u8 = 0xC0;
+
+    /// Whether the bytes are half of a datagram.
+    #[must_use]
+    pub fn is_half(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|code| code & Self::FIRST != 0)
+    }
+
+    /// Reads half of a datagram.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::read_end_to_end`].
+    pub fn read(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let code = take::<1>(bytes, 0)?[0];
+        if code & Self::FIRST == 0 {
+            return Err(WireError::UnknownKind { found: code });
+        }
+        let kind = Kind::from_code(code & !Self::LAST)?;
+        let (envelope, back) = Envelope::read_after_kind(kind, bytes)?;
+        Ok(Self { last: code & Self::LAST == Self::LAST, envelope, back })
+    }
+
+    /// Writes half of a datagram, without the session index before it, and tells its length.
+    ///
+    /// # Errors
+    /// Those of [`Envelope::write_end_to_end`].
+    pub fn write(&self, place: &mut [u8]) -> Result<usize, WireError> {
+        let mark = if self.last { Self::LAST } else { Self::FIRST };
+        self.envelope.write_after_kind(self.envelope.kind.code() | mark, &self.back, place)
     }
 }
 

@@ -72,6 +72,10 @@ pub const HELLOS_PER_S_BEFORE_COOKIES: u64 = 400;
 pub const ANSWERS_PENDING_MAX: usize = 64;
 /// Half-open handshakes that hold parts of a proof.
 pub const PROOFS_PENDING_MAX: usize = 256;
+/// Halves of end-to-end hellos that wait for their other half, and how long.
+pub const HALVES_MAX: usize = 64;
+/// Time that half of a hello waits for the other.
+pub const HALVES_MS: u64 = 2_000;
 /// Times that a responder sends missing parts of its proof again, and the time between.
 pub const PROOF_RESENDS_MAX: u32 = 24;
 /// Shortest time between two of them.

@@ -14,7 +14,7 @@ use x0_mesh_wire::{
     ControlFragment, DataBody, Flags, Frame, Header, Heartbeat, HopKey, Inner, Kind, Labels, PathProbe, Probe,
     WireError,
     data::data_prefix,
-    handshake::{Answer, CookieBody, Envelope, HELLO_BYTES, Hello, Opening, Proof, SUITE_1},
+    handshake::{Answer, CookieBody, Envelope, HELLO_BYTES, Half, Hello, Opening, Proof, SUITE_1},
     header::{NextHop, mark_congestion, relay, replace_route, seal_hop, send_over, write_frame},
     limits::{DATAGRAM_BYTES_MAX, HEADER_BYTES, LABELS_MAX, TTL_MAX},
 };
@@ -76,7 +76,7 @@ proptest! {
         let _ = (ControlFragment::read(&bytes).is_ok(), Probe::read(&bytes).is_ok(), PathProbe::read(&bytes).is_ok());
         let _ = (Hello::read(&bytes).is_ok(), Answer::read(&bytes).is_ok(), Proof::read(&bytes).is_ok());
         let _ = (CookieBody::read(&bytes).is_ok(), Envelope::read_link(&bytes).is_ok());
-        let _ = Envelope::read_end_to_end(&bytes).is_ok();
+        let _ = (Envelope::read_end_to_end(&bytes).is_ok(), Half::read(&bytes).is_ok());
         let mut buffer = bytes.clone();
         let _ = relay(&mut buffer, &NextHop { link_tag: 1, link_seq: 2, key: &KEY });
         let _ = (replace_route(&mut buffer, bytes.len(), &[1, 2]), mark_congestion(&mut buffer), seal_hop(&mut buffer, &KEY));
@@ -159,6 +159,13 @@ proptest! {
         let back = Labels::new(&back).unwrap();
         let length = envelope.write_end_to_end(&back, &mut bytes).unwrap();
         prop_assert_eq!(Envelope::read_end_to_end(&bytes[..length]), Ok((envelope, back)));
+        prop_assert!(!Half::is_half(&bytes) && Half::read(&bytes[..length]).is_err());
+        for last in [false, true] {
+            let half = Half { last, envelope, back };
+            let length = half.write(&mut bytes).unwrap();
+            prop_assert!(Half::is_half(&bytes) && Envelope::read_end_to_end(&bytes[..length]).is_err());
+            prop_assert_eq!(Half::read(&bytes[..length]), Ok(half));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 };
 use support::{DATA, HELLO, PEER, PORT, TAG, Wire, bound, datagram, namespace, next_mark, send_super};
 use x0_ebpf_loader::{
-    LoaderError, Reason,
+    Counters, LoaderError, Reason,
     mesh::{FilterConfig, FilterError, FilterStatus, Hook, MeshFilter, MeshGuard, Mode, PeerAction, PeerRule},
 };
 use x0_test_support::netns::Namespace;
@@ -77,6 +77,30 @@ fn dropping_the_filter_or_detaching_it_lets_everything_through() {
     drop(filter);
     sender.send(&datagram(DATA, 99, 4)).unwrap();
     assert_eq!(next_mark(&receiver), 4);
+}
+
+/// The counters of the availability service and the filter may sit on one interface, in either order:
+/// each hands packets on, and what the filter drops is dropped.
+#[test]
+fn counters_and_filter_share_an_interface() {
+    let Some(wire) = Wire::lay() else { return };
+    for filter_first in [true, false] {
+        let count = || wire.far.inside(|| Ok(Counters::attach("b1", PORT)?)).unwrap();
+        let (filter, counters) = if filter_first {
+            let (filter, _) = armed(&wire.far, "b1", Mode::Tc);
+            (filter, count())
+        } else {
+            let counters = count();
+            (armed(&wire.far, "b1", Mode::Tc).0, counters)
+        };
+        let (receiver, sender) = (wire.receiver(false), wire.sender(false));
+        sender.send(&datagram(DATA, 99, 1)).unwrap();
+        sender.send(&datagram(DATA, TAG, 2)).unwrap();
+        assert_eq!(next_mark(&receiver), 2);
+        assert_eq!(filter.reader().totals().unwrap().of(Reason::UnknownTag), 1);
+        let counted: u64 = counters.peers().unwrap().values().map(|sender| sender.packets).sum();
+        assert_eq!(counted, if filter_first { 2 } else { 1 }, "who came last sees packets first");
+    }
 }
 
 #[test]

@@ -11,7 +11,12 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use std::{thread::sleep, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
+use tempfile::TempDir;
 
 /// One fault and its effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,18 +62,19 @@ const SPREAD_US: u64 = 300_000;
 /// What a block may last beyond its faults.
 const SLACK: Duration = Duration::from_secs(60);
 
-/// Sets so many faults of a class on a running system.
+/// Sets so many faults of a class on a running system; the logs of its daemons are kept in a folder, if one is named.
 ///
 /// # Errors
 /// When the system does not come up or breaks, or a fault cannot be set.
-pub fn run(system: &dyn System, class: Class, faults: u64, seed: u64) -> Result<Block> {
+pub fn run(system: &dyn System, class: Class, faults: u64, seed: u64, logs: Option<&Path>) -> Result<Block> {
     let what = || format!("{}, {}", system.name(), class.name());
     let folder = tempfile::Builder::new().prefix("x0-mesh-lab-").tempdir()?;
+    let folder = Folder { own: folder, keep: logs.map(|logs| logs.join(format!("{}-{seed}", class.name()))) };
     let lab = Topology::build(class.shape()).with_context(what)?;
-    let mut running = system.start(&lab, folder.path()).with_context(what)?;
+    let mut running = system.start(&lab, folder.own.path()).with_context(what)?;
     let patience = system.patience();
     let _company = class.company()?;
-    let round = patience.hold + patience.settle + Duration::from_secs(1);
+    let round = patience.hold + settle(system, class) + Duration::from_secs(1);
     let seconds = patience.warm_up + CALM + SLACK + round * u32::try_from(faults)?;
     let prober = Prober::start(&running.ends(&lab), seconds.as_secs()).with_context(what)?;
     sleep(patience.warm_up);
@@ -92,6 +98,35 @@ pub fn run(system: &dyn System, class: Class, faults: u64, seed: u64) -> Result<
     })
 }
 
+/// The time after a fault; a relay that has died starts from nothing and gets more of it.
+fn settle(system: &dyn System, class: Class) -> Duration {
+    system.patience().settle * if class == Class::RelayKill { 3 } else { 1 }
+}
+
+/// Where the daemons write; what they wrote is kept where somebody wants to read it.
+struct Folder {
+    own: TempDir,
+    keep: Option<PathBuf>,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let Some(keep) = &self.keep else { return };
+        let kept = std::fs::create_dir_all(keep).and_then(|()| {
+            for entry in std::fs::read_dir(self.own.path())? {
+                let from = entry?.path();
+                if let Some(name) = from.file_name().filter(|_| from.extension().is_some_and(|end| end == "log")) {
+                    std::fs::copy(&from, keep.join(name))?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = kept {
+            eprintln!("logs are not kept: {error}");
+        }
+    }
+}
+
 /// A fault: when it was set, lifted, and followed up; the path; the load.
 type Times = (Set, u64, u64, u64);
 
@@ -104,10 +139,11 @@ fn one(
     random: &mut Random,
 ) -> Result<Times> {
     let set = class.set(lab, running, number, random).context("setting the fault")?;
+    eprintln!("  {} path {} at {} us", class.name(), set.path, set.before_ns / 1_000);
     sleep(system.patience().hold);
     let lifted = now_ns();
     class.lift(lab, running, set).context("lifting the fault")?;
-    sleep(system.patience().settle);
+    sleep(settle(system, class));
     Ok((set, lifted, now_ns(), load_centi()?))
 }
 

@@ -26,6 +26,8 @@ pub enum Class {
     Route,
     /// Only small packets still pass: what a broken path MTU looks like.
     Gray,
+    /// The path becomes slower than the stream: a queue fills, then packets are lost.
+    Throttle,
     /// One packet of twenty is lost, by the seed.
     Loss,
     /// The relay that carries the traffic dies.
@@ -42,6 +44,8 @@ pub enum Class {
 const GRAY_BYTES: u32 = 190;
 /// Losses of [`Class::Loss`] in 1,000.
 const LOSS_PER_MILLE: u16 = 50;
+/// Rate of [`Class::Throttle`]: the stream's own is 1.7 Mbit/s with IP headers and Ethernet's.
+const THROTTLE_KBIT_S: u32 = 1_000;
 /// Busy loops of [`Class::Busy`].
 const HOGS: usize = 4;
 /// One-way delay of [`Class::Far`].
@@ -51,12 +55,13 @@ const WATCH: Duration = Duration::from_millis(120);
 
 impl Class {
     /// All, in the order of the report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::BlackHole,
         Self::OneWay,
         Self::Carrier,
         Self::Route,
         Self::Gray,
+        Self::Throttle,
         Self::RelayKill,
         Self::RelayStop,
         Self::Busy,
@@ -73,6 +78,7 @@ impl Class {
             Self::Carrier => "carrier",
             Self::Route => "route",
             Self::Gray => "gray",
+            Self::Throttle => "throttle",
             Self::Loss => "loss",
             Self::RelayKill => "relay-kill",
             Self::RelayStop => "relay-stop",
@@ -90,6 +96,7 @@ impl Class {
             Self::Carrier => "the far end of the path in use goes down; the near end has no carrier",
             Self::Route => "a route to nowhere hides the peer's address on the path in use",
             Self::Gray => "the path in use loses every packet above 190 bytes; heartbeats still pass",
+            Self::Throttle => "the path in use carries 1 Mbit/s, less than the stream; 100 ms of queue before it",
             Self::Loss => "the path in use loses 5 % of its packets, for as long as the fault stays",
             Self::RelayKill => "the relay in use is killed (SIGKILL), two relays",
             Self::RelayStop => "the relay in use is stopped (SIGSTOP), two relays",
@@ -128,14 +135,14 @@ pub struct Set {
     pub after_ns: u64,
 }
 
-/// The path over which most bytes leave the ends.
+/// The path over which most bytes leave `a`, or `b`: a system may use another one for each direction.
 ///
 /// # Errors
 /// When the system's counters cannot be read.
-pub fn path_in_use(lab: &Topology) -> Result<usize> {
-    let before = lab.carried()?;
+pub fn path_in_use(lab: &Topology, from_b: bool) -> Result<usize> {
+    let before = lab.carried(from_b)?;
     sleep(WATCH);
-    let after = lab.carried()?;
+    let after = lab.carried(from_b)?;
     let carried = after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before));
     carried.enumerate().max_by_key(|(_, bytes)| *bytes).map(|(path, _)| path).context("a lab without paths")
 }
@@ -146,10 +153,11 @@ impl Class {
     /// # Errors
     /// When it cannot be set.
     pub fn set(self, lab: &Topology, running: &mut Running, round: u64, random: &mut Random) -> Result<Set> {
-        let path = path_in_use(lab)?;
+        // Faults of one direction take turns, and hit the path that carries that direction.
+        let side = if round.is_multiple_of(2) { Direction::ToRight } else { Direction::ToLeft };
+        let path = path_in_use(lab, self == Self::OneWay && side == Direction::ToLeft)?;
         // The phase within the system's own intervals is anything, and the seed's.
         sleep(Duration::from_micros(random.up_to(40_000)));
-        let side = if round.is_multiple_of(2) { Direction::ToRight } else { Direction::ToLeft };
         let seed = random.draw();
         let before_ns = now_ns();
         match self {
@@ -157,6 +165,7 @@ impl Class {
             Self::OneWay => lab.set(path, side, Fault::BlackHole)?,
             Self::Gray => lab.set(path, Direction::Both, Fault::LargerThan(GRAY_BYTES))?,
             Self::Loss => lab.set(path, Direction::Both, Fault::Loss { per_mille: LOSS_PER_MILLE, seed })?,
+            Self::Throttle => lab.throttle(path, Some(THROTTLE_KBIT_S))?,
             Self::Carrier => lab.carrier(*lab.path(path).last().context("a path's wire")?, true, false)?,
             Self::Route => route(lab, path, "add")?,
             Self::RelayKill => relay(lab, running, path, libc::SIGKILL)?,
@@ -173,6 +182,7 @@ impl Class {
         match self {
             Self::Carrier => lab.carrier(*lab.path(set.path).last().context("a path's wire")?, true, true),
             Self::Route => route(lab, set.path, "del"),
+            Self::Throttle => lab.throttle(set.path, None),
             Self::RelayKill => running.restart(lab, 2 + set.path),
             Self::RelayStop => relay(lab, running, set.path, libc::SIGCONT),
             _ => lab.lift(set.path),

@@ -23,6 +23,9 @@ enum What {
         /// Faults of each class for each system.
         #[arg(long, default_value_t = 20)]
         faults: u64,
+        /// The same for systems that need seconds to recover.
+        #[arg(long, default_value_t = 5)]
+        slow_faults: u64,
         /// Seed of everything random.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -41,6 +44,9 @@ enum What {
         /// Length of each, seconds.
         #[arg(long, default_value_t = 5)]
         speed_seconds: u64,
+        /// Folder in which the logs of daemons are kept, for those who ask why.
+        #[arg(long)]
+        logs: Option<PathBuf>,
     },
     /// Writes the table and the graph again from the raw figures.
     Render {
@@ -54,9 +60,9 @@ enum What {
 
 fn main() -> Result<()> {
     match Arguments::parse().what {
-        What::Report { faults, seed, output, classes, systems, speed_runs, speed_seconds } => {
+        What::Report { faults, slow_faults, seed, output, classes, systems, speed_runs, speed_seconds, logs } => {
             let classes = chosen(&classes)?;
-            let plan = Plan { faults, seed, classes, systems, speed_runs, speed_seconds };
+            let plan = Plan { faults, slow_faults, seed, classes, systems, speed_runs, speed_seconds, logs };
             measure(&plan)?.write(&output)
         }
         What::Render { output } => {

@@ -39,6 +39,9 @@ pub struct Outcome {
 /// A packet sent this long before the fault may have been on its way when it came.
 const UNDER_WAY_NS: u64 = 2 * MILLISECOND_NS;
 
+/// A silence at the end of a window that is longer than this is an outage that goes on.
+const OPEN_NS: u64 = 5 * MILLISECOND_NS;
+
 /// The worse of both directions: the one with the longer gap; losses are those of the direction with more.
 #[must_use]
 pub fn judge(record: &Record, window: Window) -> Outcome {
@@ -104,7 +107,8 @@ fn gap(packets: &[Packet], stalls: &[Stall], window: Window, outcome: &mut Outco
     let silent = window.until_ns.saturating_sub(last);
     if silent > longest.0 {
         longest = (silent, last);
-        outcome.open = true;
+        // A shorter silence is the distance of two packets.
+        outcome.open = silent > OPEN_NS;
     }
     outcome.gap_us = longest.0 / 1_000;
     let (start, stop) = (longest.1, longest.1 + longest.0);

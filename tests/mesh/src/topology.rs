@@ -20,6 +20,11 @@ use x0_test_support::netns::Namespace;
 /// Wires, or relays, of one topology.
 pub const PATHS_MAX: usize = 9;
 
+/// What a throttled path lets through at once: two full packets.
+const BURST_BYTES: u32 = 3_100;
+/// Queue before a throttled path, milliseconds at its rate.
+pub const QUEUE_MS: u32 = 100;
+
 /// What the wires of a lab are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Material {
@@ -220,23 +225,40 @@ impl Topology {
         Ok([self.faults.drops(wire, false)?, self.faults.drops(wire, true)?])
     }
 
-    /// Bytes that have left `a` and `b` over each path, by the devices' own counters.
+    /// Limits the rate of a path in both directions, with a queue of [`QUEUE_MS`] before its slow end, or ends the limit.
+    ///
+    /// # Errors
+    /// When the system refuses, for example for want of the token bucket filter.
+    pub fn throttle(&self, path: usize, kbit_s: Option<u32>) -> Result<()> {
+        for wire in self.path(path).into_iter().filter_map(|wire| self.wires.get(wire)) {
+            for end in [&wire.left, &wire.right] {
+                let words = match kbit_s {
+                    Some(rate) => format!(
+                        "qdisc replace dev {} root tbf rate {rate}kbit burst {BURST_BYTES} latency {QUEUE_MS}ms",
+                        end.device
+                    ),
+                    None => format!("qdisc del dev {} root", end.device),
+                };
+                self.namespace(end.node).command("tc", &words)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that have left an end over each path, by the devices' own counters.
     ///
     /// # Errors
     /// When the system's table cannot be read.
-    pub fn carried(&self) -> Result<Vec<u64>> {
-        let tables = [sent(self.namespace(A))?, sent(self.namespace(B))?];
-        (0..self.shape.paths)
-            .map(|path| {
-                let ends = self.path(path);
-                let first = ends.first().and_then(|wire| self.wires.get(*wire)).context("a path")?;
-                let last = ends.last().and_then(|wire| self.wires.get(*wire)).context("a path")?;
-                let of = |table: &[(String, u64)], device: &str| {
-                    table.iter().find(|(name, _)| name == device).map_or(0, |(_, bytes)| *bytes)
-                };
-                Ok(of(&tables[0], &first.left.device) + of(&tables[1], &last.right.device))
-            })
-            .collect()
+    pub fn carried(&self, from_b: bool) -> Result<Vec<u64>> {
+        let table = sent(self.namespace(if from_b { B } else { A }))?;
+        let device = |path: usize| {
+            let ends = self.path(path);
+            let wire = if from_b { ends.last() } else { ends.first() };
+            let wire = wire.and_then(|wire| self.wires.get(*wire)).context("a path's wire")?;
+            Ok(if from_b { &wire.right.device } else { &wire.left.device })
+        };
+        let bytes = |device: &str| table.iter().find(|(name, _)| name == device).map_or(0, |(_, bytes)| *bytes);
+        (0..self.shape.paths).map(|path| device(path).map(|device| bytes(device))).collect()
     }
 
     /// Takes the carrier of a wire away or gives it back, at its left or its right end.

@@ -16,12 +16,14 @@ use std::{
 };
 use x0_mesh_lab::{
     bpf::{Direction, Drops, Fault, loses},
+    campaign,
+    fault::Class,
     impair::Rule,
     outcome::{Window, judge, latencies_us, percentile},
     probe::{Ends, Packet, Prober, Record, Transport},
     process::Daemon,
     realtime::now_ns,
-    systems::{Launch, Running},
+    systems::{self, Launch, Running},
     topology::{A, B, Shape, Topology},
 };
 
@@ -177,6 +179,23 @@ fn the_stream_counts_a_known_loss_exactly() {
 }
 
 #[test]
+fn a_throttled_path_holds_back_what_its_queue_takes_and_loses_the_rest() {
+    let lab = quiet();
+    let record = stream(&lab, || {
+        lab.throttle(0, Some(500)).unwrap();
+        sleep(Duration::from_secs(1));
+        lab.throttle(0, None).unwrap();
+        sleep(Duration::from_millis(100));
+    });
+    for packets in &record.directions {
+        assert!(arrived(packets) < packets.len() as u64, "1.7 Mbit/s do not fit in 0.5");
+        assert!(packets.last().unwrap().copies == 1, "the wire is itself again");
+        let held = packets.iter().filter(|packet| packet.copies > 0).map(|packet| packet.arrived_ns - packet.sent_ns);
+        assert!(held.max() > Some(50_000_000), "the queue of 100 ms fills");
+    }
+}
+
+#[test]
 fn an_impaired_wire_delays_by_what_its_rule_says() {
     let rule = Rule { delay_us: 5_000, jitter_us: 4_000, in_order: false };
     let lab = Topology::build(Shape::direct(1).impaired(rule)).unwrap();
@@ -236,6 +255,16 @@ fn a_stopped_process_does_nothing_until_it_goes_on_and_ends_with_its_owner() {
     grows(stopped);
     drop(running);
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn our_mesh_carries_the_stream_around_a_black_hole() {
+    let ours = systems::all().into_iter().find(|system| system.name() == systems::OURS).unwrap();
+    let block = campaign::run(ours.as_ref(), Class::BlackHole, 2, 1, None).unwrap();
+    for row in &block.rows {
+        // Without a second path everything that is sent while the fault is there would be lost.
+        assert!(!row.fault.open && row.fault.lost < row.fault.sent / 2, "{row:?}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod gateway;
 pub mod ledger;
 pub mod main_job;
 pub mod market_job;
+pub mod mesh_job;
 pub mod process;
 pub mod promises;
 pub mod rpc;

@@ -6,7 +6,7 @@
 use crate::{
     Agent, Cluster, Node, Wallet, dispute_job,
     ledger::{Ledger, units},
-    market_job,
+    market_job, mesh_job,
     rpc::Rpc,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -157,7 +157,8 @@ async fn decide(cast: &Cast, folder: &Path, say: Narrator<'_>) -> Result<()> {
     };
     market_job::vote(&stage, say).await?;
     market_job::auction(&stage, say).await?;
-    dispute_job::dispute(&stage, say).await
+    dispute_job::dispute(&stage, say).await?;
+    mesh_job::run(&stage, say).await
 }
 
 /// Step 4: probes, reports, accrual.

@@ -13,7 +13,10 @@ use tokio::{
     process::{Child, Command},
     time::timeout,
 };
-use x0_test_support::ready::{self, Ready};
+use x0_test_support::{
+    netns::Namespace,
+    ready::{self, Ready},
+};
 
 /// How long a process may take until it serves.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -60,7 +63,19 @@ pub struct Process {
 impl Process {
     /// Starts a binary and waits for its `READY {json}` line.
     pub async fn start(name: &'static str, arguments: &[String], environment: &[(&str, &str)]) -> Result<Self> {
-        let mut child = Command::new(binaries()?.join(name))
+        Self::start_with(name, arguments, environment, |_| {}).await
+    }
+
+    /// The same, with a change to the command.
+    async fn start_with(
+        name: &'static str,
+        arguments: &[String],
+        environment: &[(&str, &str)],
+        change: impl FnOnce(&mut std::process::Command),
+    ) -> Result<Self> {
+        let mut command = Command::new(binaries()?.join(name));
+        change(command.as_std_mut());
+        let mut child = command
             .args(arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -228,12 +243,28 @@ impl Agent {
     /// Starts an agent with a configuration file.
     pub async fn start(config: &Path) -> Result<Self> {
         let arguments = ["run".to_owned(), "--config".to_owned(), config.display().to_string()];
-        let process = Process::start("x0-agent", &arguments, &[]).await?;
+        Self::of(Process::start("x0-agent", &arguments, &[]).await?, config)
+    }
+
+    /// Starts an agent inside a network namespace.
+    pub async fn start_in(namespace: &Namespace, config: &Path) -> Result<Self> {
+        let arguments = ["up".to_owned(), "--config".to_owned(), config.display().to_string()];
+        let enter = |command: &mut std::process::Command| namespace.enter(command);
+        Self::of(Process::start_with("x0-agent", &arguments, &[], enter).await?, config)
+    }
+
+    fn of(process: Process, config: &Path) -> Result<Self> {
         let text = |name: &str| -> Result<String> {
             Ok(process.ready[name].as_str().with_context(|| format!("READY without {name}"))?.to_owned())
         };
         let (listen, node, did) = (text("listen")?, text("node")?, text("did")?);
         Ok(Self { process, config: config.to_path_buf(), listen, node, did })
+    }
+
+    /// Its configuration file.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// What `x0-agent status` says of the running agent.

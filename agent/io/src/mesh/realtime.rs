@@ -25,6 +25,17 @@
 //!   watch gives it `SCHED_FIFO` back: it finishes its turn, whose length is bounded, runs the timer and
 //!   returns to `SCHED_OTHER`.
 //!
+//! # Measured
+//! `cargo run --release -p x0-agent-io --example stream -- --hogs 4 --priority P`, both agents, one TCP stream
+//! and four computing threads on two processors that builds kept at a load of 10 to 20; how late the
+//! sender's timers ran, of 2,000 to 3,000 each:
+//!
+//! | priority | within 0.5 ms | within 2 ms | latest | stream | hogs' work |
+//! |---|---|---|---|---|---|
+//! | `Normal` | 33 % | 70 % | 32 ms | 1.7 Gbit/s | 100 % |
+//! | `Bounded` | 95 % | all | 2 ms | 2.2 Gbit/s | 100 % |
+//! | `Always` | 99 % | all but one | 8 ms | 2.7 Gbit/s | 50 % |
+//!
 //! # Limits
 //! Ahead of others runs at most the share plus one bounded turn for each timer.
 
@@ -401,8 +412,8 @@ mod tests {
             let mut governor = Governor::start(Priority::Bounded { share_permille: 10 }, &report).unwrap();
             let start = sys::now();
             governor.after_wait(start);
-            // Two milliseconds of work use up the share; the timer is overdue at once.
-            governor.before_wait(start.plus_ms(2), false, Some(start));
+            // Two milliseconds of work use up the share; the timer passes, and nobody runs it.
+            governor.before_wait(start.plus_ms(2), false, Some(start.plus_ms(3)));
             assert_eq!(governor.demotions(), 1);
             while governor.rescues() == 0 {
                 std::thread::yield_now();

@@ -57,12 +57,7 @@ pub fn realtime_ns() -> u64 {
 }
 
 /// Sets an option whose value is plain data.
-pub fn set_option<T: Copy>(
-    socket: impl AsFd,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: &T,
-) -> io::Result<()> {
+pub fn set_option<T: Copy>(socket: impl AsFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0);
     // SAFETY: pointer and length describe `value`, which the kernel only reads.
     check(unsafe {
@@ -85,8 +80,7 @@ pub fn get_option(socket: impl AsFd, level: libc::c_int, name: libc::c_int) -> i
 /// A socket that is closed at exec and never blocks.
 pub fn socket(family: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: `socket` takes no pointers.
-    let descriptor =
-        check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) })?;
+    let descriptor = check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) })?;
     // SAFETY: the descriptor was just made and belongs to nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -83,11 +83,14 @@ fn daemon(answer: impl FnOnce(&mut UnixStream, &Value) + Send + 'static) -> (tem
 #[test]
 fn a_request_has_the_form_that_both_versions_take() {
     let (_folder, client) = daemon(|stream, request| {
-        assert_eq!(request, &json!({
-            "request": "addPeer",
-            "arguments": { "uri": "tls://192.0.2.1:443", "interface": "wan0" },
-            "keepalive": true,
-        }));
+        assert_eq!(
+            request,
+            &json!({
+                "request": "addPeer",
+                "arguments": { "uri": "tls://192.0.2.1:443", "interface": "wan0" },
+                "keepalive": true,
+            })
+        );
         stream.write_all(b"{\n  \"status\": \"success\",\n  \"response\": {}\n}\n").unwrap();
     });
     client.add_peer("tls://192.0.2.1:443", Some("wan0")).unwrap();

@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 use x0_agent_io::mesh::{
-    MeshHandle, MeshThread, MeshThreadConfig, Opened, OsEntropy, Output, Outputs, Priority, TunnelConfig, UnderlayConfig,
+    MeshHandle, MeshThread, MeshThreadConfig, Opened, OsEntropy, Output, Outputs, Priority, TunnelConfig,
+    UnderlayConfig,
 };
 use x0_crypto::SigningKey;
 use x0_mesh::{
     NodeId,
-    node::{AuthorityView, Config, Event, Identity, Mesh, Peer, Rights, Underlay, UnderlayId, node_id, overlay_address},
+    node::{
+        AuthorityView, Config, Event, Identity, Mesh, Peer, Rights, Underlay, UnderlayId, node_id, overlay_address,
+    },
 };
 use x0_test_support::netns::Namespace;
 
@@ -122,6 +125,15 @@ impl Agent {
         tokio::time::timeout(PATIENCE, wait).await.with_context(|| format!("waiting for {what}"))?
     }
 
+    /// What the mesh says of itself, for the words of a failure.
+    pub async fn explain(&self) -> String {
+        let mesh = self.handle.with(|mesh, now, _| {
+            format!("{:#?}\n{:#?}\n{:?}", mesh.status(now), mesh.paths_explain(now), mesh.handshake_counters())
+        });
+        let io = self.handle.status();
+        format!("{:?}\n{:?}", mesh.await, io.await).replace("\\n", "\n")
+    }
+
     /// Stops and reports.
     pub fn stop(mut self) -> Result<x0_agent_io::mesh::StopReport> {
         Ok(self.thread.take().context("running")?.stop()?)
@@ -150,7 +162,9 @@ pub async fn pair(wires: u8) -> Result<(Agent, Agent)> {
 pub async fn pair_with(wires: u8, priority: Priority) -> Result<(Agent, Agent)> {
     let (one, two) = namespaces(wires, 1_500)?;
     let listens = |letter: &str, host: u8| -> Vec<(String, SocketAddr)> {
-        (0..wires).map(|number| (format!("{letter}{number}"), SocketAddr::from(([10, number, 0, host], 7_000)))).collect()
+        (0..wires)
+            .map(|number| (format!("{letter}{number}"), SocketAddr::from(([10, number, 0, host], 7_000))))
+            .collect()
     };
     let plan = |namespace, listens: Vec<(String, SocketAddr)>| {
         let devices: Vec<(&str, SocketAddr)> = listens.iter().map(|(device, at)| (device.as_str(), *at)).collect();

@@ -3,10 +3,9 @@
 use super::{
     Action, Authority, ConnectError, Established, Failure, HandshakeCounters, JobDone, Local, Purpose, Refusal, Via,
     cookies::{Cookies, Rate},
+    halves::Halves,
     initiator::{Initiator, Step, failure_of},
-    job::Outcome,
     peers::Peers,
-    responder::{Fragment, HalfOpen, Whole},
     table::Table,
 };
 use crate::{Entropy, NodeId, Time};
@@ -15,39 +14,37 @@ use std::{
     net::SocketAddr,
     sync::Arc,
 };
-use x0_crypto::mesh::{CookieKey, answer_mac_key, hello_mac_key};
+use x0_crypto::mesh::hello_mac_key;
 use x0_mesh_wire::{
     HopKey, Kind, Labels,
-    handshake::{CookieBody, Envelope, Hello, SUITE_1},
-    limits::{
-        ANSWERS_PENDING_MAX, HALF_OPEN_BEFORE_COOKIES, HALF_OPEN_PER_PLACE_MAX, HANDSHAKE_ID_TRIES,
-        HANDSHAKE_RUNNING_MAX, HANDSHAKE_WAYS_MAX, HANDSHAKES_PER_PEER_PER_MINUTE,
-    },
+    handshake::{Envelope, Half},
+    limits::{HANDSHAKE_ID_TRIES, HANDSHAKE_RUNNING_MAX, HANDSHAKE_WAYS_MAX},
 };
 
 /// All handshakes of a node, in both roles.
 #[derive(Debug)]
 pub struct Handshakes {
-    local: Arc<Local>,
-    hello_mac: HopKey,
-    cookies: Cookies,
-    rate: Rate,
-    ours: BTreeMap<u32, Initiator>,
+    pub(super) local: Arc<Local>,
+    pub(super) hello_mac: HopKey,
+    pub(super) cookies: Cookies,
+    pub(super) rate: Rate,
+    pub(super) ours: BTreeMap<u32, Initiator>,
     /// When each of ours is due, so that the next one is found at once.
     timers: BTreeSet<(Time, u32)>,
-    theirs: Table,
+    pub(super) theirs: Table,
     /// Indices of sessions that live.
     taken: BTreeSet<u32>,
-    peers: Peers,
-    counters: HandshakeCounters,
+    pub(super) peers: Peers,
+    pub(super) counters: HandshakeCounters,
+    halves: Halves,
 }
 
 /// What every call brings along.
-struct Call<'a> {
-    now: Time,
-    authority: &'a dyn Authority,
-    entropy: &'a mut dyn Entropy,
-    out: &'a mut Vec<Action>,
+pub(super) struct Call<'a> {
+    pub(super) now: Time,
+    pub(super) authority: &'a dyn Authority,
+    pub(super) entropy: &'a mut dyn Entropy,
+    pub(super) out: &'a mut Vec<Action>,
 }
 
 impl Handshakes {
@@ -66,6 +63,7 @@ impl Handshakes {
             taken: BTreeSet::new(),
             peers: Peers::default(),
             counters: HandshakeCounters::default(),
+            halves: Halves::default(),
         }
     }
 
@@ -191,9 +189,7 @@ impl Handshakes {
         out: &mut Vec<Action>,
     ) -> Result<(), Refusal> {
         let mut call = Call { now, authority, entropy, out };
-        let result = Envelope::read_end_to_end(bytes).map_err(Refusal::from).and_then(|(envelope, labels)| {
-            self.take(&mut call, Via::Route { link, labels, back: Labels::NONE }, &envelope)
-        });
+        let result = self.take_end_to_end(&mut call, link, bytes);
         self.counted(result)
     }
 
@@ -248,6 +244,19 @@ impl Handshakes {
         }
     }
 
+    fn take_end_to_end(&mut self, call: &mut Call<'_>, link: u32, bytes: &[u8]) -> Result<(), Refusal> {
+        let via = |labels| Via::Route { link, labels, back: Labels::NONE };
+        if !Half::is_half(bytes) {
+            let (envelope, labels) = Envelope::read_end_to_end(bytes)?;
+            return self.take(call, via(labels), &envelope);
+        }
+        let half = Half::read(bytes)?;
+        match self.halves.add(call.now, &half) {
+            Some(body) => self.take(call, via(half.back), &Envelope { body: &body, ..half.envelope }),
+            None => Ok(()),
+        }
+    }
+
     fn counted(&mut self, result: Result<(), Refusal>) -> Result<(), Refusal> {
         if let Err(refusal) = result {
             self.counters.count(refusal);
@@ -256,7 +265,7 @@ impl Handshakes {
     }
 
     /// A random id that nothing has.
-    fn free_id(&self, entropy: &mut dyn Entropy) -> Option<u32> {
+    pub(super) fn free_id(&self, entropy: &mut dyn Entropy) -> Option<u32> {
         (0..HANDSHAKE_ID_TRIES).find_map(|_| {
             let mut bytes = [0; 4];
             entropy.fill(&mut bytes);
@@ -267,12 +276,12 @@ impl Handshakes {
     }
 
     /// Our own handshake for the same link or session.
-    fn running(&self, peer: &NodeId, via: &Via) -> Option<u32> {
+    pub(super) fn running(&self, peer: &NodeId, via: &Via) -> Option<u32> {
         self.ours.values().find(|ours| ours.is_for(peer, via)).map(|ours| ours.id)
     }
 
     /// Changes one of ours and keeps its timer right.
-    fn with_ours<R>(&mut self, id: u32, change: impl FnOnce(&mut Initiator) -> R) -> Option<R> {
+    pub(super) fn with_ours<R>(&mut self, id: u32, change: impl FnOnce(&mut Initiator) -> R) -> Option<R> {
         let ours = self.ours.get_mut(&id)?;
         let before = ours.due;
         let result = change(ours);
@@ -295,7 +304,7 @@ impl Handshakes {
         }
     }
 
-    fn fail(&mut self, call: &mut Call<'_>, id: u32, reason: Failure) {
+    pub(super) fn fail(&mut self, call: &mut Call<'_>, id: u32, reason: Failure) {
         let Some(ours) = self.ours.get(&id) else { return };
         let (peer, purpose) = (ours.peer, ours.purpose);
         self.cancel(id);
@@ -306,7 +315,7 @@ impl Handshakes {
         call.out.push(Action::Failed { id, peer, purpose, reason });
     }
 
-    fn established(&mut self, call: &mut Call<'_>, established: Box<Established>) {
+    pub(super) fn established(&mut self, call: &mut Call<'_>, established: Box<Established>) {
         self.counters.established += 1;
         if established.purpose == Purpose::EndToEnd {
             self.taken.insert(established.local_id);
@@ -335,52 +344,6 @@ impl Handshakes {
         }
     }
 
-    fn hello(&mut self, call: &mut Call<'_>, via: Via, envelope: &Envelope<'_>) -> Result<(), Refusal> {
-        envelope.check(&self.hello_mac)?;
-        let hello = Hello::read(envelope.body)?;
-        if hello.opening.purpose != via.purpose().code() {
-            return Err(Refusal::Purpose);
-        }
-        if hello.opening.suites & SUITE_1 == 0 {
-            return Err(Refusal::Suite { offered: hello.opening.suites });
-        }
-        let hash = x0_crypto::blake2b_256(hello.covered);
-        let exceeded = self.rate.exceeded(call.now);
-        let loaded = exceeded || self.theirs.len() >= HALF_OPEN_BEFORE_COOKIES;
-        self.cookies.turn(call.now, call.entropy);
-        if loaded && !self.cookies.fits(&via, hello.covered, &hello.cookie_mac) {
-            self.send_cookie(call, &via, &hello)?;
-            return Err(Refusal::CookieNeeded);
-        }
-        if let Some(half) = self.theirs.by_hello(&hash) {
-            return half.hello_again(via, call.out);
-        }
-        if self.theirs.in_group(&via.quota_group()) >= HALF_OPEN_PER_PLACE_MAX {
-            return Err(Refusal::Quota { limit: HALF_OPEN_PER_PLACE_MAX });
-        }
-        if self.theirs.answering() >= ANSWERS_PENDING_MAX {
-            return Err(Refusal::Busy);
-        }
-        let id = self.free_id(call.entropy).ok_or(Refusal::Busy)?;
-        let (half, job) = HalfOpen::begin(&self.local, id, via, &hello, hash, call.now, call.entropy);
-        self.counters.evicted += self.theirs.insert(half);
-        call.out.push(Action::Job(job));
-        Ok(())
-    }
-
-    fn send_cookie(&mut self, call: &mut Call<'_>, via: &Via, hello: &Hello<'_>) -> Result<(), Refusal> {
-        let Local { node, genesis, mesh_id, .. } = &*self.local;
-        let mut nonce = [0; 12];
-        call.entropy.fill(&mut nonce);
-        let key = CookieKey::new(genesis, mesh_id, &node.0, hello.covered);
-        let body = CookieBody::body(nonce, &key.seal(&nonce, &self.cookies.cookie(via))?);
-        let mac = HopKey::new(answer_mac_key(genesis, mesh_id, &node.0, hello.covered));
-        let envelope = Envelope::seal(Kind::Cookie, hello.opening.sender, &body, &mac);
-        call.out.push(Action::Send { via: *via, bytes: via.frame(&envelope)? });
-        self.counters.cookies_sent += 1;
-        Ok(())
-    }
-
     fn proof_for_ours(&mut self, call: &mut Call<'_>, via: Via, envelope: &Envelope<'_>) -> Result<(), Refusal> {
         let id = envelope.id;
         let mut parity_used = 0;
@@ -401,114 +364,5 @@ impl Handshakes {
                 Err(refusal)
             }
         }
-    }
-
-    fn proof_for_theirs(&mut self, call: &mut Call<'_>, via: Via, envelope: &Envelope<'_>) -> Result<(), Refusal> {
-        let id = envelope.id;
-        let fragment = self
-            .theirs
-            .update(id, |half| half.proof(call.now, via, envelope, call.out))
-            .unwrap_or(Err(Refusal::UnknownId { id }));
-        match fragment {
-            Ok(Fragment::Kept) => Ok(()),
-            Ok(Fragment::SentAgain(sent)) => {
-                self.counters.retransmitted += sent;
-                Ok(())
-            }
-            Ok(Fragment::Whole(whole)) => {
-                self.counters.parity_used += u64::from(whole.parity_used);
-                let judged = self.judge(call, id, *whole);
-                if judged.is_err() {
-                    // Silence: who is not wanted learns nothing from an answer.
-                    self.theirs.remove(id);
-                }
-                judged
-            }
-            Err(refusal) => {
-                if refusal == Refusal::Proof {
-                    self.theirs.remove(id);
-                }
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Judges a whole proof before any signature is checked.
-    fn judge(&mut self, call: &mut Call<'_>, id: u32, whole: Whole) -> Result<(), Refusal> {
-        let (peer, purpose) = (whole.message.node, whole.via.purpose());
-        if peer == self.local.node {
-            return Err(Refusal::OwnIdentity);
-        }
-        if !call.authority.may_connect(&peer, purpose) {
-            return Err(Refusal::Unauthorised);
-        }
-        let key = whole.message.resolve_key(call.authority.public_key(&peer))?;
-        if self.peers.is_too_frequent(&peer, call.now) {
-            return Err(Refusal::TooFrequent { limit: HANDSHAKES_PER_PEER_PER_MINUTE });
-        }
-        if let Some(own) = self.running(&peer, &whole.via) {
-            let answered = self.ours.get(&own).is_some_and(Initiator::is_answered);
-            // The lower name goes first, unless its own way is not known to work.
-            if answered && self.local.node < peer {
-                return Err(Refusal::SimultaneousOpen);
-            }
-            self.with_ours(own, |ours| ours.held = true);
-        }
-        let job = self.theirs.update(id, |half| half.accept(whole, key)).unwrap_or(Err(Refusal::UnknownId { id }))?;
-        call.out.push(Action::Job(job));
-        Ok(())
-    }
-
-    fn complete_theirs(
-        &mut self,
-        call: &mut Call<'_>,
-        id: u32,
-        outcome: Result<Outcome, Refusal>,
-    ) -> Result<(), Refusal> {
-        let result = match outcome {
-            Ok(Outcome::Answered { ciphertext, kem, x25519 }) => self
-                .theirs
-                .update(id, |half| half.answered(&ciphertext, kem, x25519, call.out))
-                .unwrap_or(Err(Refusal::UnknownId { id })),
-            Ok(Outcome::Accepted { signature, traffic }) => {
-                let authority = call.authority;
-                let established = self
-                    .theirs
-                    .update(id, |half| match half.peer {
-                        Some(peer) if authority.may_connect(&peer, half.purpose) => {
-                            half.accepted(call.now, signature, *traffic, call.out)
-                        }
-                        _ => Err(Refusal::Unauthorised),
-                    })
-                    .unwrap_or(Err(Refusal::UnknownId { id }));
-                established.map(|established| self.responded(call, established))
-            }
-            Ok(Outcome::Generated(_) | Outcome::Proved(_) | Outcome::Confirmed { .. }) => {
-                Err(Refusal::UnknownId { id })
-            }
-            Err(refusal) => Err(refusal),
-        };
-        if result.is_err()
-            && let Some(half) = self.theirs.remove(id)
-            && let Some(peer) = half.peer
-        {
-            self.unhold(&peer);
-        }
-        result
-    }
-
-    /// A peer's handshake gave keys: our own for the same is no longer needed.
-    fn responded(&mut self, call: &mut Call<'_>, established: Established) {
-        self.peers.count(established.peer, call.now);
-        if let Some(own) = self.running(&established.peer, &established.via) {
-            self.fail(call, own, Failure::Superseded);
-        }
-        self.unhold(&established.peer);
-        self.established(call, Box::new(established));
-    }
-
-    /// Lets our handshakes with a peer go on.
-    fn unhold(&mut self, peer: &NodeId) {
-        self.ours.values_mut().filter(|ours| ours.peer == *peer).for_each(|ours| ours.held = false);
     }
 }

@@ -153,13 +153,6 @@ impl Initiator {
         self.retry_ms = (wait_ms + wait_ms / 2).min(HANDSHAKE_RETRY_MS_MAX);
     }
 
-    fn send(&self, out: &mut Vec<Action>, make: impl Fn(&Way) -> Result<Vec<u8>, Refusal>) -> Result<(), Refusal> {
-        for way in &self.ways {
-            out.push(Action::Send { via: way.via, bytes: make(way)? });
-        }
-        Ok(())
-    }
-
     fn send_hello(&self, only: Option<usize>, out: &mut Vec<Action>) -> Result<(), Refusal> {
         let Stage::Greeting(greeting) = &self.stage else { return Ok(()) };
         let chosen = self.ways.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index));
@@ -167,7 +160,7 @@ impl Initiator {
             let mut body = *greeting.body;
             Hello::set_cookie_mac(&mut body, way.cookie_mac);
             let envelope = Envelope::seal(Kind::Hello, 0, &body, &greeting.hello_mac);
-            out.push(Action::Send { via: way.via, bytes: way.via.frame(&envelope)? });
+            way.via.send(&envelope, out)?;
         }
         Ok(())
     }
@@ -346,7 +339,9 @@ impl Initiator {
         let Stage::Presenting(presenting) = &self.stage else { return Ok(()) };
         for body in bodies {
             let envelope = presenting.sealer.envelope(body);
-            self.send(out, |way| Ok(way.via.frame(&envelope)?))?;
+            for way in &self.ways {
+                way.via.send(&envelope, out)?;
+            }
         }
         Ok(())
     }
@@ -418,10 +413,8 @@ impl Initiator {
             return Ok((Step::Fail(failure), 0));
         }
         let before = out.len();
-        if self.held {
-            self.retry_after(now, 0);
-            return Ok((Step::On, 0));
-        }
+        // The judgement that it waited for is over by now, or its outcome was lost.
+        self.held = false;
         match &self.stage {
             Stage::Greeting(_) => {
                 self.retry_after(now, 0);

@@ -2,6 +2,7 @@
 
 use super::{Local, Refusal};
 use crate::NodeId;
+use core::fmt;
 use std::sync::Arc;
 use x0_crypto::{
     PublicKey, Signature, SigningKey,
@@ -25,22 +26,19 @@ pub enum JobKind {
     Verify,
 }
 
-/// A piece of slow work of a handshake.
-#[derive(Debug)]
+/// A piece of slow work of a handshake. It holds secrets, so only its kind is printed.
 pub struct Job {
     /// Our id of the handshake.
     pub(super) id: u32,
     pub(super) work: Work,
 }
 
-/// The answer to a job.
-#[derive(Debug)]
+/// The answer to a job. It holds secrets, so only whether it succeeded is printed.
 pub struct JobDone {
     pub(super) id: u32,
     pub(super) outcome: Result<Outcome, Refusal>,
 }
 
-#[derive(Debug)]
 pub(super) enum Work {
     /// A fresh ML-KEM key pair.
     Generate { random: Zeroizing<[u8; 64]> },
@@ -54,7 +52,6 @@ pub(super) enum Work {
     Confirm(Box<Confirm>),
 }
 
-#[derive(Debug)]
 pub(super) struct Prove {
     pub(super) local: Arc<Local>,
     pub(super) key: DecapsulationKey,
@@ -65,7 +62,6 @@ pub(super) struct Prove {
     pub(super) responder: NodeId,
 }
 
-#[derive(Debug)]
 pub(super) struct Accept {
     pub(super) local: Arc<Local>,
     pub(super) opening: OpeningTranscript,
@@ -79,7 +75,6 @@ pub(super) struct Accept {
     pub(super) x25519: X25519Secret,
 }
 
-#[derive(Debug)]
 pub(super) struct Confirm {
     pub(super) local: Arc<Local>,
     pub(super) initiator: InitiatorTranscript,
@@ -91,7 +86,6 @@ pub(super) struct Confirm {
     pub(super) x25519: X25519Shared,
 }
 
-#[derive(Debug)]
 pub(super) enum Outcome {
     Generated(DecapsulationKey),
     Answered { ciphertext: Box<[u8; CIPHERTEXT_BYTES]>, kem: SharedSecret, x25519: X25519Secret },
@@ -100,7 +94,6 @@ pub(super) enum Outcome {
     Confirmed { traffic: Box<Traffic> },
 }
 
-#[derive(Debug)]
 pub(super) struct Proved {
     pub(super) keys: HandshakeKeys,
     pub(super) kem: SharedSecret,
@@ -108,6 +101,18 @@ pub(super) struct Proved {
     pub(super) x25519_public: [u8; 32],
     pub(super) initiator: InitiatorTranscript,
     pub(super) signature: Signature,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Job({}, {:?})", self.id, self.kind())
+    }
+}
+
+impl fmt::Debug for JobDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobDone({}, {:?})", self.id, self.outcome.as_ref().map(|_| ()))
+    }
 }
 
 impl Job {

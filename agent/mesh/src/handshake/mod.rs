@@ -32,6 +32,7 @@
 mod cookies;
 mod counters;
 mod fragments;
+mod halves;
 mod handshakes;
 mod initiator;
 mod job;
@@ -40,6 +41,7 @@ mod peers;
 mod proof;
 mod responder;
 mod table;
+mod theirs;
 mod via;
 
 pub use counters::{ConnectError, Failure, HandshakeCounters, Refusal};

@@ -156,15 +156,15 @@ impl HalfOpen {
     pub(super) fn hello_again(&mut self, via: Via, out: &mut Vec<Action>) -> Result<(), Refusal> {
         match &self.stage {
             Stage::Answering { .. } => self.remember(via),
-            Stage::Answered(answered) => out.push(self.answer_to(via, &answered.body[..])?),
+            Stage::Answered(answered) => self.answer_to(via, &answered.body[..], out)?,
             Stage::Accepting(_) | Stage::Proved(_) | Stage::Over => return Err(Refusal::OutOfTurn),
         }
         Ok(())
     }
 
-    fn answer_to(&self, via: Via, body: &[u8]) -> Result<Action, Refusal> {
+    fn answer_to(&self, via: Via, body: &[u8], out: &mut Vec<Action>) -> Result<(), Refusal> {
         let envelope = Envelope::seal(Kind::Answer, self.peer_id, body, &self.answer_mac);
-        Ok(Action::Send { via, bytes: via.frame(&envelope)? })
+        Ok(via.send(&envelope, out)?)
     }
 
     /// Our secrets are made: the answer goes to every way on which the hello came, once each.
@@ -182,7 +182,7 @@ impl HalfOpen {
         let opening = OpeningTranscript::new(genesis, mesh_id, covered, &body[..]);
         let keys = HandshakeKeys::new(&kem, &opening)?;
         for via in &self.ways {
-            out.push(self.answer_to(*via, &body[..])?);
+            self.answer_to(*via, &body[..], out)?;
         }
         // From here on only ways count on which a fragment came that opens.
         self.ways.clear();
@@ -314,7 +314,7 @@ impl HalfOpen {
             let body = sealer.seal(&keys.responder, index, outgoing.count(), u8::MAX, payload)?;
             let envelope = sealer.envelope(&body);
             for via in &self.ways {
-                out.push(Action::Send { via: *via, bytes: via.frame(&envelope)? });
+                via.send(&envelope, out)?;
             }
         }
         Ok(())

@@ -171,3 +171,46 @@ fn every_refusal_has_its_own_counter() {
     }
     assert_eq!(counters.each().filter(|(name, _)| name.starts_with("refused_")).count(), all.len());
 }
+
+#[test]
+fn halves_are_bounded_and_make_a_whole_in_either_order() {
+    use super::halves::Halves;
+    use x0_mesh_wire::{
+        Kind,
+        handshake::{Envelope, Half},
+        limits::HALVES_MAX,
+    };
+    let half = |id, last, body| Half {
+        last,
+        envelope: Envelope { kind: Kind::Hello, id, mac: [1; 8], body },
+        back: Labels::NONE,
+    };
+    let mut halves = Halves::default();
+    for (first, second) in [(false, true), (true, false)] {
+        let body = |last: bool| if last { &b"last"[..] } else { &b"first"[..] };
+        assert_eq!(halves.add(Time(0), &half(1, first, body(first))), None);
+        assert_eq!(halves.add(Time(0), &half(1, first, body(first))), None, "a copy");
+        assert_eq!(halves.add(Time(0), &half(2, second, body(second))), None, "of another whole");
+        assert_eq!(halves.add(Time(0), &half(1, second, body(second))).unwrap(), b"firstlast");
+        halves = Halves::default();
+    }
+    for id in 0..10 * HALVES_MAX as u32 {
+        halves.add(Time(u64::from(id)), &half(id, false, b"x"));
+        assert!(halves.len() <= HALVES_MAX);
+    }
+    assert!(halves.add(Time(9_999), &half(10 * HALVES_MAX as u32 - 1, true, b"y")).is_some(), "the newest stay");
+    let mut other = half(1, false, b"x");
+    other.envelope.kind = Kind::Proof;
+    assert_eq!(Halves::default().add(Time(0), &other), None);
+}
+
+#[test]
+fn jobs_do_not_print_their_secrets() {
+    use super::job::{Job, Work};
+    let key = x0_crypto::SigningKey::from_seed(&x0_crypto::dev::seed("mesh", "agent")).unwrap();
+    let job = Job { id: 7, work: Work::Generate { random: zeroize::Zeroizing::new([9; 64]) } };
+    assert_eq!(format!("{job:?}"), "Job(7, Agree)");
+    assert_eq!(format!("{:?}", job.run(&key)), "JobDone(7, Ok(()))");
+    let job = Job { id: 8, work: Work::Generate { random: zeroize::Zeroizing::new([9; 64]) } };
+    assert_eq!(format!("{:?}", job.refuse()), "JobDone(8, Err(Busy))");
+}

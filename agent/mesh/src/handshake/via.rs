@@ -1,11 +1,11 @@
 //! Where a handshake's datagrams go and come from.
 
-use super::Purpose;
+use super::{Action, Purpose};
 use std::net::{IpAddr, SocketAddr};
 use x0_mesh_wire::{
     Labels, WireError,
     data::HANDSHAKE_SESSION,
-    handshake::{END_TO_END_HEAD_BYTES, Envelope, PROOF_HEAD_BYTES},
+    handshake::{END_TO_END_HEAD_BYTES, Envelope, Half, PROOF_HEAD_BYTES},
     limits::{
         DATAGRAM_BYTES_MIN_MTU, HEADER_BYTES, LABEL_BYTES, LABELS_MAX, PROOF_FRAGMENT_BYTES_MAX,
         PROOF_FRAGMENT_BYTES_MIN, TAG_BYTES,
@@ -126,18 +126,40 @@ impl Via {
         room.clamp(PROOF_FRAGMENT_BYTES_MIN, PROOF_FRAGMENT_BYTES_MAX)
     }
 
-    /// Frames a datagram for this way.
-    pub(super) fn frame(&self, envelope: &Envelope<'_>) -> Result<Vec<u8>, WireError> {
-        let mut bytes = vec![0; HEADER_BYTES + END_TO_END_HEAD_BYTES + LABELS_MAX * LABEL_BYTES + envelope.body.len()];
-        let length = match self {
-            Self::Socket { .. } => envelope.write_link(&mut bytes)?,
-            Self::Route { back, .. } => {
-                let (session, rest) = bytes.split_at_mut(4);
-                session.copy_from_slice(&HANDSHAKE_SESSION.to_be_bytes());
-                4 + envelope.write_end_to_end(back, rest)?
-            }
+    /// Frames a datagram for this way: one, or two halves when it does not fit the smallest underlay.
+    pub(super) fn frame(&self, envelope: &Envelope<'_>) -> Result<Vec<Vec<u8>>, WireError> {
+        let space = HEADER_BYTES + END_TO_END_HEAD_BYTES + LABELS_MAX * LABEL_BYTES + envelope.body.len();
+        let Self::Route { labels, back, .. } = self else {
+            let mut bytes = vec![0; space];
+            let length = envelope.write_link(&mut bytes)?;
+            bytes.truncate(length);
+            return Ok(vec![bytes]);
         };
-        bytes.truncate(length);
-        Ok(bytes)
+        let end_to_end = |write: &dyn Fn(&mut [u8]) -> Result<usize, WireError>| {
+            let mut bytes = vec![0; space];
+            let (session, rest) = bytes.split_at_mut(4);
+            session.copy_from_slice(&HANDSHAKE_SESSION.to_be_bytes());
+            let length = 4 + write(rest)?;
+            bytes.truncate(length);
+            Ok(bytes)
+        };
+        let whole = end_to_end(&|place| envelope.write_end_to_end(back, place))?;
+        if HEADER_BYTES + labels.wire_bytes() + whole.len() <= DATAGRAM_BYTES_MIN_MTU {
+            return Ok(vec![whole]);
+        }
+        let (first, last) = envelope.body.split_at(envelope.body.len() / 2);
+        [(false, first), (true, last)]
+            .into_iter()
+            .map(|(last, body)| {
+                let half = Half { last, envelope: Envelope { body, ..*envelope }, back: *back };
+                end_to_end(&|place| half.write(place))
+            })
+            .collect()
+    }
+
+    /// Frames a datagram and asks to send it.
+    pub(super) fn send(&self, envelope: &Envelope<'_>, out: &mut Vec<Action>) -> Result<(), WireError> {
+        out.extend(self.frame(envelope)?.into_iter().map(|bytes| Action::Send { via: *self, bytes }));
+        Ok(())
     }
 }

@@ -5,7 +5,6 @@
 //! belongs; who delays, stores and forwards, or imitates the heartbeats shows in the residuals. The score feeds trust
 //! slowly and never drops anything by itself.
 
-use crate::Time;
 use x0_mesh_wire::HopKey;
 
 /// Windows whose means make the history.
@@ -53,7 +52,6 @@ pub struct Behaviour {
     history: [u64; HISTORY],
     windows: usize,
     score_q8: u32,
-    began: Time,
 }
 
 /// The statistics as others read them.
@@ -77,7 +75,7 @@ pub struct BehaviourSummary {
 impl Behaviour {
     /// Nothing is known yet.
     #[must_use]
-    pub const fn new(now: Time) -> Self {
+    pub const fn new() -> Self {
         Self {
             gap_x16_ns: 0,
             deviation_x16_ns: 0,
@@ -89,7 +87,6 @@ impl Behaviour {
             history: [0; HISTORY],
             windows: 0,
             score_q8: 0,
-            began: now,
         }
     }
 
@@ -143,12 +140,6 @@ impl Behaviour {
             arrivals: self.arrivals,
             score_q8: self.score_q8,
         }
-    }
-
-    /// Since when arrivals are counted.
-    #[must_use]
-    pub const fn began(&self) -> Time {
-        self.began
     }
 }
 
@@ -211,7 +202,7 @@ mod tests {
     #[test]
     fn a_change_of_rhythm_scores_and_an_even_one_does_not() {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        let mut behaviour = Behaviour::new(Time(0));
+        let mut behaviour = Behaviour::new();
         assert_eq!(feed(&mut behaviour, &mut random, 8, 0), 0, "no score before there is a history");
         assert!(feed(&mut behaviour, &mut random, 40, 0) < 4 * 256);
         assert!(feed(&mut behaviour, &mut random, 1, 400_000) > 8 * 256);
@@ -224,7 +215,7 @@ mod tests {
     #[test]
     fn an_imitator_without_the_key_cannot_keep_the_rhythm() {
         let rhythm = Rhythm::new(HopKey::new([7; 16]));
-        let mut behaviour = Behaviour::new(Time(0));
+        let mut behaviour = Behaviour::new();
         for seq in 0..64 * 20 {
             let expected = rhythm.gap_ns(seq, 2_000_000);
             behaviour.arrived(expected, expected);
@@ -247,7 +238,7 @@ mod tests {
 
         #[test]
         fn extreme_gaps_do_not_overflow(gaps in proptest::collection::vec((any::<u64>(), any::<u64>()), 1..200)) {
-            let mut behaviour = Behaviour::new(Time(0));
+            let mut behaviour = Behaviour::new();
             for (gap, expected) in gaps {
                 behaviour.arrived(gap, expected);
             }

@@ -294,7 +294,7 @@ impl Liveness {
     }
 
     fn step(&mut self, now: Time) -> Option<Change> {
-        let Some(heard) = self.heard else { return None };
+        let heard = self.heard?;
         let dead = if !self.carrier {
             Some(Reason::Carrier)
         } else if self.hears_nothing(now) {

@@ -15,6 +15,9 @@ pub const INTERVAL_IDLE_US: u32 = 200_000;
 pub const INTERVAL_US: (u32, u32) = (500, 1_000_000);
 /// A link counts as carrying for so long after the last data, milliseconds.
 pub const ACTIVE_MS: u64 = 2_000;
+/// More data frames than this within this time are traffic, milliseconds.
+const BURST_FRAMES: u8 = 8;
+const BURST_MS: u64 = 500;
 /// With more misses than this the interval shrinks, so that "down" still takes at most 8 ms.
 const MISSES_CALM: u8 = 4;
 /// A new link speaks fast for so long, so that both ends soon know each other, milliseconds.
@@ -48,7 +51,6 @@ pub enum Duty {
 struct Beat {
     seq: u64,
     at: Time,
-    announced_us: u32,
 }
 
 /// When this end speaks.
@@ -59,8 +61,12 @@ pub struct Pace {
     duty: Duty,
     minimum_us: u32,
     carried: Option<Time>,
+    /// Data frames since a moment: a few in a while are probes of an idle session, and no traffic.
+    burst: (Time, u8),
     /// What the heartbeats say.
     announced_us: u32,
+    /// The first heartbeat that said so. Older ones with the same words were taken back since.
+    announced_by: Option<u64>,
     /// What is kept. Shorter than what is announced until the other end has heard the announcement: it would take the
     /// longer gaps for silence.
     interval_us: u32,
@@ -84,13 +90,15 @@ impl Pace {
             duty: Duty::Standby,
             minimum_us: 0,
             carried: None,
+            burst: (now, 0),
             announced_us: INTERVAL_ACTIVE_US,
+            announced_by: None,
             interval_us: INTERVAL_ACTIVE_US,
             last_sent: None,
             last_beat: None,
             urgent: None,
             shrank: now,
-            beats: [Beat { seq: 0, at: Time(0), announced_us: 0 }; BEATS],
+            beats: [Beat { seq: 0, at: Time(0) }; BEATS],
             beats_sent: 0,
         }
     }
@@ -121,9 +129,15 @@ impl Pace {
         self.minimum_us = us;
     }
 
-    /// Data passed, in either direction.
+    /// A data frame passed, in either direction. Idle sessions probe their routes about once a second, which must not
+    /// keep the link at its fastest: traffic is what comes more often.
     pub const fn carried(&mut self, now: Time) {
-        self.carried = Some(now);
+        let (since, frames) = self.burst;
+        let frames = if now.since_ns(since) < BURST_MS * 1_000_000 { frames.saturating_add(1) } else { 1 };
+        self.burst = (if frames == 1 { now } else { since }, frames);
+        if frames > BURST_FRAMES {
+            self.carried = Some(now);
+        }
     }
 
     /// Interval that is kept, microseconds.
@@ -158,7 +172,11 @@ impl Pace {
         } else {
             INTERVAL_IDLE_US
         };
-        self.announced_us = wanted.max(self.minimum_us).clamp(INTERVAL_US.0, INTERVAL_US.1);
+        let wanted = wanted.max(self.minimum_us).clamp(INTERVAL_US.0, INTERVAL_US.1);
+        if wanted != self.announced_us {
+            self.announced_us = wanted;
+            self.announced_by = None;
+        }
         if self.announced_us < self.interval_us {
             self.interval_us = self.announced_us;
             self.shrank = now;
@@ -174,10 +192,11 @@ impl Pace {
     pub fn beat(&mut self, now: Time, seq: u64) {
         self.sent(now, seq);
         self.last_beat = Some(now);
+        self.announced_by.get_or_insert(seq);
         self.urgent = None;
         let at = self.beats_sent % BEATS;
         if let Some(place) = self.beats.get_mut(at) {
-            *place = Beat { seq, at: now, announced_us: self.announced_us };
+            *place = Beat { seq, at: now };
         }
         self.beats_sent = self.beats_sent.wrapping_add(1);
     }
@@ -194,9 +213,8 @@ impl Pace {
     /// The other end has seen some of our frames: when a heartbeat with the present announcement is among them, the
     /// longer interval may be kept.
     pub fn confirmed(&mut self, seen: impl Fn(u64) -> bool) {
-        if self.interval_us < self.announced_us
-            && self.beats.iter().any(|beat| beat.seq != 0 && beat.announced_us == self.announced_us && seen(beat.seq))
-        {
+        let Some(first) = self.announced_by.filter(|_| self.interval_us < self.announced_us) else { return };
+        if self.beats.iter().any(|beat| beat.seq >= first && seen(beat.seq)) {
             self.interval_us = self.announced_us;
         }
     }

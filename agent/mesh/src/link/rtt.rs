@@ -63,12 +63,6 @@ impl Rtt {
     pub fn minimum_ns(&self) -> u64 {
         self.minimum_ns[0].min(self.minimum_ns[1])
     }
-
-    /// Measurements taken.
-    #[must_use]
-    pub const fn samples(&self) -> u64 {
-        self.samples
-    }
 }
 
 /// Mean deviation of arrivals from where the sender's rhythm puts them (RFC 3550, section 6.4.1: gain 1/16).

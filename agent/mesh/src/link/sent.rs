@@ -52,7 +52,7 @@ mod tests {
             assert_eq!(sizes.was_large(seq + 1), None);
             if seq >= SPAN {
                 assert_eq!(sizes.was_large(seq - SPAN), None);
-                assert_eq!(sizes.was_large(seq - SPAN + 1), Some((seq - SPAN + 1) % 3 == 0));
+                assert_eq!(sizes.was_large(seq - SPAN + 1), Some((seq - SPAN + 1).is_multiple_of(3)));
             }
         }
     }

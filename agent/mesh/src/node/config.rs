@@ -135,9 +135,10 @@ impl Rule {
     #[must_use]
     pub const fn peer(&self) -> &NodeId {
         match self {
-            Self::Deny { peer } | Self::Quarantine { peer } | Self::RateLimit { peer, .. } | Self::Prefer { peer, .. } => {
-                peer
-            }
+            Self::Deny { peer }
+            | Self::Quarantine { peer }
+            | Self::RateLimit { peer, .. }
+            | Self::Prefer { peer, .. } => peer,
         }
     }
 }

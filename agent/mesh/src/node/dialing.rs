@@ -34,12 +34,13 @@ impl Mesh {
             // Whatever happens, this address has its turn again, later.
             dial.next = now.plus_ms(dial.backoff_ms() + 1_000);
             let Dial { name, underlay, address, .. } = *dial;
-            let there = self.links.iter().find(|(_, entry)| {
-                entry.name == name && entry.underlay == underlay && entry.address == address
-            });
+            let there = self
+                .links
+                .iter()
+                .find(|(_, entry)| entry.retires.is_none() && entry.name == name && entry.underlay == underlay && entry.address == address);
             let healthy = there.filter(|(_, entry)| {
                 let silent = entry.down_since.is_some_and(|since| now.since_ns(since) >= REDIAL_DOWN_MS * 1_000_000);
-                !silent && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000
+                !silent && !entry.stale && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000
             });
             if let Some((_, entry)) = healthy {
                 let life = entry.opened.plus_ms(LINK_LIFE_MS).max(now.plus_ms(1_000));
@@ -61,8 +62,7 @@ impl Mesh {
             self.handshakes.cancel(id);
         }
         let mut actions = core::mem::take(&mut self.actions);
-        let result =
-            self.handshakes.connect(now, name, &[via], &self.peers, self.entropy.as_mut(), &mut actions);
+        let result = self.handshakes.connect(now, name, &[via], &self.peers, self.entropy.as_mut(), &mut actions);
         if let Some(dial) = self.dials.at_mut(number) {
             match result {
                 Ok(id) => {

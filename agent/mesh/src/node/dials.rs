@@ -43,7 +43,9 @@ impl Dials {
     /// that go.
     pub(super) fn update(&mut self, mut wanted: Vec<Dial>) -> Vec<u32> {
         for dial in &mut wanted {
-            if let Some(known) = self.find(dial.peer, dial.underlay, &dial.address).filter(|known| known.name == dial.name) {
+            if let Some(known) =
+                self.find(dial.peer, dial.underlay, &dial.address).filter(|known| known.name == dial.name)
+            {
                 (dial.next, dial.failures, dial.running) = (known.next, known.failures, known.running);
             }
         }

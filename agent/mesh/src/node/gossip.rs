@@ -124,9 +124,7 @@ impl Mesh {
         let shut: BTreeSet<NodeId> = self
             .peers
             .iter()
-            .filter(|(_, known)| {
-                known.judgement.denied || known.judgement.quarantined || known.judgement.weight == 0
-            })
+            .filter(|(_, known)| known.judgement.denied || known.judgement.quarantined || known.judgement.weight == 0)
             .map(|(_, known)| known.peer.id)
             .collect();
         self.router.exclude(shut);

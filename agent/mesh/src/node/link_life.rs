@@ -16,6 +16,9 @@ use crate::{
 
 /// A link that is down for so long is forgotten, milliseconds. Its neighbour is dialled long before.
 const FORGET_MS: u64 = 60_000;
+/// Frames under replaced keys are taken for so long: both ends stop sending them when the new keys are
+/// proved, and not at the same moment, milliseconds.
+const RETIRE_MS: u64 = 2_000;
 /// A link that never came up is forgotten after this time, milliseconds.
 const UNPROVED_MS: u64 = 10_000;
 /// A link that is down for so long may have a neighbour that started anew: a handshake finds out.
@@ -26,6 +29,9 @@ const REPORT_MS: u64 = 500;
 impl Entry {
     /// When something is due: judging, heartbeats, new tags.
     pub(super) fn deadline(&self) -> Option<Time> {
+        if self.retires.is_some() {
+            return self.retires;
+        }
         Some(self.link.deadline().map_or(self.tags_until, |due| due.min(self.tags_until)))
     }
 
@@ -70,6 +76,7 @@ impl Mesh {
         let before = self.links.iter().find(|(_, entry)| {
             entry.peer == peer && entry.underlay == underlay && entry.address == address && entry.proved
         });
+        let renews = before.is_some();
         let mut link = match before {
             Some((_, entry)) => entry.link.renewed(established.keys, now),
             None => Link::new(established.keys, config, now),
@@ -95,6 +102,9 @@ impl Mesh {
                 kernel_seen: None,
                 proved: false,
                 down_since: None,
+                stale: false,
+                renews,
+                retires: None,
                 reported: now,
             },
         );
@@ -125,6 +135,9 @@ impl Mesh {
 
     /// Does what is due on a link.
     pub(super) fn tick_link(&mut self, now: Time, at: LinkIx, sink: &mut dyn Sink) {
+        if self.links.get(at).is_some_and(|entry| entry.retires.is_some()) {
+            return self.tick_retired(now, at, sink);
+        }
         if self.links.get(at).is_some_and(|entry| entry.tags_until <= now) {
             self.renew_tags(now, at, sink);
         }
@@ -142,6 +155,14 @@ impl Mesh {
             self.report_link(now, at, sink);
         }
         self.set_link_timer(at);
+    }
+
+    /// Ends a link whose keys were replaced, when its time is over.
+    fn tick_retired(&mut self, now: Time, at: LinkIx, sink: &mut dyn Sink) {
+        if self.links.get(at).and_then(|entry| entry.retires).is_some_and(|until| until > now) {
+            return self.set_link_timer(at);
+        }
+        self.close_link(now, at, Cause::Replaced, sink);
     }
 
     fn renew_tags(&mut self, now: Time, at: LinkIx, sink: &mut dyn Sink) {
@@ -191,7 +212,7 @@ impl Mesh {
             self.set_link_timer(at);
             return;
         };
-        let Some(entry) = self.links.get_mut(at) else { return };
+        let Some(entry) = self.links.get_mut(at).filter(|entry| entry.retires.is_none()) else { return };
         let (label, name, underlay) = (entry.label, entry.name, entry.underlay);
         let state = entry.state();
         let first = !entry.proved && change.to == State::Up;
@@ -238,6 +259,9 @@ impl Mesh {
     pub(super) fn report_link(&mut self, now: Time, at: LinkIx, sink: &mut dyn Sink) {
         let Some(entry) = self.links.get_mut(at) else { return };
         entry.reported = now;
+        if entry.renews || entry.retires.is_some() {
+            return;
+        }
         let measured = entry.link.measured(now);
         let own = OwnLink {
             label: entry.label,
@@ -266,9 +290,35 @@ impl Mesh {
                 && entry.address == address
                 && entry.opened <= opened
         });
-        for older in older.map(|(older, _)| older).collect::<Vec<_>>() {
-            self.close_link(now, older, Cause::Replaced, sink);
+        let older: Vec<LinkIx> =
+            older.filter(|(_, entry)| entry.retires.is_none()).map(|(older, _)| older).collect();
+        let Some((kept, rest)) = older.split_first() else {
+            // What it was to replace is gone: it stands for itself.
+            if let Some(entry) = self.links.get_mut(at) {
+                entry.renews = false;
+            }
+            return self.announce(now, at, sink);
+        };
+        for other in rest {
+            self.close_link(now, *other, Cause::Replaced, sink);
         }
+        self.links.exchange(*kept, at);
+        if let Some(entry) = self.links.get_mut(at) {
+            entry.retires = Some(now.plus_ms(RETIRE_MS));
+        }
+        self.announce(now, *kept, sink);
+        self.set_link_timer(*kept);
+    }
+
+    /// Tells the router and every conversation the state of a link.
+    fn announce(&mut self, now: Time, at: LinkIx, sink: &mut dyn Sink) {
+        let Some((label, state)) = self.links.get(at).map(|entry| (entry.label, entry.state())) else { return };
+        for peer in self.talks.which(|_| true) {
+            let switch = self.talks.get_mut(peer).and_then(|talk| talk.scheduler.link(now, label, state));
+            self.switched(now, peer, switch, 0, sink);
+            self.set_talk_timer(peer);
+        }
+        self.report_link(now, at, sink);
     }
 
     /// Ends a link: frames with its tags are nobody's, its label names nothing.
@@ -296,6 +346,15 @@ impl Mesh {
         }
         self.govern();
         self.set_control_timers();
+    }
+
+    /// A new handshake replaces the keys of a link as soon as it can.
+    pub(super) fn renew_keys(&mut self, now: Time, at: LinkIx) {
+        let Some(entry) = self.links.get_mut(at) else { return };
+        entry.stale = true;
+        if let Some(dial) = self.dials.find_mut(entry.peer, entry.underlay, &entry.address) {
+            dial.next = now;
+        }
     }
 
     /// A link that went down is dialled again after a while, in case its neighbour forgot it.

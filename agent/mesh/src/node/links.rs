@@ -46,6 +46,12 @@ pub(super) struct Entry {
     pub(super) proved: bool,
     /// When it went down, while it is.
     pub(super) down_since: Option<Time>,
+    /// Fresh keys are wanted.
+    pub(super) stale: bool,
+    /// Fresh keys for a way that has a link: routes go on over that one until this one is up.
+    pub(super) renews: bool,
+    /// The keys of before: until this moment frames under them are still taken, and none are sent.
+    pub(super) retires: Option<Time>,
     /// Measures went to the router at this time.
     pub(super) reported: Time,
 }
@@ -111,6 +117,27 @@ impl Links {
     pub(super) fn tagged(&self, tag: u32) -> impl Iterator<Item = LinkIx> + '_ {
         let start = self.tags.partition_point(|(known, _)| *known < tag);
         self.tags.get(start..).unwrap_or(&[]).iter().take_while(move |(known, _)| *known == tag).map(|(_, at)| *at)
+    }
+
+    /// Gives the link at `kept` the keys of the link at `fresh`, and the other way round: the label, by which
+    /// routes of others name the link, outlives its keys.
+    pub(super) fn exchange(&mut self, kept: LinkIx, fresh: LinkIx) {
+        let (low, high) = (kept.0.min(fresh.0), kept.0.max(fresh.0));
+        let Some((head, tail)) = self.slots.split_at_mut_checked(high) else { return };
+        if let (Some(Some(a)), Some(Some(b))) = (head.get_mut(low), tail.first_mut()) {
+            core::mem::swap(&mut a.link, &mut b.link);
+            core::mem::swap(&mut a.opened, &mut b.opened);
+            core::mem::swap(&mut a.tags, &mut b.tags);
+            core::mem::swap(&mut a.tags_until, &mut b.tags_until);
+            core::mem::swap(&mut a.kernel_seen, &mut b.kernel_seen);
+            core::mem::swap(&mut a.proved, &mut b.proved);
+            core::mem::swap(&mut a.down_since, &mut b.down_since);
+            core::mem::swap(&mut a.stale, &mut b.stale);
+            for (_, at) in self.tags.iter_mut().filter(|(_, at)| *at == kept || *at == fresh) {
+                *at = if *at == kept { fresh } else { kept };
+            }
+            self.tags.sort_unstable();
+        }
     }
 
     /// Takes over the tags that are valid now; those that came and those that went.

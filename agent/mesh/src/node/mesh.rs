@@ -1,7 +1,8 @@
 //! The node itself: what it is made of, and the calls from outside.
 
 use super::{
-    AuthorityError, AuthorityView, Cause, Config, Counters, Event, Identity, JobDone, Rule, RuleError, Sink, UnderlayId,
+    AuthorityError, AuthorityView, Cause, Config, Counters, Event, Identity, JobDone, Rule, RuleError, Sink,
+    UnderlayId,
     dials::Dials,
     filter::Filter,
     history::History,
@@ -87,6 +88,8 @@ pub struct Mesh {
     pub(super) talks: Talks,
     /// Conversations that wait for the end of the batch.
     pub(super) touched: Vec<PeerIx>,
+    /// Session indices that are to be forgotten; a buffer.
+    pub(super) stale: Vec<u32>,
     pub(super) pool: TailPool,
     pub(super) timers: Timers,
     pub(super) jobs: Jobs,
@@ -134,6 +137,7 @@ impl Mesh {
             router,
             talks: Talks::default(),
             touched: Vec::new(),
+            stale: Vec::new(),
             pool: TailPool::new(TAIL_POOL_BYTES),
             timers: Timers::default(),
             jobs: Jobs::default(),
@@ -297,6 +301,21 @@ impl Mesh {
         self.peers.apply(&self.filter, now);
         self.enforce(now, Cause::Rule, &[], sink);
         Ok(())
+    }
+
+    /// Asks for fresh keys with a peer, by new handshakes on its links and its session. What is open goes on
+    /// until the new keys are confirmed.
+    pub fn rekey(&mut self, now: Time, peer: &NodeId, sink: &mut dyn Sink) {
+        for at in self.links.which(|entry| entry.name == *peer) {
+            self.renew_keys(now, at);
+        }
+        if let Some(at) = self.peers.find(peer) {
+            if let Some(open) = self.talks.get_mut(at).and_then(|talk| talk.sessions.sending()) {
+                open.demand_handshake();
+            }
+            self.connect_talk(now, at, sink);
+        }
+        self.set_control_timers();
     }
 
     /// Says and remembers what happened.

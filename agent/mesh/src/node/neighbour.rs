@@ -29,7 +29,7 @@ impl Mesh {
         sink: &mut dyn Sink,
     ) {
         let Some(entry) = self.links.get_mut(at) else { return };
-        if entry.underlay == underlay && entry.address == address {
+        if entry.retires.is_some() || entry.underlay == underlay && entry.address == address {
             return;
         }
         if entry.moving.is_some_and(|moving| now.since_ns(moving.asked) < MOVE_ASK_MS * 1_000_000) {
@@ -107,7 +107,15 @@ impl Mesh {
         }
     }
 
-    fn moved(&mut self, now: Time, at: LinkIx, token: &[u8], underlay: UnderlayId, from: SocketAddr, sink: &mut dyn Sink) {
+    fn moved(
+        &mut self,
+        now: Time,
+        at: LinkIx,
+        token: &[u8],
+        underlay: UnderlayId,
+        from: SocketAddr,
+        sink: &mut dyn Sink,
+    ) {
         let Some(entry) = self.links.get_mut(at) else { return };
         let asked = entry.moving.filter(|moving| {
             moving.token == token

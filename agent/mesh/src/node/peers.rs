@@ -266,7 +266,11 @@ mod tests {
         let cases = [
             (4, vec![], AuthorityError::Older { found: 4, current: 5 }),
             (6, vec![peer(2, 2), peer(2, 3)], AuthorityError::Duplicate { peer: NodeId([2; 32]) }),
-            (6, vec![peer(1, 1), alike.clone()], AuthorityError::SameAddress { first: NodeId([1; 32]), second: alike.id }),
+            (
+                6,
+                vec![peer(1, 1), alike.clone()],
+                AuthorityError::SameAddress { first: NodeId([1; 32]), second: alike.id },
+            ),
             (6, vec![far], AuthorityError::TooManyAddresses { peer: NodeId([3; 32]), found: PEER_ADDRESSES_MAX + 1 }),
             (6, vec![peer(1, 1); PEERS_MAX + 1], AuthorityError::TooManyPeers { found: PEERS_MAX + 1 }),
         ];

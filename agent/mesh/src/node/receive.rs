@@ -1,12 +1,6 @@
 //! What becomes of a datagram: refused, taken in by a link, passed on, or opened.
 
-use super::{
-    Mesh, Sink, UnderlayId, Urgency,
-    links::LinkIx,
-    overlay::Inner,
-    peers::PeerIx,
-    transmit::Out,
-};
+use super::{Mesh, Sink, UnderlayId, Urgency, links::LinkIx, overlay::Inner, peers::PeerIx, transmit::Out};
 use crate::{
     Time,
     link::{Freshness, LinkError, Received},
@@ -14,10 +8,7 @@ use crate::{
     session::{Opened, SessionError},
 };
 use std::net::SocketAddr;
-use x0_mesh_wire::{
-    DataBody, Flags, Frame, Header, Labels,
-    header::replace_route,
-};
+use x0_mesh_wire::{DataBody, Flags, Frame, Header, Labels, header::replace_route};
 
 /// What a link made of a frame, without what it borrowed.
 enum Taken {
@@ -25,9 +16,14 @@ enum Taken {
     /// Whether its number on the link is new. The MAC of the hop covers the start of a body only, so who
     /// sees a frame can be faster with a changed one and take its number: what ends here is judged by the
     /// session, which knows its packets, and only what is passed on is judged by the link.
-    Data { new: bool },
+    Data {
+        new: bool,
+    },
     Repeated,
-    Control { start: usize, end: usize },
+    Control {
+        start: usize,
+        end: usize,
+    },
 }
 
 impl Mesh {
@@ -54,7 +50,10 @@ impl Mesh {
             return;
         }
         let Some((at, taken)) = self.take_in(now, received, &header, bytes) else { return };
-        self.follow(now, at, underlay, from, sink);
+        // An old frame that is sent again says nothing about where the neighbour is now.
+        if !matches!(taken, Taken::Repeated | Taken::Data { new: false }) {
+            self.follow(now, at, underlay, from, sink);
+        }
         match taken {
             Taken::Nothing => {}
             Taken::Repeated => self.counters.refused_repeated += 1,
@@ -202,13 +201,7 @@ impl Mesh {
             *ttl = ttl.saturating_sub(1);
         }
         let length = frame.len() as u64;
-        let mut out = Out {
-            now,
-            links: &mut self.links,
-            timers: &mut self.timers,
-            counters: &mut self.counters,
-            sink,
-        };
+        let mut out = Out { now, links: &mut self.links, timers: &mut self.timers, counters: &mut self.counters, sink };
         if out.stamp_and_send(next, frame, Urgency::Data) {
             self.counters.relayed += 1;
             self.counters.bytes_relayed += length;
@@ -233,22 +226,23 @@ impl Mesh {
                 self.act(now, actions, sink);
             }
             Ok(DataBody::Packet { session_index, .. }) => match self.talks.owner(session_index) {
-                Some(peer) => self.open(now, peer, label, body, sink),
+                Some(peer) => self.open(now, peer, label, session_index, body, sink),
                 None => self.counters.refused_session_index += 1,
             },
         }
     }
 
     /// Opens a packet of a session.
-    fn open(&mut self, now: Time, peer: PeerIx, label: u32, body: &mut [u8], sink: &mut dyn Sink) {
+    fn open(&mut self, now: Time, peer: PeerIx, label: u32, index: u32, body: &mut [u8], sink: &mut dyn Sink) {
         let Some(talk) = self.talks.get_mut(peer) else { return };
         if !self.peers.get(peer).is_some_and(|known| known.rights().session) {
             self.counters.refused_session_right += 1;
             return;
         }
         let mut echo = None;
+        let in_use = talk.sessions.current().is_some_and(|current| current.local_index() == index);
         let opened = talk.sessions.open(now, body);
-        if opened.is_ok() {
+        if in_use && opened.is_ok() {
             talk.heard = now;
         }
         let confirmed = talk.unconfirmed && opened.is_ok();
@@ -289,4 +283,3 @@ impl Mesh {
         self.set_talk_timer(peer);
     }
 }
-

@@ -1,9 +1,6 @@
 //! Status and explanations.
 
-use super::{
-    Counters, Event, LinkStatus, Mesh, SessionPaths, Status, TalkStatus, UnderlayId,
-    links::Entry,
-};
+use super::{Counters, Event, LinkStatus, Mesh, SessionPaths, Status, TalkStatus, UnderlayId, links::Entry};
 use crate::Time;
 
 impl Mesh {

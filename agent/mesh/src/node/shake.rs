@@ -147,9 +147,8 @@ impl Mesh {
     /// Keys for a session: what waited for it goes out.
     fn open_session(&mut self, now: Time, established: Established, sink: &mut dyn Sink) {
         let Established { role, peer: name, local_id, peer_id, keys, .. } = established;
-        let known = self.peers.find(&name).filter(|peer| {
-            self.peers.get(*peer).is_some_and(|known| known.rights().session)
-        });
+        let known =
+            self.peers.find(&name).filter(|peer| self.peers.get(*peer).is_some_and(|known| known.rights().session));
         let Some(peer) = known else {
             self.handshakes.release(local_id);
             self.counters.refused_session_right += 1;
@@ -161,6 +160,13 @@ impl Mesh {
             return;
         }
         let Some(talk) = self.talks.get_mut(peer) else { return };
+        if role == Role::Initiator && talk.seems_forgotten(now) {
+            // The old session is of no use to the other end, whatever else is said for it.
+            for old in core::mem::take(&mut talk.sessions).iter_mut() {
+                self.handshakes.release(old.local_index());
+                self.stale.push(old.local_index());
+            }
+        }
         let session = Session::new(keys, role, (local_id, peer_id), now, self.entropy.as_mut());
         (talk.failures, talk.heard) = (0, now);
         talk.used = now;
@@ -169,6 +175,9 @@ impl Mesh {
         let freed = talk.sessions.install(now, session);
         for index in freed {
             self.handshakes.release(index);
+            self.talks.remove_index(index);
+        }
+        while let Some(index) = self.stale.pop() {
             self.talks.remove_index(index);
         }
         self.talks.add_index(local_id, peer);

@@ -4,7 +4,11 @@ use super::{
     peers::PeerIx,
     slots::{Probes, Slots, Waiting},
 };
-use crate::{NodeId, Time, route::{PathId, Scheduler}, session::SessionSet};
+use crate::{
+    NodeId, Time,
+    route::{PathId, Scheduler},
+    session::SessionSet,
+};
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
 /// Most conversations at once.
@@ -51,7 +55,7 @@ pub(super) struct Talk {
     pub(super) probes: Probes,
     /// When a packet of a host passed last.
     pub(super) used: Time,
-    /// When the other end was heard last: any packet of a session of ours.
+    /// When the other end was heard last on the session that this end sends on.
     pub(super) heard: Time,
     /// When a handshake may begin again.
     pub(super) connect_at: Time,
@@ -159,10 +163,6 @@ impl Talks {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Talk> {
         self.by_peer.iter().filter_map(|slot| slot.as_deref())
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Talk> {
-        self.by_peer.iter_mut().filter_map(|slot| slot.as_deref_mut())
     }
 
     /// Numbers of the peers with whom something holds. Control rate only: it allocates.

@@ -99,7 +99,10 @@ pub fn bypasses(graph: &Graph, me: &NodeId) -> Bypasses {
         graph.leaving(node).filter_map(|number| graph.edges().get(number)).map(|edge| edge.to).collect()
     };
     let edge = |number: usize| graph.edges().get(number);
-    for failed in neighbours_of(me) {
+    // A link that is down needs its ways around all the more: they stay until routes no longer name it.
+    let mut failing = neighbours_of(me);
+    failing.extend(graph.claimed(me).filter(|node| *node != me));
+    for failed in failing {
         let mut merges = neighbours_of(failed);
         merges.remove(&me);
         let around_node = |number: usize| edge(number).is_some_and(|edge| edge.to != failed && edge.to != me);

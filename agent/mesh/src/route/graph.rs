@@ -185,6 +185,11 @@ impl Graph {
         self.claims.iter().skip(start).take_while(move |claim| claim.label == label).map(|claim| claim.owner)
     }
 
+    /// The nodes to which this one claims a link, up or not, as far as they have an index.
+    pub fn claimed(&self, owner: u16) -> impl Iterator<Item = u16> + '_ {
+        self.claims.iter().filter(move |claim| claim.owner == owner && claim.to != u16::MAX).map(|claim| claim.to)
+    }
+
     /// Where the link of this node with this label leads, up or not.
     #[must_use]
     pub fn resolve(&self, owner: u16, label: u32) -> Option<u16> {

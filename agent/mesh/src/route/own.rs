@@ -1,6 +1,10 @@
 //! What this node says about its own links, and when it says it anew.
 
-use super::{Adjacency, DeltaClaim, LinkRecord, LinkState, graph::cost_us, schedule::mix};
+use super::{
+    Adjacency, DeltaClaim, LinkRecord, LinkState,
+    record::{Difference, differ},
+    schedule::mix,
+};
 use crate::{NodeId, Time};
 use std::collections::BTreeMap;
 use x0_mesh_wire::limits::{
@@ -12,8 +16,6 @@ use x0_mesh_wire::limits::{
 const QUALITY_INTERVAL_MS: u64 = 10_000;
 /// A signature that did not come back within this time is asked for again, milliseconds.
 const SIGN_WAIT_MS: u64 = 2_000;
-/// A change of cost that is worth telling: a quarter, and at least this, microseconds.
-const COST_CHANGE_US: u32 = 500;
 
 /// An own link as routing sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,26 +30,6 @@ pub struct OwnLink {
     pub quality: u16,
     /// Its state.
     pub state: LinkState,
-}
-
-/// How much two lists of claims differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Difference {
-    None,
-    Quality,
-    Links,
-}
-
-fn differ(before: &[Adjacency], after: &[Adjacency]) -> Difference {
-    let same_link = |a: &Adjacency, b: &Adjacency| Adjacency { quality: b.quality, ..*a } == *b;
-    if before.len() != after.len() || before.iter().zip(after).any(|(a, b)| !same_link(a, b)) {
-        return Difference::Links;
-    }
-    let moved = before.iter().zip(after).any(|(a, b)| {
-        let (a, b) = (cost_us(a.quality), cost_us(b.quality));
-        a.abs_diff(b) > (a / 4).max(COST_CHANGE_US)
-    });
-    if moved { Difference::Quality } else { Difference::None }
 }
 
 /// The own links and what was said of them last.

@@ -8,7 +8,7 @@
 //! Lifetimes are relative and shrink on the way (as the age of OSPF's records, RFC 2328 section 12.1.1), because the
 //! protocol reads no wall clock: a stepped clock can neither kill nor revive a record.
 
-use super::Refusal;
+use super::{Refusal, graph::cost_us};
 use crate::NodeId;
 use codec::{Decode, DecodeAll, Encode};
 use std::sync::Arc;
@@ -29,6 +29,33 @@ pub struct Adjacency {
     pub quality: u16,
     /// Whether it carries packets.
     pub up: bool,
+}
+
+/// A change of cost that matters: a quarter, and at least this, microseconds.
+const COST_CHANGE_US: u32 = 500;
+
+/// How much two lists of claims differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Difference {
+    /// Not so much that it matters.
+    None,
+    /// The same links, at other costs.
+    Quality,
+    /// Other links, or others that are up.
+    Links,
+}
+
+/// Compares claims in the order in which they stand.
+pub(super) fn differ(before: &[Adjacency], after: &[Adjacency]) -> Difference {
+    let same_link = |a: &Adjacency, b: &Adjacency| Adjacency { quality: b.quality, ..*a } == *b;
+    if before.len() != after.len() || before.iter().zip(after).any(|(a, b)| !same_link(a, b)) {
+        return Difference::Links;
+    }
+    let moved = before.iter().zip(after).any(|(a, b)| {
+        let (a, b) = (cost_us(a.quality), cost_us(b.quality));
+        a.abs_diff(b) > (a / 4).max(COST_CHANGE_US)
+    });
+    if moved { Difference::Quality } else { Difference::None }
 }
 
 /// The form in which a claim travels.

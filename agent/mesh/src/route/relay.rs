@@ -168,6 +168,12 @@ impl RelayTable {
         self.bypasses = bypasses;
     }
 
+    /// The graph in which the bypasses were found.
+    #[must_use]
+    pub const fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
     /// The neighbour at the other end of an own link.
     #[must_use]
     pub fn neighbour(&self, label: u32) -> Option<NodeId> {

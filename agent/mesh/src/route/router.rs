@@ -1,11 +1,12 @@
 //! One node's routing: its own record, gossip, the graph, plans, and notices.
 
 use super::{
-    DeltaClaim, LinkState, LinkStateTable, Message, Output, OwnLink, Path, Plan, PlanRequest, Refusal, RefusalCounters,
-    RelayTable, RouterConfig, SignedRecord, Verdict, VerifiedRecord, notice,
+    Adjacency, DeltaClaim, LinkState, LinkStateTable, Message, Output, OwnLink, Path, Plan, PlanRequest, Refusal,
+    RefusalCounters, RelayTable, RouterConfig, SignedRecord, Verdict, VerifiedRecord, candidates, notice,
     notice::{Sent, Usage},
     own::Own,
     peer::Peer,
+    record::{Difference, differ},
 };
 use crate::{NodeId, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use x0_mesh_wire::limits::{ROUTE_SIGNATURE_BYTES, ROUTE_VERIFY_PENDING_MAX};
 const ROUND_MS: u64 = 50;
 /// Time between two rounds while nothing waits, milliseconds.
 const ROUND_IDLE_MS: u64 = 500;
-/// Shortest time between two plans, milliseconds.
+/// Shortest time between two plans, milliseconds; in a mesh of more nodes than this, a millisecond for each.
 const PLAN_INTERVAL_MS: u64 = 100;
 /// A plan that did not come back within this time is asked for again, milliseconds.
 const PLAN_WAIT_MS: u64 = 2_000;
@@ -50,6 +51,8 @@ pub struct Router {
     changed: bool,
     planning: Option<(u64, Time)>,
     planned_at: Option<Time>,
+    /// The own claims of the last plan.
+    planned_claims: Vec<Adjacency>,
     plans: u64,
     usage: Usage,
     sent_notices: Sent,
@@ -76,6 +79,7 @@ impl Router {
             changed: false,
             planning: None,
             planned_at: None,
+            planned_claims: Vec::new(),
             plans: 0,
             usage: Usage::new(),
             sent_notices: Sent::default(),
@@ -94,7 +98,9 @@ impl Router {
         let table = &self.table;
         let peer = self.peers.entry(link.neighbour).or_insert_with(|| Peer::new(now, table));
         peer.links.insert(link.label);
-        self.changed |= before.is_none_or(|before| before != link);
+        let alike =
+            |before: &OwnLink| before.state.carries() == link.state.carries() && before.underlay == link.underlay;
+        self.changed |= !before.is_some_and(|before| alike(&before) && before.neighbour == link.neighbour);
         if before.is_some_and(|before| before.state.carries()) && !link.state.carries() {
             self.link_down(now, link.label, out);
         }
@@ -109,7 +115,7 @@ impl Router {
         }
         self.relay.remove_link(label);
         self.detach(label, &link.neighbour);
-        self.changed = true;
+        self.hurry();
     }
 
     fn detach(&mut self, label: u32, neighbour: &NodeId) {
@@ -121,9 +127,20 @@ impl Router {
         }
     }
 
-    /// A session to this node wants routes.
+    /// A session to this node wants routes. Those by the last graph can be read at once.
     pub fn want(&mut self, destination: NodeId) {
-        self.changed |= destination != self.config.me && self.wanted.insert(destination);
+        if destination == self.config.me || !self.wanted.insert(destination) {
+            return;
+        }
+        // The last graph is good enough to begin with: a session does not wait for the next plan.
+        self.paths.insert(destination, candidates(self.relay.graph(), &self.config.me, &destination));
+        self.hurry();
+    }
+
+    /// Something must be planned that no neighbour waits for.
+    fn hurry(&mut self) {
+        self.changed = true;
+        self.round_at = Time(0);
     }
 
     /// No session wants routes to this node any more.
@@ -158,8 +175,10 @@ impl Router {
 
     /// Nodes that no route and no bypass may pass: denied, quarantined or weighed with zero.
     pub fn exclude(&mut self, nodes: BTreeSet<NodeId>) {
-        self.changed |= self.excluded != nodes;
-        self.excluded = nodes;
+        if self.excluded != nodes {
+            self.excluded = nodes;
+            self.hurry();
+        }
     }
 
     /// The authority no longer admits this node: its record is dropped.
@@ -365,6 +384,7 @@ impl Router {
         }
         let waited_s = u16::try_from(now.since_ns(since).div_ceil(1_000_000_000)).unwrap_or(u16::MAX);
         let result = self.table.accept(now, verified, age_s.saturating_add(waited_s.saturating_sub(1)));
+        self.changed |= result == Ok(true);
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.has(now, node, seq, self.table.known_seq(&node));
             peer.confirm(node, seq);
@@ -376,7 +396,6 @@ impl Router {
 
     /// Everybody who lacks this record gets it.
     fn spread(&mut self, now: Time, node: NodeId, seq: u64) {
-        self.changed = true;
         for peer in self.peers.values_mut() {
             peer.offer(now, node, seq);
         }
@@ -390,7 +409,7 @@ impl Router {
         let accepted =
             VerifiedRecord::judge(record, Verdict::Valid).and_then(|verified| self.table.accept(now, verified, 0));
         match accepted {
-            Ok(()) => self.spread(now, self.config.me, seq),
+            Ok(_) => self.spread(now, self.config.me, seq),
             Err(refusal) => self.refusals.count(&refusal),
         }
     }
@@ -402,7 +421,8 @@ impl Router {
         }
         self.planning = None;
         self.relay.set_bypasses(plan.graph, plan.bypasses);
-        self.paths = plan.paths;
+        // What has been wanted since keeps its first routes until the next plan.
+        self.paths.extend(plan.paths);
         self.paths.retain(|destination, _| self.wanted.contains(destination));
         true
     }
@@ -457,8 +477,12 @@ impl Router {
     }
 
     fn plan(&mut self, now: Time, out: &mut Vec<Output>) {
+        let claims = self.own.claims();
+        self.changed |= differ(&self.planned_claims, &claims) != Difference::None;
         let waits = self.planning.is_some_and(|(_, since)| now < since.plus_ms(PLAN_WAIT_MS));
-        let too_soon = self.planned_at.is_some_and(|at| now < at.plus_ms(PLAN_INTERVAL_MS));
+        // Large meshes change all the time and take long to plan.
+        let interval_ms = u64::try_from(self.table.len()).unwrap_or(u64::MAX).max(PLAN_INTERVAL_MS);
+        let too_soon = self.planned_at.is_some_and(|at| now < at.plus_ms(interval_ms));
         let lost = self.planning.is_some() && !waits;
         if waits || too_soon || !(self.changed || lost) {
             return;
@@ -467,9 +491,10 @@ impl Router {
         self.plans += 1;
         self.planning = Some((self.plans, now));
         self.planned_at = Some(now);
+        self.planned_claims.clone_from(&claims);
         out.push(Output::Plan(PlanRequest {
             number: self.plans,
-            claims: self.table.snapshot(&self.own.claims()),
+            claims: self.table.snapshot(&claims),
             excluded: self.excluded.clone(),
             me: self.config.me,
             wanted: self.wanted.iter().copied().collect(),

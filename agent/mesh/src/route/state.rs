@@ -1,6 +1,9 @@
 //! The records of all nodes, each the newest of its node, while it lives.
 
-use super::{Adjacency, Graph, Refusal, SignedRecord};
+use super::{
+    Adjacency, Graph, Refusal, SignedRecord,
+    record::{Difference, differ},
+};
 use crate::{NodeId, Time};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +61,8 @@ struct Entry {
     signed: SignedRecord,
     /// The claims of the record, as changed by deltas; shared with plans.
     claims: Arc<[Adjacency]>,
+    /// The claims when they last differed so much that routes had to be found anew.
+    settled: Arc<[Adjacency]>,
     delta: u32,
     expires: Time,
 }
@@ -77,6 +82,14 @@ pub struct LinkStateTable {
     mesh: [u8; 32],
     entries: BTreeMap<NodeId, Entry>,
     remembered: BTreeMap<NodeId, (u64, Time)>,
+}
+
+/// The claims that routes rest on from now on, and whether these are others than before.
+fn settle(before: Option<Arc<[Adjacency]>>, now: &Arc<[Adjacency]>) -> (Arc<[Adjacency]>, bool) {
+    match before {
+        Some(before) if differ(&before, now) == Difference::None => (before, false),
+        _ => (now.clone(), true),
+    }
 }
 
 const NS_PER_S: u64 = 1_000_000_000;
@@ -118,22 +131,25 @@ impl LinkStateTable {
         Ok(())
     }
 
-    /// Takes over a record that was on the way for `age_s` seconds.
+    /// Takes over a record that was on the way for `age_s` seconds. True when it says so much that is new that routes
+    /// must be found anew; most records are refreshes.
     ///
     /// # Errors
     /// Those of [`LinkStateTable::check`]: others may have come while the signature was verified.
-    pub fn accept(&mut self, now: Time, verified: VerifiedRecord, age_s: u16) -> Result<(), Refusal> {
+    pub fn accept(&mut self, now: Time, verified: VerifiedRecord, age_s: u16) -> Result<bool, Refusal> {
         let VerifiedRecord(signed) = verified;
         self.check(&signed, age_s)?;
         let life_s = u64::from(signed.record.lifetime_s.saturating_sub(age_s));
-        let claims = signed.record.adjacencies.as_slice().into();
+        let claims: Arc<[Adjacency]> = signed.record.adjacencies.as_slice().into();
         self.remembered.remove(&signed.record.node);
         let expires = now.plus_ns(life_s.saturating_mul(NS_PER_S));
-        self.entries.insert(signed.record.node, Entry { signed, claims, delta: 0, expires });
-        Ok(())
+        let before = self.entries.get(&signed.record.node).map(|entry| entry.settled.clone());
+        let (settled, news) = settle(before, &claims);
+        self.entries.insert(signed.record.node, Entry { signed, claims, settled, delta: 0, expires });
+        Ok(news)
     }
 
-    /// Applies a delta that `node` itself sent over its link. True when a claim changed.
+    /// Applies a delta that `node` itself sent over its link. True when routes must be found anew.
     ///
     /// # Errors
     /// [`Refusal::Delta`] when it changes another record than the known one or is older than the last,
@@ -156,19 +172,17 @@ impl LinkStateTable {
             return Err(Refusal::Label { node: *node, label: change.label });
         }
         entry.delta = number;
-        let mut changed = false;
         let mut claims = entry.claims.to_vec();
         for change in changes {
             for claim in claims.iter_mut().filter(|claim| claim.label == change.label) {
-                changed |= claim.quality != change.quality || claim.up != change.up;
                 claim.quality = change.quality;
                 claim.up = change.up;
             }
         }
-        if changed {
-            entry.claims = claims.into();
-        }
-        Ok(changed)
+        entry.claims = claims.into();
+        let (settled, news) = settle(Some(entry.settled.clone()), &entry.claims);
+        entry.settled = settled;
+        Ok(news)
     }
 
     /// Drops what has expired; the nodes whose records died.

@@ -1,8 +1,9 @@
 //! The keys of a session as they change: phases of one direction, ratchets of both.
 //!
 //! One bit of each packet tells which of two successive keys sealed it. That suffices because a sender changes its key
-//! again only after the peer has acknowledged a packet of the present one (RFC 9001, section 6.1, does the same), and
-//! because packet numbers tell a late packet of the key before from an early one of the key after.
+//! again only after the peer has acknowledged a packet of the present one (RFC 9001, section 6.1, does the same) and after
+//! late packets of the one before have arrived (section 6.5), and because packet numbers tell a late packet of the key
+//! before from an early one of the key after.
 
 use super::{SessionError, SessionLimits};
 use crate::{
@@ -47,6 +48,8 @@ pub(super) struct KeyRing {
     sealed: u64,
     /// Whether the peer has acknowledged a packet of the present key.
     send_confirmed: bool,
+    /// When the sending key changed last.
+    send_changed: Option<Time>,
     receive: PacketKey,
     receive_phase: bool,
     /// The lowest number that the present key has opened.
@@ -70,6 +73,7 @@ impl KeyRing {
             send_first: 0,
             sealed: 0,
             send_confirmed: false,
+            send_changed: None,
             receive: keys.receive,
             receive_phase: false,
             receive_first: 0,
@@ -128,8 +132,8 @@ impl KeyRing {
     }
 
     /// Changes the sending key when it is time, and tells the phase of the key that seals this number.
-    pub(super) fn before_sealing(&mut self, pn: u64, limits: &SessionLimits) -> Result<bool, SessionError> {
-        if self.send_confirmed {
+    pub(super) fn before_sealing(&mut self, now: Time, pn: u64, limits: &SessionLimits) -> Result<bool, SessionError> {
+        if self.send_confirmed && self.send_changed.is_none_or(|at| now >= at.plus_ms(limits.spacing_ms)) {
             let ready = match self.fresh.take() {
                 Some(mut fresh) if self.may_send(&fresh) => {
                     let send = fresh.send.take();
@@ -143,10 +147,10 @@ impl KeyRing {
                 }
             };
             if let Some(key) = ready {
-                self.send_with(key, pn);
+                self.send_with(now, key, pn);
             } else if self.sealed >= limits.phase_packets {
                 let key = self.send.next_phase()?;
-                self.send_with(key, pn);
+                self.send_with(now, key, pn);
             }
         }
         if self.sealed >= limits.phase_packets_max {
@@ -155,7 +159,8 @@ impl KeyRing {
         Ok(self.send_phase)
     }
 
-    fn send_with(&mut self, key: PacketKey, pn: u64) {
+    fn send_with(&mut self, now: Time, key: PacketKey, pn: u64) {
+        self.send_changed = Some(now);
         self.send = key;
         self.send_phase = !self.send_phase;
         self.send_first = pn;

@@ -26,8 +26,7 @@ mod ratchet;
 mod receipts;
 mod set;
 mod tail;
-#[cfg(test)]
-mod tests;
+mod types;
 
 pub use class::{Class, class_of};
 pub use error::SessionError;
@@ -35,6 +34,7 @@ pub use fragment::{HALF_BYTES_MAX, HALF_MS};
 pub use receipts::{ACKNOWLEDGE_MS, WINDOW_PACKETS};
 pub use set::SessionSet;
 pub use tail::{TAIL_MS, TAIL_PACKETS, TAIL_POOL_BYTES, TAIL_SESSION_BYTES, TailPool};
+pub use types::{Opened, PathSet, Sealed, SessionCounters, SessionLimits, SessionStatus};
 
 use crate::{
     Entropy, Time,
@@ -59,147 +59,6 @@ const PN_MAX: u64 = 1 << 62;
 const CONTROL_HEAD_BYTES: usize = x0_mesh_wire::control::CONTROL_HEAD_BYTES;
 /// Longest control message that a session itself sends.
 const CONTROL_BYTES_MAX: usize = 640;
-
-/// A set of paths of a session: bit n is path slot n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PathSet(pub u8);
-
-impl PathSet {
-    /// No path.
-    pub const NONE: Self = Self(0);
-
-    /// The set of one path slot, below 8; a higher number gives no path.
-    #[must_use]
-    pub const fn of(slot: u8) -> Self {
-        if slot < 8 { Self(1 << slot) } else { Self::NONE }
-    }
-
-    /// Both sets.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// Whether all paths of this set are in the other.
-    #[must_use]
-    pub const fn is_within(self, other: Self) -> bool {
-        self.0 & !other.0 == 0
-    }
-
-    /// Whether a path slot is in the set.
-    #[must_use]
-    pub const fn has(self, slot: u8) -> bool {
-        self.0 & Self::of(slot).0 != 0
-    }
-}
-
-/// A sealed body, at the start of the buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// Its packet number.
-    pub pn: u64,
-    /// Its length.
-    pub bytes: usize,
-}
-
-/// What was in a body.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Opened<'a> {
-    /// An IP packet.
-    Packet(&'a [u8]),
-    /// A probe of a path or its echo.
-    PathProbe(&'a [u8]),
-    /// A control message that belongs to the node: one [`ControlFragment`], such as a close.
-    Control(&'a [u8]),
-    /// Absorbed: an acknowledgement, a part of a ratchet, half a packet.
-    Nothing,
-}
-
-/// When keys change. The defaults are the product's; tests shorten them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// Packets after which a direction's key moves to its next phase (AES-GCM, RFC 9001 section 6.6: at most 2^23).
-    pub phase_packets: u64,
-    /// Packets that one key seals at most, when the peer does not confirm it.
-    pub phase_packets_max: u64,
-    /// Time between ratchets, milliseconds, a tenth more or less.
-    pub ratchet_ms: u64,
-    /// Nothing is sealed or opened when no ratchet succeeded for so long, milliseconds.
-    pub expire_ms: u64,
-    /// A replaced key still opens packets for so long, milliseconds.
-    pub old_keys_ms: u64,
-    /// A new handshake with signatures is due after this time, milliseconds.
-    pub handshake_ms: u64,
-    /// First and longest wait before something unanswered is repeated, milliseconds.
-    pub repeat_ms: (u64, u64),
-}
-
-impl SessionLimits {
-    /// The limits of the product.
-    pub const PRODUCT: Self = Self {
-        phase_packets: 1 << 22,
-        phase_packets_max: 1 << 23,
-        ratchet_ms: 120_000,
-        expire_ms: 180_000,
-        old_keys_ms: 10_000,
-        handshake_ms: 3_600_000,
-        repeat_ms: (250, 2_000),
-    };
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self::PRODUCT
-    }
-}
-
-/// What happened in a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct SessionCounters {
-    /// Packets sealed, control included.
-    pub sealed: u64,
-    /// Bytes of their bodies.
-    pub sealed_bytes: u64,
-    /// Packets opened, control included.
-    pub opened: u64,
-    /// Bytes of their bodies.
-    pub opened_bytes: u64,
-    /// Packets that came again: copies of other routes, and replays.
-    pub repeated: u64,
-    /// Packets older than the window.
-    pub too_old: u64,
-    /// Packets that no key opens.
-    pub forged: u64,
-    /// Packets that open and hold what breaks a rule.
-    pub malformed: u64,
-    /// Acknowledgements sent.
-    pub acknowledgements: u64,
-    /// Packets that were sent again from the tail.
-    pub replayed: u64,
-}
-
-/// A session as `status` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct SessionStatus {
-    /// Which end began its handshake.
-    pub role: Role,
-    /// Age since the handshake, milliseconds.
-    pub age_ms: u64,
-    /// Age since the last ratchet, milliseconds.
-    pub keys_age_ms: u64,
-    /// Ratchets done.
-    pub ratchets: u32,
-    /// Changes of this end's sending key.
-    pub phases: u64,
-    /// Whether the peer has proved by a packet that it holds the keys.
-    pub confirmed: bool,
-    /// Packets in the tail.
-    pub tail_packets: usize,
-    /// Bytes in the tail.
-    pub tail_bytes: usize,
-    /// What happened.
-    pub counters: SessionCounters,
-}
 
 /// One session.
 #[derive(Debug)]
@@ -289,7 +148,7 @@ impl Session {
         if pn >= PN_MAX {
             return Err(SessionError::KeyExhausted { sealed: pn });
         }
-        let phase = self.keys.before_sealing(pn, &self.limits)?;
+        let phase = self.keys.before_sealing(now, pn, &self.limits)?;
         let prefix = data_prefix(self.remote, pn, phase)?;
         // The number is spent before it is used, so that no error can make it be used twice.
         self.next_pn += 1;
@@ -368,8 +227,12 @@ impl Session {
             self.nudge = (now, self.limits.repeat_ms.0);
         }
         let plain: &'a [u8] = plain;
-        let read = Inner::read(plain);
-        match read {
+        self.take(now, plain)
+    }
+
+    /// What an authentic packet holds.
+    fn take<'a>(&'a mut self, now: Time, plain: &'a [u8]) -> Result<Opened<'a>, SessionError> {
+        match Inner::read(plain) {
             Ok(Inner::Packet(packet)) => {
                 self.receipts.owe(now, false);
                 Ok(Opened::Packet(packet))
@@ -438,10 +301,15 @@ impl Session {
         self.tail.push(now, pool, paths, pn, body);
     }
 
-    /// Sealed bodies that travelled only on `dead` paths, in the order in which they were sent: of the last 10 ms, or
+    /// Sealed bodies that travelled only on `dead` paths, in the order in which they were sent: of the last 25 ms, or
     /// the last 64, and not acknowledged. Send them on another path, before newer ones, and call
     /// [`Session::tail_moved`].
-    pub fn tail<'a>(&'a self, now: Time, pool: &'a TailPool, dead: PathSet) -> impl Iterator<Item = (u64, &'a [u8])> + 'a {
+    pub fn tail<'a>(
+        &'a self,
+        now: Time,
+        pool: &'a TailPool,
+        dead: PathSet,
+    ) -> impl Iterator<Item = (u64, &'a [u8])> + 'a {
         self.tail.of(now, pool, dead)
     }
 

@@ -118,6 +118,8 @@ impl Ratchet {
     ) -> Result<(), SessionError> {
         match &self.offer {
             Some(Offer::Resting(until)) if now >= *until => {
+                // Should the library fail, it is tried again later, not at once.
+                self.offer = Some(Offer::Resting(now.plus_ms(limits.repeat_ms.1)));
                 let mut seed = Zeroizing::new([0; KEM_SEED_BYTES]);
                 entropy.fill(&mut seed[..]);
                 let key = DecapsulationKey::from_seed(&seed)?;

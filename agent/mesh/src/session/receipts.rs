@@ -7,10 +7,11 @@ use x0_mesh_wire::WireError;
 const WINDOW_WORDS: usize = 257;
 /// Packets that a session's window remembers.
 pub const WINDOW_PACKETS: u64 = ReplayWindow::<WINDOW_WORDS>::SPAN;
-/// An acknowledgement waits so long for more packets, milliseconds: half of what a tail holds.
+/// An acknowledgement waits so long for more packets, milliseconds: a fifth of what a tail holds.
 pub const ACKNOWLEDGE_MS: u64 = 5;
-/// A packet that is missing for so long is given up: no tail holds it any more, milliseconds.
-const GIVE_UP_MS: u64 = 40;
+/// A packet that is missing for so long is given up, milliseconds: news of a failure on the longest way has arrived, and
+/// no tail of a busy session holds it any more.
+const GIVE_UP_MS: u64 = 200;
 
 /// An acknowledgement: `largest u64 | base u64 | bits 4 x u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 //!
 //! A new session takes over when data confirms it. Its initiator may send at once, because the responder made the keys
 //! first; the responder waits for a packet, because it cannot know whether its proof arrived. When both ends began a
-//! handshake at the same time there are two new sessions; both ends choose the same of them by their public names.
+//! handshake at the same time there are two new sessions; when both are confirmed, both ends choose the same of them by
+//! their public names. Should the peer, having lost its keys, use only the other one, this end follows it.
 
 use super::{Opened, Session, SessionError};
 use crate::{Time, handshake::Role};
@@ -14,8 +15,12 @@ const RETIRE_MS: u64 = 10_000;
 const CONFIRM_MS: u64 = 30_000;
 /// Two sessions whose handshakes ended within this time are of the same moment, milliseconds.
 const RACE_MS: u64 = 10_000;
-/// Most sessions that retire at the same time.
-const RETIRING_MAX: usize = 3;
+/// After so long without a packet on the session in use, a packet on one that lost a race shows what the peer uses,
+/// milliseconds.
+const FOLLOW_MS: u64 = 1_000;
+/// Most sessions that only open, and most that wait for their confirmation.
+const OPENING_MAX: usize = 3;
+const PENDING_MAX: usize = 2;
 
 /// What a session is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +29,16 @@ enum Use {
     Current,
     /// Opens, and takes over with its first packet.
     Pending,
-    /// Opens.
+    /// Opens, and is over when nothing uses it.
     Retiring,
+    /// The same; of two of the same moment the other one is used.
+    Beaten,
+}
+
+impl Use {
+    const fn only_opens(self) -> bool {
+        matches!(self, Self::Retiring | Self::Beaten)
+    }
 }
 
 /// The sessions with one peer.
@@ -60,48 +73,57 @@ impl SessionSet {
 
     /// Adds a session whose handshake is done. Gives the local indices that are free again.
     pub fn install(&mut self, now: Time, session: Session) -> Vec<u32> {
-        let mut freed = Vec::new();
         let takes_over = match self.find(Use::Current) {
             None => true,
-            Some(_) => session.role == Role::Initiator && !self.is_beaten(now, &session),
+            Some(_) => session.role == Role::Initiator && !self.is_beaten(&session),
         };
         if takes_over {
-            freed.extend(self.retire_current(now));
-        } else if let Some(index) = self.find(Use::Pending) {
-            freed.push(self.remove(index));
+            let replaced = self.replaced();
+            self.demote(now, replaced);
         }
         self.sessions.push(session);
         self.uses.push((if takes_over { Use::Current } else { Use::Pending }, now));
-        freed.extend(self.trim());
-        freed
+        self.trim()
     }
 
-    /// Whether the session in use is of the same moment, confirmed, and to be preferred.
-    fn is_beaten(&self, now: Time, session: &Session) -> bool {
+    /// Whether the session in use is of the same moment, begun by the other end, confirmed, and to be preferred.
+    fn is_beaten(&self, session: &Session) -> bool {
         self.current().is_some_and(|current| {
-            current.confirmed() && now.since_ns(current.created) < RACE_MS * 1_000_000 && current.id > session.id
+            current.confirmed()
+                && current.role != session.role
+                && current.created.0.abs_diff(session.created.0) < RACE_MS * 1_000_000
+                && current.id > session.id
         })
     }
 
-    fn retire_current(&mut self, now: Time) -> Option<u32> {
-        let index = self.find(Use::Current)?;
-        if self.sessions.get(index).is_some_and(|session| !session.confirmed() && session.counters.sealed == 0) {
-            return Some(self.remove(index));
-        }
-        if let Some(used) = self.uses.get_mut(index) {
-            *used = (Use::Retiring, now);
-        }
-        None
+    /// What becomes of the session in use when another takes over: one that was never confirmed may yet be, and may be
+    /// the only one that the peer has.
+    fn replaced(&self) -> Use {
+        if self.current().is_some_and(Session::confirmed) { Use::Retiring } else { Use::Pending }
     }
 
-    /// Drops the longest unused of too many retiring sessions.
-    fn trim(&mut self) -> Option<u32> {
-        let retiring = || self.uses.iter().enumerate().filter(|(_, (used, _))| *used == Use::Retiring);
-        if retiring().count() <= RETIRING_MAX {
-            return None;
+    fn demote(&mut self, now: Time, to: Use) {
+        for used in self.uses.iter_mut().filter(|(used, _)| *used == Use::Current) {
+            *used = (to, now);
         }
-        let (index, _) = retiring().min_by_key(|(_, (_, last))| *last)?;
-        Some(self.remove(index))
+    }
+
+    /// Drops the longest unused of too many sessions.
+    fn trim(&mut self) -> Vec<u32> {
+        let mut freed = Vec::new();
+        let opens: fn(Use) -> bool = Use::only_opens;
+        let waits: fn(Use) -> bool = |used| used == Use::Pending;
+        for (belongs, most) in [(opens, OPENING_MAX), (waits, PENDING_MAX)] {
+            loop {
+                let those = || self.uses.iter().enumerate().filter(|(_, (used, _))| belongs(*used));
+                let oldest = those().min_by_key(|(_, (_, last))| *last).map(|(index, _)| index);
+                match oldest {
+                    Some(index) if those().count() > most => freed.push(self.remove(index)),
+                    _ => break,
+                }
+            }
+        }
+        freed
     }
 
     /// The session to send on.
@@ -132,24 +154,26 @@ impl SessionSet {
         };
         let unknown = SessionError::Index { own, found };
         let index = self.sessions.iter().position(|session| session.local == found).ok_or(unknown)?;
-        let beaten = self.sessions.get(index).is_some_and(|session| self.is_beaten(now, session));
-        let session = self.sessions.get_mut(index).ok_or(unknown)?;
-        let opened = session.open(now, body);
-        if opened.is_err() {
-            return opened;
-        }
-        if self.uses.get(index).is_some_and(|(used, _)| *used == Use::Pending) {
-            for used in self.uses.iter_mut().filter(|(used, _)| !beaten && *used == Use::Current) {
-                *used = (Use::Retiring, now);
-            }
-            if let Some(used) = self.uses.get_mut(index) {
-                used.0 = if beaten { Use::Retiring } else { Use::Current };
+        let beaten = self.sessions.get(index).is_some_and(|session| self.is_beaten(session));
+        let replaced = self.replaced();
+        let silent = self.uses.iter().any(|(used, last)| *used == Use::Current && now >= last.plus_ms(FOLLOW_MS));
+        let opened = self.sessions.get_mut(index).ok_or(unknown)?.open(now, body)?;
+        let before = self.uses.get(index).map_or(Use::Retiring, |(used, _)| *used);
+        let after = match before {
+            Use::Pending if beaten => Use::Beaten,
+            Use::Beaten if !silent => Use::Beaten,
+            Use::Pending | Use::Beaten => Use::Current,
+            Use::Current | Use::Retiring => before,
+        };
+        if after == Use::Current && before != Use::Current {
+            for used in self.uses.iter_mut().filter(|(used, _)| *used == Use::Current) {
+                *used = (replaced, now);
             }
         }
         if let Some(used) = self.uses.get_mut(index) {
-            used.1 = now;
+            *used = (after, now);
         }
-        opened
+        Ok(opened)
     }
 
     /// Drops what is over. Gives the local indices that are free again.
@@ -161,7 +185,7 @@ impl SessionSet {
                 || match used {
                     Use::Current => false,
                     Use::Pending => now >= last.plus_ms(CONFIRM_MS),
-                    Use::Retiring => now >= last.plus_ms(RETIRE_MS),
+                    Use::Retiring | Use::Beaten => now >= last.plus_ms(RETIRE_MS),
                 };
             if over {
                 freed.push(self.remove(index));
@@ -169,9 +193,7 @@ impl SessionSet {
                 index += 1;
             }
         }
-        while let Some(local) = self.trim() {
-            freed.push(local);
-        }
+        freed.extend(self.trim());
         freed
     }
 
@@ -186,7 +208,7 @@ impl SessionSet {
                 match used {
                     Use::Current => due,
                     Use::Pending => due.min(last.plus_ms(CONFIRM_MS)),
-                    Use::Retiring => due.min(last.plus_ms(RETIRE_MS)),
+                    Use::Retiring | Use::Beaten => due.min(last.plus_ms(RETIRE_MS)),
                 }
             })
             .min()

@@ -51,13 +51,16 @@ pub struct End {
     last_kernel: Option<Time>,
 }
 
+/// A frame on the wire: when it arrives, in which order it was sent, at which end, and its bytes.
+type Flying = (Time, u64, usize, Vec<u8>);
+
 /// The laboratory.
 pub struct Lab {
     pub now: Time,
     pub ends: [End; 2],
     /// `wires[n]` carries what end n sends.
     pub wires: [Wire; 2],
-    flying: BinaryHeap<Reverse<(Time, u64, usize, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     pub random: Random,
     /// Every frame that was sent, when asked for.

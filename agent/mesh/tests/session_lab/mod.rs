@@ -43,12 +43,16 @@ pub struct Peer {
     pub blocked: u64,
 }
 
+/// A body on its way: when it arrives, in which order it was sent, at which end, its bytes, and the number of its
+/// packet.
+type Flying = (Time, u64, usize, Vec<u8>, Option<u64>);
+
 pub struct Lab {
     pub now: Time,
     pub network: Network,
     pub random: Random,
     pub peers: [Peer; 2],
-    flying: BinaryHeap<Reverse<(Time, u64, usize, Vec<u8>, Option<u64>)>>,
+    flying: BinaryHeap<Reverse<Flying>>,
     sent: u64,
     /// Bodies that were sent, for replays.
     pub tape: Vec<(usize, Vec<u8>)>,
@@ -91,7 +95,7 @@ impl Lab {
     pub fn install(&mut self, end: usize, role: Role, number: u8, limits: SessionLimits) {
         let (initiator, responder) = pair::keys(number);
         let keys = if role == Role::Initiator { initiator } else { responder };
-        let index = |end: usize| u32::from(number) * 10 + end as u32;
+        let index = |end: usize| u32::from(number) * 10 + u32::from(end == 1);
         let peer = &mut self.peers[end];
         let session =
             Session::with_limits(keys, role, (index(end), index(1 - end)), self.now, &mut peer.random, limits);
@@ -160,11 +164,10 @@ impl Lab {
             }
             let flying = self.flying.peek().map(|Reverse((at, ..))| *at);
             let due = self.peers.iter().filter_map(|peer| peer.sessions.deadline());
-            let next = flying.into_iter().chain(due).min().unwrap_or(end);
-            if next > end {
+            let Some(next) = flying.into_iter().chain(due).min().filter(|next| *next <= end) else {
                 self.now = end;
                 return;
-            }
+            };
             self.now = self.now.max(next);
             while let Some(Reverse((at, ..))) = self.flying.peek()
                 && *at <= self.now

@@ -153,3 +153,22 @@ fn a_packet_with_somebody_elses_source_address_is_not_sent_and_not_delivered() {
     assert_eq!(world.oracle.delivered(), before);
     assert_eq!(counters(&world, 0).refused_source, 1);
 }
+
+#[test]
+fn fresh_keys_on_demand_break_nothing() {
+    let mut world = pair(12, 2, &Wire::default());
+    world.connect(0, 1, 3_000_000);
+    let start_us = world.now_us;
+    let until_us = start_us + 2_000_000;
+    world.stream(Stream { from: 0, to: 1, every_us: 1_000, bytes: 200, until_us });
+    world.stream(Stream { from: 1, to: 0, every_us: 1_000, bytes: 200, until_us });
+    world.run_us(500_000);
+    let (links, sessions) = (counters(&world, 0).links_opened, counters(&world, 0).sessions_opened);
+    let peer = world.nodes[1].id;
+    world.call(0, |mesh, now, sink| mesh.rekey(now, &peer, sink));
+    world.run_us(3_000_000);
+    assert_eq!(counters(&world, 0).links_opened, links + 2, "each link has fresh keys");
+    assert_eq!(counters(&world, 0).sessions_opened, sessions + 1, "the session has fresh keys");
+    assert_eq!(world.oracle.lost(0, 1, start_us, until_us), Vec::<u64>::new());
+    assert_eq!(world.oracle.lost(1, 0, start_us, until_us), Vec::<u64>::new());
+}

@@ -171,7 +171,8 @@ fn ten_percent_loss_breaks_no_session() {
         let until_us = start_us + 20_000_000;
         world.stream(Stream { from: 0, to: 1, every_us: 2_000, bytes: 200, until_us });
         world.run_us(20_500_000);
-        let (sent, lost) = (world.oracle.sent(0, 1, start_us, until_us), world.oracle.lost(0, 1, start_us, until_us).len());
+        let (sent, lost) =
+            (world.oracle.sent(0, 1, start_us, until_us), world.oracle.lost(0, 1, start_us, until_us).len());
         let status = world.nodes[0].mesh.status(x0_mesh::Time(world.now_us * 1_000));
         println!("loss of {loss_ppm} ppm: {lost} of {sent} lost, {} times down in 20 s", status.counters.downs);
         assert_eq!(status.counters.sessions_opened, 1, "the session went on");
@@ -215,4 +216,18 @@ fn packets_of_all_sizes_cross_wires_of_all_sizes() {
         assert_eq!(world.oracle.lost(0, 1, start_us, u64::MAX), Vec::<u64>::new(), "wires for {bytes_max} bytes");
         assert_eq!(world.oracle.lost(1, 0, start_us, u64::MAX), Vec::<u64>::new(), "wires for {bytes_max} bytes");
     }
+}
+
+/// A node that has nothing to do sleeps: its deadlines are those of heartbeats and ticks, not a spin.
+#[test]
+fn an_idle_node_wakes_rarely() {
+    let mut world = pair(4, 2, &Wire::default());
+    world.connect(0, 1, 3_000_000);
+    world.run_us(5_000_000);
+    let (ticks, frames) = (world.nodes[0].ticks, world.frames);
+    world.run_us(10_000_000);
+    let ticks = world.nodes[0].ticks - ticks;
+    let sent: u64 = world.frames.iter().zip(frames).map(|(now, before)| now - before).sum();
+    println!("idle, two links, one session: {} wake-ups and {} datagrams a second", ticks / 10, sent / 20);
+    assert!(ticks / 10 < 400, "{ticks} wake-ups in 10 s");
 }

@@ -83,7 +83,10 @@ fn forged_frames_move_no_window_and_open_nothing() {
     world.run_us(500_000);
     assert_eq!(world.oracle.lost(0, 1, start_us, until_us), Vec::<u64>::new());
     let after = counters(&world, 1);
-    assert!(after.refused_forged + after.refused_tag + after.refused_malformed > before.refused_malformed + 1_000, "{after:#?}");
+    assert!(
+        after.refused_forged + after.refused_tag + after.refused_malformed > before.refused_malformed + 1_000,
+        "{after:#?}"
+    );
     assert_eq!((after.links_opened, after.sessions_opened), (before.links_opened, before.sessions_opened));
 }
 

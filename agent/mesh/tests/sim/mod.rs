@@ -3,6 +3,7 @@
 mod authority;
 mod faults;
 mod hostile;
+pub mod memory;
 pub mod oracle;
 pub mod random;
 mod relays;

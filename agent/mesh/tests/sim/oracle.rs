@@ -28,7 +28,15 @@ const NAMED: usize = HEADER + 32;
 
 impl Oracle {
     /// Makes the next packet of a stream, `bytes` long with its IP header, and writes it down.
-    pub fn packet(&mut self, now_us: u64, from: usize, to: usize, source: Ipv6Addr, target: Ipv6Addr, bytes: usize) -> Vec<u8> {
+    pub fn packet(
+        &mut self,
+        now_us: u64,
+        from: usize,
+        to: usize,
+        source: Ipv6Addr,
+        target: Ipv6Addr,
+        bytes: usize,
+    ) -> Vec<u8> {
         let number = self.next.entry((from, to)).or_default();
         let packet = build(source, target, from, to, *number, bytes.max(NAMED));
         let sent = Sent { at_us: now_us, packet: packet.clone(), delivered_us: None };
@@ -42,7 +50,8 @@ impl Oracle {
         assert!(packet.len() >= NAMED, "node {at} was handed {} bytes that nobody sent", packet.len());
         let word = |n: usize| u64::from_le_bytes(packet[HEADER + 8 * n..HEADER + 8 * n + 8].try_into().unwrap());
         let name = (word(1) as usize, word(2) as usize, word(3));
-        let sent = self.sent.get_mut(&name).unwrap_or_else(|| panic!("node {at} was handed {name:?}, which nobody sent"));
+        let sent =
+            self.sent.get_mut(&name).unwrap_or_else(|| panic!("node {at} was handed {name:?}, which nobody sent"));
         assert_eq!(name.1, at, "{name:?} was handed to another node");
         assert_eq!(sent.packet, packet, "{name:?} was changed on its way");
         assert_eq!(sent.delivered_us, None, "{name:?} was handed over twice");
@@ -57,7 +66,10 @@ impl Oracle {
 
     /// Those of them that never arrived.
     pub fn lost(&self, from: usize, to: usize, start_us: u64, end_us: u64) -> Vec<u64> {
-        self.stream(from, to, start_us, end_us).filter(|(_, sent)| sent.delivered_us.is_none()).map(|(name, _)| name.2).collect()
+        self.stream(from, to, start_us, end_us)
+            .filter(|(_, sent)| sent.delivered_us.is_none())
+            .map(|(name, _)| name.2)
+            .collect()
     }
 
     /// Longest time between two deliveries of a stream within a span.

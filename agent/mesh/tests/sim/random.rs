@@ -18,11 +18,6 @@ impl Random {
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
-
-    /// True in so many of a million cases.
-    pub fn chance(&mut self, ppm: u32) -> bool {
-        ppm > 0 && self.below(1_000_000) < u64::from(ppm)
-    }
 }
 
 impl x0_mesh::Entropy for Random {

@@ -71,7 +71,11 @@ impl Wire {
         let chance = |draw: u64, ppm: u32| draw % 1_000_000 < u64::from(ppm);
         let mut fate = Fate::default();
         let kind = bytes.first().map_or(0, |first| first & 15);
-        if self.black_hole || bytes.len() > self.bytes_max || chance(draws[0], self.loss_ppm) || (self.drops_data && kind == 6) {
+        if self.black_hole
+            || bytes.len() > self.bytes_max
+            || chance(draws[0], self.loss_ppm)
+            || (self.drops_data && kind == 6)
+        {
             return fate;
         }
         let mut after = self.delay_us + draws[1] % (self.jitter_us + 1);
@@ -116,10 +120,10 @@ impl Wires {
         self.change(b, a, &change);
     }
 
-    /// Changes every wire that ends at this node.
-    pub fn change_into(&mut self, node: usize, change: impl Fn(&mut Wire)) {
-        for ((_, to), wire) in &mut self.0 {
-            if to.0 == node {
+    /// Changes every wire that begins at this node.
+    pub fn change_from(&mut self, node: usize, change: impl Fn(&mut Wire)) {
+        for ((from, _), wire) in &mut self.0 {
+            if from.0 == node {
                 change(wire);
             }
         }

@@ -13,7 +13,9 @@ use std::{
 use x0_crypto::{Seed, SigningKey};
 use x0_mesh::{
     NodeId, Time,
-    node::{AuthorityView, Config, Event, Identity, Job, JobDone, Mesh, Peer, Rights, Sink, Underlay, UnderlayId, Urgency},
+    node::{
+        AuthorityView, Config, Event, Identity, Job, JobDone, Mesh, Peer, Rights, Sink, Underlay, UnderlayId, Urgency,
+    },
 };
 
 /// Datagrams that wait for a frozen node; more are dropped, as a socket buffer does.
@@ -40,6 +42,8 @@ pub struct Node {
     pub view: AuthorityView,
     /// Its address on each underlay.
     pub addresses: BTreeMap<u16, SocketAddr>,
+    /// How often its timer woke it.
+    pub ticks: u64,
     /// Everything it said.
     pub events: Vec<(u64, Event)>,
     waiting: Vec<(u64, u16, SocketAddr, Vec<u8>)>,
@@ -169,6 +173,7 @@ impl World {
                     life: Life::Runs,
                     view: AuthorityView::default(),
                     addresses: (0..underlays).map(|u| (u, address(n, u))).collect(),
+                    ticks: 0,
                     events: Vec::new(),
                     waiting: Vec::new(),
                     timer_us: u64::MAX,
@@ -332,7 +337,10 @@ impl World {
     /// What all nodes say about themselves, for a failed test.
     pub fn state(&self) -> String {
         let now = Time(self.now_us * 1_000);
-        self.nodes.iter().map(|node| format!("{:#?}\n{:#?}\n", node.mesh.status(now), node.mesh.paths_explain(now))).collect()
+        self.nodes
+            .iter()
+            .map(|node| format!("{:#?}\n{:#?}\n", node.mesh.status(now), node.mesh.paths_explain(now)))
+            .collect()
     }
 
     fn happen(&mut self, what: Happening) {
@@ -348,6 +356,7 @@ impl World {
                 if self.nodes[node].timer_us <= self.now_us {
                     self.nodes[node].timer_us = u64::MAX;
                     if self.nodes[node].life == Life::Runs {
+                        self.nodes[node].ticks += 1;
                         self.call(node, |mesh, now, sink| mesh.tick(now, sink));
                     }
                 }

@@ -128,7 +128,6 @@ pub(super) fn next_phase(secret: &Secret) -> Result<PacketKey, MeshError> {
 
 /// What seals the proofs of identity: known to both sides after hello and answer, to nobody else, and
 /// bound to nobody's identity yet.
-#[derive(Debug)]
 pub struct HandshakeKeys {
     /// Seals what the initiator sends.
     pub initiator: ProofKey,
@@ -138,6 +137,12 @@ pub struct HandshakeKeys {
     pub initiator_mac: Zeroizing<[u8; 16]>,
     /// Key of the MAC on what the responder sends.
     pub responder_mac: Zeroizing<[u8; 16]>,
+}
+
+impl core::fmt::Debug for HandshakeKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("HandshakeKeys(secret)")
+    }
 }
 
 impl HandshakeKeys {
@@ -159,7 +164,6 @@ impl HandshakeKeys {
 }
 
 /// The keys of what one side sends.
-#[derive(Debug)]
 pub struct Direction {
     /// Seals packets or frames.
     pub packet: PacketKey,
@@ -167,6 +171,12 @@ pub struct Direction {
     pub mac: Zeroizing<[u8; 16]>,
     /// Names the link on frames of this direction.
     pub tags: TagKey,
+}
+
+impl core::fmt::Debug for Direction {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Direction(secret)")
+    }
 }
 
 /// The keys of a link or session.

@@ -161,6 +161,16 @@ fn secrets_are_not_printed() {
     let text =
         format!("{:?} {:?} {:?} {:?}", a.initiator.packet, a.initiator.tags, a.chain, CookieSecret::new([7; 32]));
     assert_eq!(text, "PacketKey(secret) TagKey(secret) ChainKey(secret) CookieSecret(secret)");
+    let text = format!("{a:?}");
+    assert!(
+        text.starts_with(
+            "Traffic { initiator: Direction(secret), responder: Direction(secret), chain: ChainKey(secret)"
+        )
+    );
+    let kem = DecapsulationKey::from_seed(&[3; 64]).unwrap();
+    let (_, secret) = kem.encapsulation_key().encapsulate().unwrap();
+    let keys = HandshakeKeys::new(&secret, &OpeningTranscript::new(&[1; 32], &[2; 32], b"hello", b"answer")).unwrap();
+    assert_eq!(format!("{keys:?}"), "HandshakeKeys(secret)");
     assert_eq!(format!("{:?}", X25519Secret::from_random(&[1; 32]).unwrap()), "X25519Secret(secret)");
 }
 

@@ -10,7 +10,7 @@ const fn goal(class: Class) -> Option<(u64, u64)> {
         Class::BlackHole | Class::OneWay | Class::RelayKill | Class::RelayStop => Some((10, 0)),
         Class::Carrier => Some((5, 0)),
         Class::Busy => Some((15, 0)),
-        Class::Route | Class::Gray | Class::Far | Class::Loss => None,
+        Class::Route | Class::Gray | Class::Throttle | Class::Far | Class::Loss => None,
     }
 }
 

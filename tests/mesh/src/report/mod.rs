@@ -13,7 +13,10 @@ use crate::{
 };
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What the figures were measured on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,8 @@ pub struct Document {
 pub struct Plan {
     /// Faults of each class for each system.
     pub faults: u64,
+    /// Most faults of each class for systems that need more than [`SLOW`] to recover.
+    pub slow_faults: u64,
     /// Seed of everything random.
     pub seed: u64,
     /// The classes.
@@ -84,6 +89,8 @@ pub struct Plan {
     pub speed_runs: u64,
     /// Length of each, seconds.
     pub speed_seconds: u64,
+    /// Where the logs of daemons are kept, if anywhere.
+    pub logs: Option<PathBuf>,
 }
 
 /// Measures what the plan says, system after system, then in the reverse order.
@@ -118,9 +125,8 @@ pub fn measure(plan: &Plan) -> Result<Document> {
         }
     }
     for class in &plan.classes {
-        let first = plan.faults / 2;
-        for (half, faults) in [plan.faults - first, first].into_iter().enumerate() {
-            failover(plan, *class, half, faults, &present, &mut document);
+        for half in [0, 1] {
+            failover(plan, *class, half, &present, &mut document);
         }
     }
     for run in 0..plan.speed_runs {
@@ -139,12 +145,22 @@ fn in_order(present: &[Box<dyn System>], forward: bool) -> Vec<&dyn System> {
     order
 }
 
-fn failover(plan: &Plan, class: Class, half: usize, faults: u64, present: &[Box<dyn System>], document: &mut Document) {
-    let order = in_order(present, half == 0);
-    for system in order.into_iter().filter(|system| faults > 0 && system.fails_over(class.shape())) {
+/// A system that gets more time than this for each fault gets fewer of them.
+pub const SLOW: Duration = Duration::from_secs(5);
+
+/// One half of the faults of a class, on all systems that it fits.
+fn failover(plan: &Plan, class: Class, half: u64, present: &[Box<dyn System>], document: &mut Document) {
+    for system in in_order(present, half == 0).into_iter().filter(|system| system.meets(class)) {
+        let slow = system.patience().hold > SLOW;
+        let all = if slow { plan.faults.min(plan.slow_faults) } else { plan.faults };
+        let faults = (all + 1 - half) / 2;
+        if faults == 0 {
+            continue;
+        }
         eprintln!("{}: {} x {faults}", system.name(), class.name());
-        let seed = plan.seed.wrapping_mul(1_000).wrapping_add(u64::try_from(half).unwrap_or(0));
-        match campaign::run(system, class, faults, seed) {
+        let seed = plan.seed.wrapping_mul(1_000).wrapping_add(half);
+        let logs = plan.logs.as_ref().map(|logs| logs.join(system.name()));
+        match campaign::run(system, class, faults, seed, logs.as_deref()) {
             Ok(block) => document.add(block),
             Err(error) => document.fail(format!("{error:#}")),
         }

@@ -17,9 +17,10 @@ mod wireguard;
 mod yggdrasil;
 
 use crate::{
+    fault::Class,
     probe::{Ends, Transport},
     process::Daemon,
-    topology::{A, B, Shape, Topology},
+    topology::{A, B, Topology},
 };
 use anyhow::{Context as _, Result};
 use std::{
@@ -58,8 +59,8 @@ pub trait System: Sync {
     /// Why it cannot be measured on this machine.
     fn version(&self) -> Result<String>;
 
-    /// Whether it has a second path to turn to on wires of this shape.
-    fn fails_over(&self, shape: Shape) -> bool;
+    /// Whether faults of this class are tried on it: it has a second path to turn to, and the class fits it.
+    fn meets(&self, class: Class) -> bool;
 
     /// How long it needs for what.
     fn patience(&self) -> Patience;

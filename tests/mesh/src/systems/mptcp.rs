@@ -1,10 +1,7 @@
 //! The kernel's multipath TCP: the stream is messages on one connection, not datagrams.
 
 use super::{A, B, Patience, Running, System, underlay};
-use crate::{
-    probe::Transport,
-    topology::{Shape, Topology},
-};
+use crate::{fault::Class, probe::Transport, topology::Topology};
 use anyhow::{Context as _, Result};
 use std::{path::Path, time::Duration};
 
@@ -25,8 +22,8 @@ impl System for Mptcp {
         Ok(std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
     }
 
-    fn fails_over(&self, shape: Shape) -> bool {
-        shape.paths > 1 && !shape.relays
+    fn meets(&self, class: Class) -> bool {
+        !class.shape().relays
     }
 
     fn patience(&self) -> Patience {

@@ -1,10 +1,7 @@
 //! Nebula of Debian: one overlay network, both underlay addresses of each end known to the other.
 
 use super::{A, B, Launch, Patience, Running, System, debian, underlay};
-use crate::{
-    process::find,
-    topology::{Shape, Topology},
-};
+use crate::{fault::Class, process::find, topology::Topology};
 use anyhow::{Context as _, Result, ensure};
 use std::{
     net::Ipv4Addr,
@@ -31,8 +28,9 @@ impl System for Nebula {
         debian("nebula", "nebula")
     }
 
-    fn fails_over(&self, shape: Shape) -> bool {
-        shape.paths > 1 && !shape.relays
+    fn meets(&self, class: Class) -> bool {
+        // Half a minute for each fault is enough of the two that matter to it.
+        [Class::BlackHole, Class::Carrier].contains(&class)
     }
 
     fn patience(&self) -> Patience {

@@ -1,7 +1,7 @@
 //! The first path itself, without any system: the floor of the lab's own latency, and no second path.
 
 use super::{A, B, Patience, Running, System, underlay};
-use crate::topology::{Shape, Topology};
+use crate::{fault::Class, topology::Topology};
 use anyhow::Result;
 use std::{path::Path, time::Duration};
 
@@ -20,7 +20,7 @@ impl System for Plain {
         Ok(std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned())
     }
 
-    fn fails_over(&self, _shape: Shape) -> bool {
+    fn meets(&self, _class: Class) -> bool {
         false
     }
 

@@ -2,8 +2,9 @@
 
 use super::{A, B, Launch, Patience, Running, System, underlay};
 use crate::{
+    fault::Class,
     process::{find, version},
-    topology::{Shape, Topology},
+    topology::Topology,
 };
 use anyhow::{Context as _, Result, ensure};
 use std::{
@@ -55,7 +56,7 @@ impl System for WireGuard {
         Ok(said.split_whitespace().last().unwrap_or_default().to_owned())
     }
 
-    fn fails_over(&self, _shape: Shape) -> bool {
+    fn meets(&self, _class: Class) -> bool {
         false
     }
 
@@ -119,8 +120,10 @@ impl WireGuard {
 
     fn arguments(self, device: &str) -> Vec<OsString> {
         match self {
-            Self::GotaTun => vec!["--foreground".into(), device.into()],
-            Self::BoringTun => vec!["--foreground".into(), "--disable-drop-privileges".into(), device.into()],
+            // Without a login, as in a service, neither can drop privileges.
+            Self::GotaTun | Self::BoringTun => {
+                vec!["--foreground".into(), "--disable-drop-privileges".into(), device.into()]
+            }
             Self::Go => vec!["--foreground".into(), device.into()],
         }
     }

@@ -48,8 +48,12 @@ impl Jobs {
         let jobs = Arc::new(Mutex::new(jobs));
         let threads = (0..threads)
             .map(|_| {
-                let worker =
-                    Worker { jobs: Arc::clone(&jobs), answers: answers.clone(), waker: Arc::clone(waker), key: key.clone() };
+                let worker = Worker {
+                    jobs: Arc::clone(&jobs),
+                    answers: answers.clone(),
+                    waker: Arc::clone(waker),
+                    key: key.clone(),
+                };
                 std::thread::Builder::new()
                     .name("x0-mesh-job".into())
                     .spawn(move || worker.run())

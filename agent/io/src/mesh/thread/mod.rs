@@ -39,7 +39,7 @@ use crate::mesh::{
 };
 
 pub use handle::MeshHandle;
-pub use output::{Captured, CaptureRequest, Direction, Output, Outputs};
+pub use output::{CaptureRequest, Captured, Direction, Output, Outputs};
 pub use run::{KernelSeen, Opened};
 pub use stats::{IoStatus, StartReport, StopReport, UnderlayReport};
 

@@ -162,11 +162,7 @@ struct DataThread {
 }
 
 impl DataThread {
-    fn contained(
-        mut self,
-        priority: crate::mesh::config::Priority,
-        report: &PriorityReport,
-    ) -> Result<StopReport> {
+    fn contained(mut self, priority: crate::mesh::config::Priority, report: &PriorityReport) -> Result<StopReport> {
         // After a panic the thread ends and its state is dropped: nothing half-changed is used again.
         let result = catch_unwind(AssertUnwindSafe(|| self.run(priority, report)));
         let (status, jobs_dropped) = self.out.stop();
@@ -180,7 +176,8 @@ impl DataThread {
     fn run(&mut self, priority: crate::mesh::config::Priority, report: &PriorityReport) -> Result<()> {
         let mut governor = Governor::start(priority, report)?;
         while !self.stop.load(Ordering::Acquire) {
-            self.turn(&mut governor).map_err(|source| MeshIoError::System { call: "the data thread's turn", source })?;
+            self.turn(&mut governor)
+                .map_err(|source| MeshIoError::System { call: "the data thread's turn", source })?;
         }
         self.out.flush();
         Ok(())

@@ -122,8 +122,7 @@ impl Coalescer {
 /// Whether the checksums of a packet are right.
 fn whole(packet: &[u8], transport: &Transport) -> bool {
     let header = Sum::default().bytes(&packet[..transport.ip_bytes]);
-    let header_is_whole =
-        packet[0] >> 4 == 6 || (header.is_whole() && u16_at(packet, 10) != 0xffff);
+    let header_is_whole = packet[0] >> 4 == 6 || (header.is_whole() && u16_at(packet, 10) != 0xffff);
     let body = &packet[transport.ip_bytes..];
     header_is_whole && pseudo_header(packet, transport.protocol, body.len()).bytes(body).is_whole()
 }
@@ -180,9 +179,7 @@ impl Flow {
             own[..4] == packet[..4] && own[6..8] == packet[6..8]
         } else {
             // Class; "don't fragment"; time to live and protocol.
-            own[..2] == packet[..2]
-                && own[6..10] == packet[6..10]
-                && u16_at(packet, 4) == self.next_identification
+            own[..2] == packet[..2] && own[6..10] == packet[6..10] && u16_at(packet, 4) == self.next_identification
         }
     }
 

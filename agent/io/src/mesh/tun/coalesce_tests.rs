@@ -115,17 +115,25 @@ fn shape() -> impl Strategy<Value = Shape> {
         }),
         proptest::collection::vec(0_usize..1_400, 1..8),
     ];
-    let flags = prop_oneof![
-        Just(TCP_ACK),
-        Just(TCP_ACK | TCP_PSH),
-        Just(TCP_ACK | 0x01),
-        Just(TCP_ACK | 0x80),
-        Just(0x02_u8)
-    ];
+    let flags =
+        prop_oneof![Just(TCP_ACK), Just(TCP_ACK | TCP_PSH), Just(TCP_ACK | 0x01), Just(TCP_ACK | 0x80), Just(0x02_u8)];
     let words = (any::<bool>(), any::<bool>(), 0_u8..3, any::<bool>());
-    (words, flags, lengths, prop_oneof![4 => Just(0_u32), 1 => any::<u32>()], prop_oneof![3 => Just(512_u16), 1 => any::<u16>()])
-        .prop_map(|((v6, tcp, host, options), flags, lengths, gap, window)| {
-            Shape { v6, tcp, host, options, flags, lengths, gap, window }
+    (
+        words,
+        flags,
+        lengths,
+        prop_oneof![4 => Just(0_u32), 1 => any::<u32>()],
+        prop_oneof![3 => Just(512_u16), 1 => any::<u16>()],
+    )
+        .prop_map(|((v6, tcp, host, options), flags, lengths, gap, window)| Shape {
+            v6,
+            tcp,
+            host,
+            options,
+            flags,
+            lengths,
+            gap,
+            window,
         })
 }
 
@@ -236,7 +244,8 @@ proptest! {
 #[test]
 fn a_full_stream_becomes_few_writes() {
     for (v6, tcp) in [(true, true), (false, true), (true, false), (false, false)] {
-        let shape = Shape { v6, tcp, host: 1, options: true, flags: TCP_ACK, lengths: vec![1_300; 50], gap: 0, window: 9 };
+        let shape =
+            Shape { v6, tcp, host: 1, options: true, flags: TCP_ACK, lengths: vec![1_300; 50], gap: 0, window: 9 };
         let packets = build(&shape, &mut 7, &mut 65_520);
         let mut coalescer = Coalescer::new(true);
         let mut written = Vec::new();
@@ -251,13 +260,15 @@ fn a_full_stream_becomes_few_writes() {
 
 #[test]
 fn an_ordinary_packet_gets_its_checksum() {
-    let shape = Shape { v6: true, tcp: true, host: 1, options: false, flags: 0x02, lengths: vec![33], gap: 0, window: 1 };
+    let shape =
+        Shape { v6: true, tcp: true, host: 1, options: false, flags: 0x02, lengths: vec![33], gap: 0, window: 1 };
     let expected = build(&shape, &mut 1, &mut 0).remove(0);
     let mut packet = expected.clone();
     // The kernel leaves the sum of the pseudo-header in the field.
     let partial = oracle_sum(&[&packet[8..40], &((packet.len() - 40) as u32).to_be_bytes(), &[0, TCP]]);
     packet[56..58].copy_from_slice(&partial.to_be_bytes());
-    let header = VnetHeader { flags: NEEDS_CSUM, gso_type: GSO_NONE, csum_start: 40, csum_offset: 16, ..VnetHeader::default() };
+    let header =
+        VnetHeader { flags: NEEDS_CSUM, gso_type: GSO_NONE, csum_start: 40, csum_offset: 16, ..VnetHeader::default() };
     let mut seen = Vec::new();
     assert_eq!(segment(&header, &mut packet, |segment| seen.push(segment.to_vec())), Ok(1));
     assert_eq!(seen, [expected]);
@@ -265,7 +276,16 @@ fn an_ordinary_packet_gets_its_checksum() {
 
 #[test]
 fn a_super_packet_keeps_fin_for_the_end_and_cwr_for_the_start() {
-    let shape = Shape { v6: false, tcp: true, host: 1, options: false, flags: TCP_ACK, lengths: vec![100; 3], gap: 0, window: 1 };
+    let shape = Shape {
+        v6: false,
+        tcp: true,
+        host: 1,
+        options: false,
+        flags: TCP_ACK,
+        lengths: vec![100; 3],
+        gap: 0,
+        window: 1,
+    };
     let packets = build(&shape, &mut 1, &mut 5);
     let mut bytes = packets[0].clone();
     bytes.extend_from_slice(&packets[1][40..]);

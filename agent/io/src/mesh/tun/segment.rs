@@ -7,8 +7,8 @@
 //! are written over the end of the payload before it, which has been handed out already.
 
 use super::{
-    packet::{self, TCP, TCP_CWR, TCP_FIN, TCP_PSH, UDP, UDP_BYTES, pseudo_header, put, set_length, u16_at, u32_at},
     checksum::Sum,
+    packet::{self, TCP, TCP_CWR, TCP_FIN, TCP_PSH, UDP, UDP_BYTES, pseudo_header, put, set_length, u16_at, u32_at},
     vnet::{GSO_ECN, GSO_NONE, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHeader},
 };
 
@@ -23,11 +23,7 @@ pub struct Malformed;
 ///
 /// # Errors
 /// [`Malformed`] before anything is handed out.
-pub fn segment(
-    header: &VnetHeader,
-    bytes: &mut [u8],
-    mut each: impl FnMut(&[u8]),
-) -> Result<usize, Malformed> {
+pub fn segment(header: &VnetHeader, bytes: &mut [u8], mut each: impl FnMut(&[u8])) -> Result<usize, Malformed> {
     let protocol = match header.gso_type & !GSO_ECN {
         GSO_NONE => {
             if header.flags & NEEDS_CSUM != 0 {

@@ -81,7 +81,11 @@ fn meaning(address: SocketAddr, error: &libc::sock_extended_err) -> Option<Socke
     }
     match i32::try_from(error.ee_errno).unwrap_or(0) {
         libc::EMSGSIZE => Some(SocketProblem::TooLong(address, error.ee_info)),
-        libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ECONNREFUSED | libc::EHOSTDOWN | libc::ENETDOWN
+        libc::ENETUNREACH
+        | libc::EHOSTUNREACH
+        | libc::ECONNREFUSED
+        | libc::EHOSTDOWN
+        | libc::ENETDOWN
         | libc::EACCES => Some(SocketProblem::Unreachable(address)),
         _ => None,
     }

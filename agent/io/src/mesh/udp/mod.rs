@@ -77,6 +77,7 @@ pub struct UnderlaySocket {
     unspecified: bool,
     local: SocketAddr,
     interface: Option<String>,
+    payload_bytes_max: u16,
     offloads: Offloads,
     /// When the socket was last seen empty: nothing that is read later arrived before.
     empty_at: Time,
@@ -116,6 +117,7 @@ impl UnderlaySocket {
             unspecified: config.listen.ip().is_unspecified(),
             local,
             interface: config.interface.clone(),
+            payload_bytes_max: payload_bytes(config.interface.as_deref(), is_v6),
             offloads,
             empty_at: sys::now(),
             overflowed: 0,
@@ -164,13 +166,11 @@ impl UnderlaySocket {
         self.interface.as_deref().map_or(Ok(()), |name| bind_to_device(&self.descriptor, name))
     }
 
-    /// Largest UDP payload that the device takes without fragments, bytes: its MTU less the IP and
-    /// UDP headers. Without a device, what Ethernet carries.
+    /// Largest UDP payload that the device takes without fragments, bytes: its MTU when the socket was
+    /// opened, less the IP and UDP headers. Without a device, what Ethernet carries.
     #[must_use]
-    pub fn payload_bytes_max(&self) -> u16 {
-        let headers = if self.is_v6 { 48 } else { 28 };
-        let mtu = self.interface.as_deref().and_then(|name| sys::interface_mtu(name).ok()).unwrap_or(1_500);
-        u16::try_from(mtu.saturating_sub(headers).clamp(1_232, 65_507)).unwrap_or(1_232)
+    pub const fn payload_bytes_max(&self) -> u16 {
+        self.payload_bytes_max
     }
 }
 
@@ -185,14 +185,14 @@ fn prepare(descriptor: &OwnedFd, is_v6: bool, name: &str) -> Offloads {
     let mut offloads = Offloads::default();
     let on: libc::c_int = 1;
     let mut warnings = Vec::new();
-    let mut ask = |level, option, value: libc::c_int, what: &str| match sys::set_option(descriptor, level, option, &value)
-    {
-        Ok(()) => true,
-        Err(error) => {
-            warnings.push(format!("{name}: {what} ({error})"));
-            false
-        }
-    };
+    let mut ask =
+        |level, option, value: libc::c_int, what: &str| match sys::set_option(descriptor, level, option, &value) {
+            Ok(()) => true,
+            Err(error) => {
+                warnings.push(format!("{name}: {what} ({error})"));
+                false
+            }
+        };
     offloads.stamps = ask(
         libc::SOL_SOCKET,
         libc::SO_TIMESTAMPNS,
@@ -224,6 +224,12 @@ fn prepare(descriptor: &OwnedFd, is_v6: bool, name: &str) -> Offloads {
         buffer(descriptor, (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF), "send", name, &mut warnings);
     offloads.warnings = warnings;
     offloads
+}
+
+fn payload_bytes(interface: Option<&str>, is_v6: bool) -> u16 {
+    let headers = if is_v6 { 48 } else { 28 };
+    let mtu = interface.and_then(|name| sys::interface_mtu(name).ok()).unwrap_or(1_500);
+    u16::try_from(mtu.saturating_sub(headers).clamp(1_232, 65_507)).unwrap_or(1_232)
 }
 
 /// Sizes a buffer, beyond the system's limit where the process may (CAP_NET_ADMIN), else up to it.
@@ -268,8 +274,7 @@ fn bind_to_device(descriptor: &OwnedFd, interface: &str) -> Result<()> {
 }
 
 fn bind(descriptor: &OwnedFd, config: &UnderlayConfig) -> Result<()> {
-    let failed =
-        |source| MeshIoError::Bind { name: config.name.clone(), address: config.listen, source };
+    let failed = |source| MeshIoError::Bind { name: config.name.clone(), address: config.listen, source };
     let raw = RawAddress::for_socket(config.listen, config.listen.is_ipv6())
         .ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     // SAFETY: pointer and length describe `raw`, which lives during the call.

@@ -107,8 +107,15 @@ impl UnderlaySocket {
     fn take_error(&self, error: io::Error) -> io::Result<usize> {
         match error.raw_os_error() {
             Some(
-                libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EMSGSIZE | libc::EACCES
-                | libc::EHOSTDOWN | libc::EPROTO | libc::ENOPROTOOPT | libc::EINTR,
+                libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EMSGSIZE
+                | libc::EACCES
+                | libc::EHOSTDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EINTR,
             ) => Ok(0),
             _ => Err(error),
         }

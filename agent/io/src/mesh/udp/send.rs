@@ -161,7 +161,7 @@ impl UnderlaySocket {
                         .push(format!("{}: the device has no checksum offload, so no UDP_SEGMENT", self.name));
                 }
                 // The segments are larger than the device's MTU: one by one they say so.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EMSGSIZE)) => {}
                 Err(error) => return note(&error, to, segment_bytes, count, failures),
             }
         }
@@ -226,7 +226,17 @@ impl UnderlaySocket {
 fn again(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EMSGSIZE | libc::EACCES | libc::EHOSTDOWN | libc::EPROTO | libc::ENOPROTOOPT | libc::EINTR)
+        Some(
+            libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EMSGSIZE
+                | libc::EACCES
+                | libc::EHOSTDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EINTR
+        )
     )
 }
 
