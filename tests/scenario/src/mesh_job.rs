@@ -177,9 +177,9 @@ async fn gather(stage: &Stage<'_>) -> Result<Cast> {
     }
     let provider = new_account(wallet, "provider-3", "2000 X0T").await?;
     let port = free_port()?;
-    let relay = agent_identity(folder, "mesh-relay", node, &provider, Some(port))?;
-    let one = agent_identity(folder, "mesh-a", node, renter, None)?;
-    let two = agent_identity(folder, "mesh-b", node, renter, None)?;
+    let relay = agent_identity(folder, "mesh-relay", node, &provider, Some(port), None)?;
+    let one = agent_identity(folder, "mesh-a", node, renter, None, None)?;
+    let two = agent_identity(folder, "mesh-b", node, renter, None, None)?;
     for (files, key) in [(&relay, "provider-3"), (&one, "renter"), (&two, "renter")] {
         wallet.run(&["did", "register-agent", "--proof", &files.proof, "--key", key]).await?;
     }
