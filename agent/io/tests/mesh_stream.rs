@@ -2,7 +2,7 @@
 //! wire that goes is seen at once, and streams do not notice.
 //!
 //! Needs root, network namespaces and `/dev/net/tun`; fails with the reason where they are missing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod mesh_support;
 

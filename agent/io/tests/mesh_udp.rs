@@ -2,7 +2,7 @@
 //! system refuses are told apart, and the tunnel has its address, its size and its route.
 //!
 //! Needs root, network namespaces and `/dev/net/tun`; fails with the reason where they are missing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod mesh_support;
 
