@@ -18,6 +18,8 @@
 //! oldest running deal, and warns of deals for others.
 
 mod chain;
+pub mod parse;
+pub mod plan;
 pub mod plane;
 pub mod report;
 pub mod settings;
@@ -40,8 +42,8 @@ use x0_types::AccountId;
 
 use self::{
     chain::Reader,
+    plan::Plan,
     plane::{Plane, PlaneError},
-    settings::Plan,
     view::Facts,
 };
 
@@ -91,15 +93,8 @@ impl MeshService {
     /// # Errors
     /// [`PlaneError`] when the data plane of a named mesh does not start.
     pub async fn start(plan: Plan, key: SigningKey, genesis: [u8; 32], me: AccountId) -> Result<Self, PlaneError> {
-        let state = State {
-            plan,
-            plane: None,
-            facts: None,
-            peers: Vec::new(),
-            height: 0,
-            warnings: Vec::new(),
-            failure: None,
-        };
+        let state =
+            State { plan, plane: None, facts: None, peers: Vec::new(), height: 0, warnings: Vec::new(), failure: None };
         let inner = Inner {
             key,
             genesis,
@@ -122,7 +117,8 @@ impl MeshService {
             if state.plane.as_ref().is_some_and(Plane::has_ended)
                 && let Some(plane) = state.plane.take()
             {
-                let reason = plane.stop().await.err().map_or_else(|| "without a reason".into(), |error| error.to_string());
+                let reason =
+                    plane.stop().await.err().map_or_else(|| "without a reason".into(), |error| error.to_string());
                 tracing::error!(reason, "the data thread ended");
                 state.failure = Some(reason.clone());
                 self.0.ended.send_replace(Some(reason));
@@ -257,12 +253,8 @@ impl Inner {
         }
         match &state.plane {
             None => {
-                let plane = Plane::start(
-                    &state.plan,
-                    &self.key,
-                    (self.genesis, mesh_id),
-                    (state.height, peers.clone()),
-                );
+                let plane =
+                    Plane::start(&state.plan, &self.key, (self.genesis, mesh_id), (state.height, peers.clone()));
                 state.plane = Some(plane.await?);
                 state.peers = peers;
             }
