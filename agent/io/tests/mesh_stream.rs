@@ -167,7 +167,8 @@ async fn a_capture_shows_headers_for_as_long_as_it_was_asked_for() -> Result<()>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denied_source_is_not_read() -> Result<()> {
     let (one, two) = pair(2).await?;
-    // One of two wires: the other goes on.
+    assert_eq!(echo(&one, &two, b"before")?, b"before");
+    // One of two wires, in one direction: the session goes on over the other.
     one.handle.deny_sources(vec![DeniedSource { address: [10, 0, 0, 0].into(), bits: 24 }])?;
     let bytes = pattern(1_000_000);
     match stream(&one, &two, bytes.clone()) {
