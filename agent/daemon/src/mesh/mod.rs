@@ -268,3 +268,30 @@ impl Inner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a chain strangers go after the view's life; keys of configured peers stay.
+    #[test]
+    fn a_view_that_is_too_old_admits_nobody_and_keeps_keys() {
+        let key = SigningKey::generate().unwrap().public().clone();
+        let account = AccountId::new([3; 32]);
+        let deal =
+            view::RunningDeal { id: 1, node: account.clone(), mesh: [1; 32], agents: vec![AccountId::new([4; 32])] };
+        let person = view::Person { key, endpoint: None, score_ppm: 0 };
+        let facts = Facts { height: 9, deals: vec![deal], people: [(account, person)].into() };
+        let plan = settings::MeshSection::default().plan(([127, 0, 0, 1], 1).into()).unwrap();
+        let mut state =
+            State { plan, plane: None, facts: None, peers: Vec::new(), height: 0, warnings: Vec::new(), failure: None };
+        assert_eq!(state.usable_facts(), None);
+        state.facts = Some((facts.clone(), Instant::now()));
+        assert_eq!(state.usable_facts(), Some((facts.clone(), true)));
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_millis(AGENT_VIEW_LIFE_MS + 1)) else {
+            panic!("this machine was started a minute ago")
+        };
+        state.facts = Some((facts.clone(), long_ago));
+        assert_eq!(state.usable_facts(), Some((Facts { deals: Vec::new(), ..facts }, false)));
+    }
+}
