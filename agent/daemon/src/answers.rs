@@ -10,9 +10,8 @@ use crate::{
     control::{Answer, Answers, CAPTURE_SECONDS_MAX, Request},
     identity::blocking,
     mesh::{
-        MeshService,
+        MeshService, parse,
         report::camel,
-        settings,
         wire::{self, Seen},
     },
     metrics::Numbers,
@@ -30,7 +29,7 @@ impl Answers for Sources {
             Request::Status => serde_json::to_value(self.report().await).map_err(|error| error.to_string())?,
             Request::Peers => self.mesh()?.peers().await.map_err(|error| error.to_string())?,
             Request::Paths { peer } => {
-                let peer = peer.map(|peer| settings::account("the peer", &peer)).transpose();
+                let peer = peer.map(|peer| parse::account("the peer", &peer)).transpose();
                 let peer = peer.map_err(|error| error.to_string())?;
                 self.mesh()?.paths(peer.as_ref()).await.map_err(|error| error.to_string())?
             }
@@ -91,7 +90,11 @@ impl Sources {
             return Err(format!("a capture takes 1 to {CAPTURE_SECONDS_MAX} seconds"));
         }
         let mesh = self.mesh()?;
-        if decrypted { self.capture_inner(mesh, seconds, answer).await } else { capture_wire(mesh, seconds, answer).await }
+        if decrypted {
+            self.capture_inner(mesh, seconds, answer).await
+        } else {
+            capture_wire(mesh, seconds, answer).await
+        }
     }
 
     async fn capture_inner(&self, mesh: &MeshService, seconds: u64, answer: &mut Answer<'_>) -> Result<(), String> {
@@ -103,11 +106,14 @@ impl Sources {
         let mut first = None;
         loop {
             let header = tokio::select! {
-                header = captured.recv() => header,
-                () = &mut end => None,
-                true = answer.gone() => None,
+                header = captured.recv() => match header {
+                    Some(header) => header,
+                    // The data thread has ended it.
+                    None => return Ok(()),
+                },
+                () = &mut end => break,
+                () = answer.gone() => break,
             };
-            let Some(header) = header else { break };
             let start = *first.get_or_insert(header.at);
             let line = json!({
                 "atUs": header.at.since_ns(start) / 1_000,
@@ -135,7 +141,7 @@ async fn capture_wire(mesh: &MeshService, seconds: u64, answer: &mut Answer<'_>)
     loop {
         let datagram = tokio::select! {
             datagram = seen.recv() => datagram,
-            true = answer.gone() => None,
+            () = answer.gone() => None,
         };
         let Some(datagram) = datagram else { break };
         if answer.line(camel(datagram)).await.is_err() {

@@ -14,7 +14,7 @@ use x0_limits::AGENT_CONFIG_BYTES_MAX;
 use crate::{
     cli::{PasswordArgs, Run},
     error::{AgentError, Result},
-    mesh::settings::{MeshSection, Plan},
+    mesh::{plan::Plan, settings::MeshSection},
 };
 
 /// The default file, with its documentation.

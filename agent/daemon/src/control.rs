@@ -90,11 +90,11 @@ impl Answer<'_> {
         tokio::time::timeout(EXCHANGE_TIME_MAX, self.stream.write_all(text.as_bytes())).await?
     }
 
-    /// Whether whoever asked has gone away.
-    pub async fn gone(&mut self) -> bool {
-        // Nothing more is expected from there: a byte or an end, either way it is over.
+    /// Waits until whoever asked has gone away.
+    pub async fn gone(&mut self) {
+        // Nothing more is expected from there: a byte, an end, or an error, whichever way it is over.
         let mut byte = [0];
-        self.stream.read(&mut byte).await.is_ok()
+        let _ = self.stream.read(&mut byte).await;
     }
 }
 
@@ -174,10 +174,11 @@ async fn converse(mut stream: UnixStream, answers: &impl Answers) -> std::io::Re
     // SAFETY: the call takes no arguments and cannot fail.
     let own = unsafe { libc::geteuid() };
     let asks = stream.peer_cred()?.uid();
+    // It is read in any case: who hangs up on a request that was not read takes his answer back with it.
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new((&mut stream).take(REQUEST_BYTES_MAX));
+    tokio::time::timeout(EXCHANGE_TIME_MAX, reader.read_line(&mut line)).await??;
     let refusal = if asks == 0 || asks == own {
-        let mut line = String::new();
-        let mut reader = tokio::io::BufReader::new((&mut stream).take(REQUEST_BYTES_MAX));
-        tokio::time::timeout(EXCHANGE_TIME_MAX, reader.read_line(&mut line)).await??;
         match serde_json::from_str::<Request>(&line) {
             Ok(request) => answers.answer(request, &mut Answer { stream: &mut stream }).await.err(),
             Err(error) => Some(format!("no request: {error}")),
@@ -199,7 +200,8 @@ async fn converse(mut stream: UnixStream, answers: &impl Answers) -> std::io::Re
 pub fn ask(path: &Path, request: &Request, mut each: impl FnMut(Value) -> Result<()>) -> Result<()> {
     let none = |reason: String| AgentError::NoAgent { path: path.to_owned(), reason };
     let mut stream = BlockingStream::connect(path).map_err(|error| none(error.to_string()))?;
-    let longer = if let Request::Capture { seconds, .. } = request { Duration::from_secs(*seconds) } else { Duration::ZERO };
+    let longer =
+        if let Request::Capture { seconds, .. } = request { Duration::from_secs(*seconds) } else { Duration::ZERO };
     // Data from the kernel's tables and a data plane that starts take their time as well.
     let patience = 3 * EXCHANGE_TIME_MAX + longer;
     stream.set_read_timeout(Some(patience)).map_err(|error| none(error.to_string()))?;

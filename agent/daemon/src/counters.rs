@@ -12,7 +12,7 @@ pub struct KernelCounters(Arc<Inner>);
 
 #[derive(Debug)]
 enum Inner {
-    Attached(Mutex<Counters>),
+    Attached(Box<Mutex<Counters>>),
     Absent(String),
 }
 
@@ -55,7 +55,7 @@ impl KernelCounters {
             interface.and_then(|interface| Counters::attach(&interface, port).map_err(|error| error.to_string()));
         give_memory_back();
         Self(Arc::new(match attached {
-            Ok(counters) => Inner::Attached(Mutex::new(counters)),
+            Ok(counters) => Inner::Attached(Box::new(Mutex::new(counters))),
             Err(reason) => {
                 tracing::warn!(%reason, "no packet counters; the agent goes on without them");
                 Inner::Absent(reason)

@@ -96,8 +96,8 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Status(options) => ask(&options, &Request::Status, |answer| {
             // The report reads as what it is, or the agent is of another version.
-            let unreadable = |error| system("reading the answer", &error);
-            let report: status::Report = serde_json::from_value(answer.clone()).map_err(|error| unreadable(error))?;
+            let report: status::Report =
+                serde_json::from_value(answer.clone()).map_err(|error| system("reading the answer", &error))?;
             Ok(status::words(&report))
         }),
         Command::Peers(options) => ask(&options, &Request::Peers, |answer| Ok(show::peers(answer))),

@@ -25,7 +25,7 @@ use crate::{
     error::{AgentError, Result},
     follow::{Follower, Line},
     identity::{blocking, open, system},
-    mesh::{MeshService, settings::Plan},
+    mesh::{MeshService, plan::Plan},
     metrics,
     status::{Serving, Sources},
 };
@@ -161,8 +161,7 @@ async fn serve(
     let agent: SharedAgent = Arc::new(Mutex::new(Agent::new(node.clone(), chain.slots)));
     let responder_config =
         ResponderConfig { listen: config.listen.address, genesis: genesis.0, limits: Limits::default() };
-    let responder =
-        ProbeResponder::start(responder_config, Arc::clone(&agent), key.clone(), clock.clone()).await?;
+    let responder = ProbeResponder::start(responder_config, Arc::clone(&agent), key.clone(), clock.clone()).await?;
     let listen = responder.local_addr();
     // They close with this function.
     let services = Services::start(listen.ip(), pages(config, options).await?, clock.clone()).await?;
@@ -184,15 +183,8 @@ async fn serve(
         mesh: sources.mesh.get().cloned(),
     };
     let following = tokio::spawn(follower.run(chain.client, first));
-    let serving = Serving {
-        agent: Arc::clone(&agent),
-        clock,
-        responder,
-        line: line_state,
-        kernel,
-        did,
-        genesis_hash: genesis,
-    };
+    let serving =
+        Serving { agent: Arc::clone(&agent), clock, responder, line: line_state, kernel, did, genesis_hash: genesis };
     *sources.serving.write() = Some(Arc::new(serving));
     let announced = tokio::select! {
         _ = first_view => announce(Some(&listen.to_string()), sources).await.map(|()| true),

@@ -7,7 +7,13 @@
 //! Prints one line for each round, alternating which goes first, then what the data threads counted: how
 //! late timers ran, how often priorities moved, what processor time each kind of thread took, and how much
 //! work the hogs (threads that only compute) got done against a machine of their own. Needs root.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation
+)]
 
 #[path = "../tests/mesh_support/mod.rs"]
 mod mesh_support;

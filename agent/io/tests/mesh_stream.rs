@@ -2,7 +2,7 @@
 //! wire that goes is seen at once, and streams do not notice.
 //!
 //! Needs root, network namespaces and `/dev/net/tun`; fails with the reason where they are missing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod mesh_support;
 
@@ -167,7 +167,8 @@ async fn a_capture_shows_headers_for_as_long_as_it_was_asked_for() -> Result<()>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denied_source_is_not_read() -> Result<()> {
     let (one, two) = pair(2).await?;
-    // One of two wires: the other goes on.
+    assert_eq!(echo(&one, &two, b"before")?, b"before");
+    // One of two wires, in one direction: the session goes on over the other.
     one.handle.deny_sources(vec![DeniedSource { address: [10, 0, 0, 0].into(), bits: 24 }])?;
     let bytes = pattern(1_000_000);
     match stream(&one, &two, bytes.clone()) {

@@ -2,7 +2,7 @@
 //! system refuses are told apart, and the tunnel has its address, its size and its route.
 //!
 //! Needs root, network namespaces and `/dev/net/tun`; fails with the reason where they are missing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 mod mesh_support;
 
@@ -146,6 +146,8 @@ fn the_tunnel_has_its_address_its_size_and_the_mesh_s_route() -> Result<()> {
     let config = TunnelConfig::new("x0t%d", "fd12:3456:789a::7".parse()?);
     let (tunnel, mtu) = namespace.inside(move || {
         let tunnel = Tunnel::open(&config)?;
+        // The address can be used at once, without waiting for a search for duplicates.
+        std::net::UdpSocket::bind((config.address, 0)).context("binding to the overlay address")?;
         let mtu = interface_mtu(tunnel.name())?;
         Ok((tunnel, mtu))
     })?;

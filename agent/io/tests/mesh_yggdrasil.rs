@@ -1,6 +1,6 @@
 //! The client of Yggdrasil's admin socket against the real daemon (Debian's package `yggdrasil`, 0.4.7),
 //! in a network namespace of its own. Fails where the package or the rights are missing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
 use anyhow::{Context as _, Result, ensure};
 use std::{

@@ -5,6 +5,7 @@ use crate::{
     impair::Random,
     outcome::{Outcome, Window, judge, latencies_us, percentile},
     probe::{Prober, Record},
+    process,
     realtime::now_ns,
     systems::{Running, System},
     topology::Topology,
@@ -68,7 +69,7 @@ const SLACK: Duration = Duration::from_secs(60);
 /// When the system does not come up or breaks, or a fault cannot be set.
 pub fn run(system: &dyn System, class: Class, faults: u64, seed: u64, logs: Option<&Path>) -> Result<Block> {
     let what = || format!("{}, {}", system.name(), class.name());
-    let folder = tempfile::Builder::new().prefix("x0-mesh-lab-").tempdir()?;
+    let folder = process::folder()?;
     let folder = Folder { own: folder, keep: logs.map(|logs| logs.join(format!("{}-{seed}", class.name()))) };
     let lab = Topology::build(class.shape()).with_context(what)?;
     let mut running = system.start(&lab, folder.own.path()).with_context(what)?;

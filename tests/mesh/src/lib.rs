@@ -19,8 +19,8 @@
 //! * Loss, jitter and the phases of faults follow from seeds (SplitMix64), never from the system's randomness.
 //! * Arrivals carry kernel stamps; where the prober itself came late, the row says so.
 //! * Namespaces and wires have no names outside of this process, and processes are tied to it: whatever ends the lab,
-//!   SIGKILL included, leaves nothing behind but sockets of WireGuards, whose names hold the owner's id and which the
-//!   next lab removes.
+//!   SIGKILL included, leaves nothing behind but files: sockets of WireGuards and folders of logs, whose names hold the
+//!   owner's id and which the next lab removes.
 //!
 //! # Limits
 //! [`topology::PATHS_MAX`] paths, [`bpf::WIRES_MAX`] wires. Impaired wires carry single packets, not trains: they are

@@ -9,6 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+use tempfile::TempDir;
 use x0_test_support::netns::Namespace;
 
 /// How long a program gets for something that takes it a fraction of that.
@@ -148,6 +149,29 @@ pub fn die_with_parent(command: &mut Command) {
             Ok(())
         });
     }
+}
+
+/// First letters of the names of labs' folders, before the id of the lab's process.
+const FOLDER: &str = "x0-mesh-lab-";
+
+/// A folder for the files of a lab, removed with it. Those of labs that were killed are removed here: their names hold
+/// the id of a process that is no more.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder() -> Result<TempDir> {
+    for entry in std::fs::read_dir(std::env::temp_dir())?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(FOLDER).and_then(|rest| rest.split_once('-')).map(|(owner, _)| owner);
+        if let Some(owner) = owner
+            && owner.parse::<u32>().is_ok()
+            && !Path::new("/proc").join(owner).exists()
+        {
+            // Another lab may remove it at the same time.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir()?)
 }
 
 /// Where a program is, in `PATH` or in the folder of tools that `scripts/setup rivals` fills.

@@ -2,7 +2,7 @@
 
 use crate::{
     probe::Transport,
-    process::{Daemon, die_with_parent, find},
+    process::{self, Daemon, die_with_parent, find},
     systems::System,
     topology::{A, B, Shape, Topology},
 };
@@ -36,7 +36,7 @@ pub struct Speed {
 pub fn run(system: &dyn System, shape: Shape, seconds: u64) -> Result<Speed> {
     let what = || format!("{}, speed", system.name());
     let iperf = find("iperf3").context("iperf3 is not installed (scripts/setup rivals)")?;
-    let folder = tempfile::Builder::new().prefix("x0-mesh-lab-").tempdir()?;
+    let folder = process::folder()?;
     let lab = Topology::build(shape)?;
     let running = system.start(&lab, folder.path()).with_context(what)?;
     let multipath = running.transport == Transport::Mptcp;

@@ -21,7 +21,7 @@ use x0_mesh_lab::{
     impair::Rule,
     outcome::{Window, judge, latencies_us, percentile},
     probe::{Ends, Packet, Prober, Record, Transport},
-    process::Daemon,
+    process::{self, Daemon},
     realtime::now_ns,
     systems::{self, Launch, Running},
     topology::{A, B, Shape, Topology},
@@ -289,6 +289,17 @@ fn processes_end_with_the_thread_that_owns_the_lab_even_when_nobody_stops_them()
         assert!(Instant::now() < deadline, "{}", state());
         sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn folders_of_labs_that_were_killed_are_removed_and_those_of_living_ones_stay() {
+    let alive = process::folder().unwrap();
+    let mut ended = Command::new("true").spawn().unwrap();
+    let dead = std::env::temp_dir().join(format!("x0-mesh-lab-{}-test", ended.id()));
+    ended.wait().unwrap();
+    std::fs::create_dir(&dead).unwrap();
+    drop(process::folder().unwrap());
+    assert!(!dead.exists() && alive.path().exists());
 }
 
 #[test]

@@ -157,7 +157,9 @@ pub async fn run(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
     }
     say("   The renter builds a mesh of two agents, in network namespaces, with two wires of their own between them.");
     let cast = gather(stage).await?;
-    say("   It rents a third provider's node, which joins both: three routes. Until the deal is confirmed nobody gets in.");
+    say(
+        "   It rents a third provider's node, which joins both: three routes. Until the deal is confirmed nobody gets in.",
+    );
     let waiting = cast.relay.status().await?;
     ensure!(waiting["mesh"]["state"] == "waiting", "without a deal the node serves no mesh: {}", waiting["mesh"]);
     let [one, two] = &cast.accounts;
@@ -171,7 +173,8 @@ async fn gather(stage: &Stage<'_>) -> Result<Cast> {
     let Stage { folder, node, wallet, renter, .. } = stage;
     let wires = tokio::task::spawn_blocking(Wires::lay).await??;
     let mut doors = Doors(JoinSet::new());
-    let rpc: SocketAddr = node.rpc.trim_start_matches("ws://").trim_end_matches('/').parse().context("the node's RPC")?;
+    let rpc: SocketAddr =
+        node.rpc.trim_start_matches("ws://").trim_end_matches('/').parse().context("the node's RPC")?;
     for namespace in [&wires.one, &wires.two, &wires.relay] {
         doors.outwards(namespace, CHAIN, rpc)?;
     }
@@ -190,15 +193,21 @@ async fn gather(stage: &Stage<'_>) -> Result<Cast> {
     };
     // Deals admit; the file only says where those whom they admit are reached.
     let peer = |account: &str, endpoints: &[(&str, &str, u16)]| {
-        let endpoint = |(underlay, address, port): &(&str, &str, u16)| format!("{{ underlay = {underlay:?}, address = \"{address}:{port}\" }}");
+        let endpoint = |(underlay, address, port): &(&str, &str, u16)| {
+            format!("{{ underlay = {underlay:?}, address = \"{address}:{port}\" }}")
+        };
         let endpoints: Vec<String> = endpoints.iter().map(endpoint).collect();
         format!("[[mesh.peer]]\naccount = {account:?}\nadmit = false\nendpoints = [{}]\n", endpoints.join(", "))
     };
-    configure(&relay, at, &[
-        "[mesh]\ntunnel = { enabled = false }\n".to_owned(),
-        underlay("to-a", "10.91.2.2", port),
-        underlay("to-b", "10.91.3.2", port),
-    ])?;
+    configure(
+        &relay,
+        at,
+        &[
+            "[mesh]\ntunnel = { enabled = false }\n".to_owned(),
+            underlay("to-a", "10.91.2.2", port),
+            underlay("to-b", "10.91.3.2", port),
+        ],
+    )?;
     let member = |own: u8, other: &AgentFiles, rented: u8| {
         let far = |wire: u8| format!("10.91.{wire}.{}", 3 - own);
         [
@@ -242,8 +251,25 @@ fn configure(files: &AgentFiles, listen: SocketAddr, more: &[String]) -> Result<
 async fn list(wallet: &Wallet, node: &str) -> Result<u64> {
     let listed = wallet
         .run(&[
-            "market", "list", "--node", node, "--price", "1 X0T/5", "--bandwidth", "100000", "--sessions", "8",
-            "--region", "mesh-demo", "--term-min", "10", "--term-max", "3600", "--bond", "100 X0T", "--key",
+            "market",
+            "list",
+            "--node",
+            node,
+            "--price",
+            "1 X0T/5",
+            "--bandwidth",
+            "100000",
+            "--sessions",
+            "8",
+            "--region",
+            "mesh-demo",
+            "--term-min",
+            "10",
+            "--term-max",
+            "3600",
+            "--bond",
+            "100 X0T",
+            "--key",
             "provider-3",
         ])
         .await?;
@@ -254,8 +280,25 @@ async fn rent(wallet: &Wallet, cast: &Cast, [one, two]: [&str; 2]) -> Result<u64
     let listing = cast.relay_listing.to_string();
     let rented = wallet
         .run(&[
-            "market", "rent", &listing, "--bandwidth", "50000", "--sessions", "4", "--term", "300", "--deposit",
-            "60 X0T", "--mesh", MESH, "--agent", one, "--agent", two, "--key", "renter",
+            "market",
+            "rent",
+            &listing,
+            "--bandwidth",
+            "50000",
+            "--sessions",
+            "4",
+            "--term",
+            "300",
+            "--deposit",
+            "60 X0T",
+            "--mesh",
+            MESH,
+            "--agent",
+            one,
+            "--agent",
+            two,
+            "--key",
+            "renter",
         ])
         .await?;
     let deal = number(&rented, "deal")?;
@@ -360,12 +403,19 @@ async fn carry(cast: &Cast, say: Narrator<'_>) -> Result<()> {
     for _ in 0..2 {
         let underlay = primary(&cast.one).await?;
         stream.received.gap_us.store(0, Ordering::Relaxed);
+        let cut_ns = monotonic_ns();
         cast.wires.cut(&underlay)?;
         stream.pass(MESSAGES_BETWEEN).await?;
         let gap = stream.received.gap_us.load(Ordering::Relaxed);
         let now = primary(&cast.one).await?;
         ensure!(now != underlay, "packets still take {underlay}, which is cut");
-        say(&format!("   the network of {underlay}, which carried it, swallows everything: gap {}; now over {now}", ms(gap)));
+        let switched = switched_after(&cast.one, cut_ns).await?;
+        say(&format!(
+            "   the network of {underlay}, which carried it, swallows everything: the agent changes to {now} after {}, \
+             the longest time between two messages is {}",
+            ms(switched),
+            ms(gap)
+        ));
     }
     let (sent, received) = stream.end().await?;
     ensure!(sent == received, "{sent} messages were sent, {received} arrived");
@@ -375,6 +425,22 @@ async fn carry(cast: &Cast, say: Narrator<'_>) -> Result<()> {
 
 fn ms(us: u64) -> String {
     format!("{}.{:01} ms", us / 1_000, us % 1_000 / 100)
+}
+
+/// This machine's monotonic clock, which the agents' logs of switches use too, nanoseconds.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes one `timespec`, which lives during it; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// Microseconds from a moment to the first change of route after it, by the agent's own log.
+async fn switched_after(agent: &Agent, cut_ns: u64) -> Result<u64> {
+    let paths = ask(agent, "paths").await?;
+    let switches = paths[0]["switches"].as_array().context("switches")?.iter();
+    let first = switches.filter_map(|switch| switch["atNs"].as_u64()).find(|at_ns| *at_ns >= cut_ns);
+    Ok((first.context("no change of route is in the agent's log")? - cut_ns) / 1_000)
 }
 
 /// The underlay of the route that packets to the other agent take now.
@@ -473,7 +539,8 @@ fn receive(mut stream: TcpStream, received: &Received) -> Result<u64> {
 async fn end(stage: &Stage<'_>, cast: Cast, deal: u64, say: Narrator<'_>) -> Result<()> {
     let before = ask(&cast.relay, "peers").await?;
     let guests = |peers: &Value| {
-        let named: Vec<&str> = peers.as_array().into_iter().flatten().filter_map(|peer| peer["account"].as_str()).collect();
+        let named: Vec<&str> =
+            peers.as_array().into_iter().flatten().filter_map(|peer| peer["account"].as_str()).collect();
         cast.accounts.iter().filter(|account| named.contains(&account.as_str())).count()
     };
     ensure!(guests(&before) == 2, "the rented node's peers are the two agents that the deal names: {before}");
@@ -489,10 +556,7 @@ async fn end(stage: &Stage<'_>, cast: Cast, deal: u64, say: Narrator<'_>) -> Res
         "   The renter cancels the deal: {} ms after the cancellation was final, the node serves that mesh no more.",
         closed.as_millis()
     ));
-    wait_for("the payment", &cast.relay, async || {
-        Ok(deal_of(stage.rpc, deal).await?.terminal.then_some(()))
-    })
-    .await?;
+    wait_for("the payment", &cast.relay, async || Ok(deal_of(stage.rpc, deal).await?.terminal.then_some(()))).await?;
     let Cast { relay, one, two, .. } = cast;
     for agent in [one, two, relay] {
         agent.stop().await?;

@@ -102,7 +102,8 @@ impl Reader {
         let missing = wanted.iter().filter(|account| !people.contains_key(*account));
         let known = |account: &&AccountId| people.contains_key(*account);
         let after = wanted.iter().filter(|account| self.last.as_ref().is_none_or(|last| *account > last)).filter(known);
-        let before = wanted.iter().filter(|account| self.last.as_ref().is_some_and(|last| *account <= last)).filter(known);
+        let before =
+            wanted.iter().filter(|account| self.last.as_ref().is_some_and(|last| *account <= last)).filter(known);
         let turn: Vec<AccountId> = missing.chain(after).chain(before).take(PEOPLE_PER_BLOCK).cloned().collect();
         self.last = turn.iter().rfind(|account| people.contains_key(*account)).cloned().or(self.last.take());
         turn

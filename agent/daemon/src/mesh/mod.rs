@@ -18,6 +18,8 @@
 //! oldest running deal, and warns of deals for others.
 
 mod chain;
+pub mod parse;
+pub mod plan;
 pub mod plane;
 pub mod report;
 pub mod settings;
@@ -40,8 +42,8 @@ use x0_types::AccountId;
 
 use self::{
     chain::Reader,
+    plan::Plan,
     plane::{Plane, PlaneError},
-    settings::Plan,
     view::Facts,
 };
 
@@ -91,15 +93,8 @@ impl MeshService {
     /// # Errors
     /// [`PlaneError`] when the data plane of a named mesh does not start.
     pub async fn start(plan: Plan, key: SigningKey, genesis: [u8; 32], me: AccountId) -> Result<Self, PlaneError> {
-        let state = State {
-            plan,
-            plane: None,
-            facts: None,
-            peers: Vec::new(),
-            height: 0,
-            warnings: Vec::new(),
-            failure: None,
-        };
+        let state =
+            State { plan, plane: None, facts: None, peers: Vec::new(), height: 0, warnings: Vec::new(), failure: None };
         let inner = Inner {
             key,
             genesis,
@@ -122,7 +117,8 @@ impl MeshService {
             if state.plane.as_ref().is_some_and(Plane::has_ended)
                 && let Some(plane) = state.plane.take()
             {
-                let reason = plane.stop().await.err().map_or_else(|| "without a reason".into(), |error| error.to_string());
+                let reason =
+                    plane.stop().await.err().map_or_else(|| "without a reason".into(), |error| error.to_string());
                 tracing::error!(reason, "the data thread ended");
                 state.failure = Some(reason.clone());
                 self.0.ended.send_replace(Some(reason));
@@ -257,12 +253,8 @@ impl Inner {
         }
         match &state.plane {
             None => {
-                let plane = Plane::start(
-                    &state.plan,
-                    &self.key,
-                    (self.genesis, mesh_id),
-                    (state.height, peers.clone()),
-                );
+                let plane =
+                    Plane::start(&state.plan, &self.key, (self.genesis, mesh_id), (state.height, peers.clone()));
                 state.plane = Some(plane.await?);
                 state.peers = peers;
             }
@@ -274,5 +266,32 @@ impl Inner {
             Some(_) => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a chain strangers go after the view's life; keys of configured peers stay.
+    #[test]
+    fn a_view_that_is_too_old_admits_nobody_and_keeps_keys() {
+        let key = SigningKey::generate().unwrap().public().clone();
+        let account = AccountId::new([3; 32]);
+        let deal =
+            view::RunningDeal { id: 1, node: account.clone(), mesh: [1; 32], agents: vec![AccountId::new([4; 32])] };
+        let person = view::Person { key, endpoint: None, score_ppm: 0 };
+        let facts = Facts { height: 9, deals: vec![deal], people: [(account, person)].into() };
+        let plan = settings::MeshSection::default().plan(([127, 0, 0, 1], 1).into()).unwrap();
+        let mut state =
+            State { plan, plane: None, facts: None, peers: Vec::new(), height: 0, warnings: Vec::new(), failure: None };
+        assert_eq!(state.usable_facts(), None);
+        state.facts = Some((facts.clone(), Instant::now()));
+        assert_eq!(state.usable_facts(), Some((facts.clone(), true)));
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_millis(AGENT_VIEW_LIFE_MS + 1)) else {
+            panic!("this machine was started a minute ago")
+        };
+        state.facts = Some((facts.clone(), long_ago));
+        assert_eq!(state.usable_facts(), Some((Facts { deals: Vec::new(), ..facts }, false)));
     }
 }

@@ -23,7 +23,7 @@ use x0_mesh::{
     },
 };
 
-use super::settings::{Plan, UnderlayPlan};
+use super::plan::{Plan, UnderlayPlan};
 
 /// Captured headers that wait for a slow reader.
 const CAPTURE_QUEUE: usize = 1_024;
@@ -171,7 +171,8 @@ impl Plane {
             let view = AuthorityView { height, peers };
             open(&plan, &key, (genesis, mesh_id), address, view)
         });
-        let ready = opened.await.map_err(|panic| MeshIoError::Panicked { thread: "start", reason: panic.to_string() })??;
+        let ready =
+            opened.await.map_err(|panic| MeshIoError::Panicked { thread: "start", reason: panic.to_string() })??;
         let Ready { thread, outputs, guard, tags, warnings } = ready;
         let handle = thread.handle();
         let report = thread.report().clone();
@@ -221,7 +222,8 @@ impl Plane {
         let (status, handshakes, events) = self
             .handle
             .with(|mesh, now, _| {
-                let told = |event: &&(Time, Event)| !matches!(event.1, Event::TagAdded { .. } | Event::TagRemoved { .. });
+                let told =
+                    |event: &&(Time, Event)| !matches!(event.1, Event::TagAdded { .. } | Event::TagRemoved { .. });
                 let events: Vec<_> = mesh.history().filter(told).cloned().collect();
                 (mesh.status(now), *mesh.handshake_counters(), events)
             })
@@ -257,7 +259,11 @@ impl Plane {
         let (sender, receiver) = mpsc::channel(CAPTURE_QUEUE);
         {
             let mut capture = self.shared.capture.lock();
-            if capture.as_ref().is_some_and(|running| !running.is_closed()) {
+            if let Some(running) = &*capture {
+                if running.is_closed() {
+                    // Its reader is gone: once the data thread has heard that, the next may begin.
+                    self.handle.capture(None)?;
+                }
                 return Err(PlaneError::CaptureRuns);
             }
             *capture = Some(sender);
@@ -267,10 +273,9 @@ impl Plane {
         Ok(receiver)
     }
 
-    /// Ends a capture.
+    /// Ends a capture before its time.
     pub fn end_capture(&self) {
-        self.shared.capture.lock().take();
-        // A thread that has ended captures nothing.
+        // A thread that has ended captures nothing; one that is too busy is told by the next who wants to capture.
         let _ = self.handle.capture(None);
     }
 
@@ -366,8 +371,7 @@ fn found(underlay: &UnderlayPlan) -> Result<UnderlayConfig, String> {
 fn filter(plan: &Plan, underlays: &[UnderlayConfig], ports: &BTreeSet<u16>, warnings: &mut Vec<String>) -> MeshGuard {
     let Some(mode) = plan.filter else { return MeshGuard::off("switched off by mesh.filter.mode") };
     let ports: Vec<u16> = ports.iter().copied().take(FILTER_PORTS_MAX).collect();
-    let config =
-        FilterConfig { per_prefix: plan.buckets.0, global: plan.buckets.1, ..FilterConfig::new(&ports) };
+    let config = FilterConfig { per_prefix: plan.buckets.0, global: plan.buckets.1, ..FilterConfig::new(&ports) };
     let mut guard = MeshGuard::load(&config);
     let mut devices = BTreeSet::new();
     for underlay in underlays {
@@ -399,6 +403,8 @@ async fn pump(mut outputs: Outputs, shared: Arc<Shared>, handle: MeshHandle) {
             Output::Lost(count) => {
                 tracing::warn!(count, "outputs of the data thread came too fast");
                 shared.notes.lock().outputs_lost += count;
+                // The end of a capture may be among them.
+                shared.capture.lock().take_if(|running| running.is_closed());
                 // The filter may have missed tags: it takes them over anew.
                 match handle.with(|mesh, _, _| mesh.tags()).await {
                     Ok(tags) => shared.replace_tags(&tags),

@@ -236,21 +236,51 @@ fn add_metrics(text: &mut Metrics, snapshot: &Snapshot, plane: &Plane) {
         "fate",
         snapshot.filtered.iter().map(|(name, value)| (name.clone(), *value)),
     );
-    text.gauge("x0_agent_mesh_filter_complete", "1 while the kernel filters all interfaces", u64::from(snapshot.filter.is_complete()));
+    text.gauge(
+        "x0_agent_mesh_filter_complete",
+        "1 while the kernel filters all interfaces",
+        u64::from(snapshot.filter.is_complete()),
+    );
     let states = ["recovering", "up", "suspect", "down"];
     let state_of = |link: &x0_mesh::node::LinkStatus| camel(link.state).as_str().unwrap_or_default().to_owned();
     let in_state = |state: &str| status.links.iter().filter(|link| state_of(link) == state).count() as u64;
-    text.family("x0_agent_mesh_links", "gauge", "links by state", "state", states.into_iter().map(|state| (state.to_owned(), in_state(state))));
+    text.family(
+        "x0_agent_mesh_links",
+        "gauge",
+        "links by state",
+        "state",
+        states.into_iter().map(|state| (state.to_owned(), in_state(state))),
+    );
     let open = status.sessions.iter().filter(|session| session.open).count() as u64;
     text.gauge("x0_agent_mesh_sessions", "open sessions", open);
-    let rtt = |link: &x0_mesh::node::LinkStatus| (format!("{}\",underlay=\"{}", link.peer, link.underlay), link.measured.srtt_us.unwrap_or(0));
-    text.family("x0_agent_mesh_link_rtt_microseconds", "gauge", "round trip of a link", "peer", status.links.iter().map(rtt));
-    let loss = |link: &x0_mesh::node::LinkStatus| (format!("{}\",underlay=\"{}", link.peer, link.underlay), u64::from(link.measured.loss_in_q16));
-    text.family("x0_agent_mesh_link_loss_q16", "gauge", "loss of a link towards this node, 65536 for all", "peer", status.links.iter().map(loss));
+    let rtt = |link: &x0_mesh::node::LinkStatus| {
+        (format!("{}\",underlay=\"{}", link.peer, link.underlay), link.measured.srtt_us.unwrap_or(0))
+    };
+    text.family(
+        "x0_agent_mesh_link_rtt_microseconds",
+        "gauge",
+        "round trip of a link",
+        "peer",
+        status.links.iter().map(rtt),
+    );
+    let loss = |link: &x0_mesh::node::LinkStatus| {
+        (format!("{}\",underlay=\"{}", link.peer, link.underlay), u64::from(link.measured.loss_in_q16))
+    };
+    text.family(
+        "x0_agent_mesh_link_loss_q16",
+        "gauge",
+        "loss of a link towards this node, 65536 for all",
+        "peer",
+        status.links.iter().map(loss),
+    );
     let Value::Object(io) = camel(&snapshot.io) else { return };
     let numbers = io.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?)));
     text.family("x0_agent_mesh_io", "gauge", "sockets, tunnel and loop since the start", "what", numbers);
-    text.gauge("x0_agent_mesh_warnings", "warnings of the start", (plane.warnings.len() + plane.report.warnings().len()) as u64);
+    text.gauge(
+        "x0_agent_mesh_warnings",
+        "warnings of the start",
+        (plane.warnings.len() + plane.report.warnings().len()) as u64,
+    );
 }
 
 /// A value as JSON with all names in camel case, as everywhere in this product.

@@ -7,12 +7,8 @@ use std::{
 };
 
 use serde::Deserialize;
-use x0_agent_io::mesh::{DeniedSource, Priority, TunnelConfig};
-use x0_client::{
-    rpc_types::did::Multikey,
-    text::{parse_account, parse_hash, parse_hex},
-};
-use x0_crypto::PublicKey;
+use x0_agent_io::mesh::{DeniedSource, Priority};
+use x0_client::text::parse_hash;
 use x0_ebpf_loader::mesh::{BucketConfig, Mode, PeerAction, PeerRule, PrefixAction, PrefixRule};
 use x0_mesh::{
     NodeId,
@@ -20,73 +16,15 @@ use x0_mesh::{
 };
 use x0_types::AccountId;
 
+use super::{
+    parse::{Result, SettingsError, account, prefix, public_key, read_key, text, within},
+    plan::{Plan, StaticPeer, UnderlayPlan},
+};
+
 /// Most underlays in the file: as many as the data thread has sockets for.
 pub const UNDERLAYS_MAX: usize = x0_agent_io::mesh::config::UNDERLAYS_MAX;
 /// Most peers in the file.
 pub const STATIC_PEERS_MAX: usize = 256;
-/// Most bytes of a file that holds a key as text.
-const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
-
-/// What is wrong in the section, with the field's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// A text that does not read as what its field holds.
-    #[error("{field}: {reason}")]
-    Text {
-        /// The field.
-        field: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A number outside its bounds.
-    #[error("{field} is {value}; it must be {min} to {max}")]
-    Bounds {
-        /// The field.
-        field: String,
-        /// The value.
-        value: u64,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// Two entries with one name.
-    #[error("{field}: {name} is there twice")]
-    Twice {
-        /// The field.
-        field: &'static str,
-        /// The name.
-        name: String,
-    },
-    /// An underlay that the file does not have.
-    #[error("{field}: there is no mesh.underlay with the name {name:?}")]
-    NoUnderlay {
-        /// The field.
-        field: String,
-        /// The name.
-        name: String,
-    },
-    /// A key that belongs to another account than the one beside it.
-    #[error("{field}: the key is that of {found}, and the account beside it is {given}")]
-    KeyOfAnother {
-        /// The field.
-        field: String,
-        /// The account of the key.
-        found: AccountId,
-        /// The account in the file.
-        given: AccountId,
-    },
-    /// Fields that exclude each other, or that need each other.
-    #[error("{fields}: {reason}")]
-    Together {
-        /// The fields.
-        fields: &'static str,
-        /// Why.
-        reason: &'static str,
-    },
-}
-
-type Result<T, E = SettingsError> = std::result::Result<T, E>;
 
 /// The section as it stands in the file. Unknown fields are errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -287,73 +225,6 @@ impl Default for LimitsSection {
     }
 }
 
-/// One underlay as it is to be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnderlayPlan {
-    /// Its number.
-    pub id: UnderlayId,
-    /// Its name.
-    pub name: String,
-    /// The device.
-    pub interface: Option<String>,
-    /// Where to listen; the address of a Yggdrasil underlay is found when it is opened.
-    pub listen: SocketAddr,
-    /// Shared-risk group.
-    pub shared_risk: u32,
-    /// Admin socket of a Yggdrasil node.
-    pub yggdrasil: Option<PathBuf>,
-}
-
-/// A peer of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticPeer {
-    /// Its account.
-    pub account: AccountId,
-    /// Its key; none when the chain names it.
-    pub key: Option<PublicKey>,
-    /// Where it is reached; none for every underlay that may.
-    pub endpoints: Vec<(Option<UnderlayId>, SocketAddr)>,
-    /// What it may do.
-    pub rights: Rights,
-    /// Whether it is a peer without a deal too.
-    pub admit: bool,
-}
-
-/// What the file asks of the mesh, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// The mesh; none for that of the deals on this node.
-    pub mesh_id: Option<[u8; 32]>,
-    /// The mesh's name, if the file says it.
-    pub name: Option<String>,
-    /// The tunnel device's name and MTU.
-    pub tunnel: Option<(String, u16)>,
-    /// Ways out.
-    pub underlays: Vec<UnderlayPlan>,
-    /// Peers.
-    pub peers: Vec<StaticPeer>,
-    /// Rules for the protocol.
-    pub rules: Vec<Rule>,
-    /// The same for the kernel.
-    pub kernel_rules: Vec<PeerRule>,
-    /// Sources that are not read.
-    pub denied: Vec<DeniedSource>,
-    /// Prefixes for the kernel.
-    pub prefixes: Vec<PrefixRule>,
-    /// How the filter is attached; none for not at all.
-    pub filter: Option<Mode>,
-    /// Whether unknown tags are dropped.
-    pub enforce: bool,
-    /// Handshakes of one prefix, and of everybody.
-    pub buckets: (BucketConfig, BucketConfig),
-    /// The data thread's priority.
-    pub priority: Priority,
-    /// Whether pages stay in memory.
-    pub lock_memory: bool,
-    /// Job threads.
-    pub job_threads: usize,
-}
-
 impl MeshSection {
     /// Makes relative paths relative to the file's folder.
     pub fn resolve(&mut self, folder: &Path) {
@@ -378,7 +249,12 @@ impl MeshSection {
         if share != 0 {
             within("mesh.limits.realtime_permille", share, 10, 900)?;
         }
-        within("mesh.limits.job_threads", limits.job_threads as u64, 1, x0_agent_io::mesh::config::JOB_THREADS_MAX as u64)?;
+        within(
+            "mesh.limits.job_threads",
+            limits.job_threads as u64,
+            1,
+            x0_agent_io::mesh::config::JOB_THREADS_MAX as u64,
+        )?;
         Ok(Plan {
             mesh_id: self.mesh_id()?,
             name: self.name.clone(),
@@ -586,7 +462,12 @@ impl FilterSection {
                 }
             }
         }
-        within("the number of prefixes in mesh.filter", rules.len() as u64, 0, x0_ebpf_loader::mesh::FILTER_RULES_MAX as u64)?;
+        within(
+            "the number of prefixes in mesh.filter",
+            rules.len() as u64,
+            0,
+            x0_ebpf_loader::mesh::FILTER_RULES_MAX as u64,
+        )?;
         Ok((denied, rules))
     }
 
@@ -600,85 +481,6 @@ impl FilterSection {
             bucket("mesh.filter.handshakes_in_all", self.handshakes_in_all)?,
         ))
     }
-}
-
-impl Plan {
-    /// The tunnel device of an address.
-    #[must_use]
-    pub fn tunnel_at(&self, address: std::net::Ipv6Addr) -> Option<TunnelConfig> {
-        let (name, mtu) = self.tunnel.clone()?;
-        Some(TunnelConfig { mtu, ..TunnelConfig::new(&name, address) })
-    }
-
-    /// What a running data plane cannot take over from another plan, by field.
-    #[must_use]
-    pub fn fixed_differences(&self, other: &Self) -> Vec<&'static str> {
-        let mut fields = Vec::new();
-        let mut note = |differs: bool, field: &'static str| {
-            if differs {
-                fields.push(field);
-            }
-        };
-        note(self.mesh_id != other.mesh_id, "mesh.name or mesh.id");
-        note(self.tunnel != other.tunnel, "mesh.tunnel");
-        note(self.underlays != other.underlays, "mesh.underlay");
-        note(self.filter != other.filter, "mesh.filter.mode");
-        let limits = |plan: &Self| (plan.priority, plan.lock_memory, plan.job_threads);
-        note(limits(self) != limits(other), "mesh.limits");
-        fields
-    }
-}
-
-/// An account: SS58, hex, or a DID.
-///
-/// # Errors
-/// [`SettingsError::Text`].
-pub fn account(field: &str, words: &str) -> Result<AccountId> {
-    parse_account(words).map_err(|error| text(field, &error))
-}
-
-/// An ML-DSA-65 key, in hex or as Multikey text.
-fn public_key(field: &str, words: &str) -> Result<PublicKey> {
-    let words = words.trim();
-    if words.starts_with("0x") {
-        let bytes = parse_hex("a key", words).map_err(|error| text(field, &error))?;
-        return PublicKey::from_bytes(&bytes).map_err(|error| text(field, &error));
-    }
-    match Multikey::from_text(words) {
-        Ok(Multikey::MlDsa65(bytes)) => Ok(PublicKey::from(bytes)),
-        Ok(Multikey::MlKem768(_)) => Err(text(field, &"an ML-KEM key; an agent's key is an ML-DSA-65 key")),
-        Err(error) => Err(text(field, &error)),
-    }
-}
-
-fn read_key(field: &str, path: &Path) -> Result<String> {
-    use std::io::Read as _;
-    let mut words = String::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut words));
-    read.map(|_| words).map_err(|error| text(field, &format!("{}: {error}", path.display())))
-}
-
-fn prefix(field: &str, words: &str) -> Result<(IpAddr, u8)> {
-    let (address, bits) = words.split_once('/').map_or((words, None), |(address, bits)| (address, Some(bits)));
-    let address: IpAddr = address.parse().map_err(|error| text(field, &format!("{words}: {error}")))?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = match bits {
-        None => most,
-        Some(bits) => bits.parse().map_err(|error| text(field, &format!("{words}: {error}")))?,
-    };
-    within(field, bits.into(), 0, most.into())?;
-    Ok((address, bits))
-}
-
-fn text(field: &str, reason: &dyn std::fmt::Display) -> SettingsError {
-    SettingsError::Text { field: field.to_owned(), reason: reason.to_string() }
-}
-
-fn within(field: &str, value: u64, min: u64, max: u64) -> Result<()> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    Err(SettingsError::Bounds { field: field.to_owned(), value, min, max })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ fn listen() -> SocketAddr {
     SocketAddr::from(([0, 0, 0, 0], 7801))
 }
 
-fn plan(words: &str) -> Result<Plan, String> {
+fn plan(words: &str) -> std::result::Result<Plan, String> {
     let section: MeshSection = toml::from_str(words).map_err(|error| error.to_string())?;
     section.plan(listen()).map_err(|error| error.to_string())
 }

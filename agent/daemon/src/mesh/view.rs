@@ -19,7 +19,7 @@ use x0_mesh::{
 };
 use x0_types::AccountId;
 
-use super::settings::{Plan, StaticPeer, UnderlayPlan};
+use super::plan::{Plan, StaticPeer, UnderlayPlan};
 
 /// Full trust: peers that the mesh's owner named itself.
 pub const TRUST_FULL_Q16: u32 = 65_536;
@@ -199,7 +199,10 @@ fn trust(score_ppm: u32) -> u32 {
 }
 
 /// Each endpoint over each underlay that may reach it.
-fn addresses(underlays: &[UnderlayPlan], endpoints: &[(Option<UnderlayId>, SocketAddr)]) -> Vec<(UnderlayId, SocketAddr)> {
+fn addresses(
+    underlays: &[UnderlayPlan],
+    endpoints: &[(Option<UnderlayId>, SocketAddr)],
+) -> Vec<(UnderlayId, SocketAddr)> {
     let mut found = Vec::new();
     for (wanted, endpoint) in endpoints {
         for underlay in underlays {

@@ -102,10 +102,8 @@ fn configured_peers_stay_without_a_chain_and_their_addresses_add_up_with_it() {
     assert!(alone.warnings[0].contains("waits for its key"), "{:?}", alone.warnings);
     // The second peer's key on chain is not the one that its name is made of.
     let strange = SigningKey::generate().unwrap().public().clone();
-    let people = [
-        (friend.clone(), person(&friend_key, "10.0.0.9:7801")),
-        (rotated.clone(), person(&strange, "10.0.0.8:1")),
-    ];
+    let people =
+        [(friend.clone(), person(&friend_key, "10.0.0.9:7801")), (rotated.clone(), person(&strange, "10.0.0.8:1"))];
     let facts = Facts { height: 1, deals: Vec::new(), people: people.into() };
     let with_chain = resolve(&plan, &me, &MESH, Some(&facts));
     assert_eq!(with_chain.peers[0].addresses.len(), 3, "the file's, and the chain's over both underlays");

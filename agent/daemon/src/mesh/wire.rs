@@ -99,7 +99,9 @@ pub fn watch(
     while start.elapsed() < duration && !seen.is_closed() {
         let length = match socket.recv(&mut head) {
             Ok(length) => length.min(HEAD_BYTES),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => continue,
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => {
+                continue;
+            }
             // A device that goes down says so on the socket, which goes on with the others.
             Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => continue,
             Err(error) => return Err(format!("a packet socket: {error}")),

@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    net::Ipv6Addr,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -124,6 +125,41 @@ impl Netlink {
 impl AsFd for Netlink {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+}
+
+/// Gives a device an IPv6 address that may be used at once: without the search for duplicates (RFC 4862
+/// section 5.4), during which binding to it fails. The kernel makes the prefix a route to the device.
+pub(crate) fn add_address(index: u32, address: Ipv6Addr, prefix_bits: u8) -> io::Result<()> {
+    let socket = sys::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
+    let flags = libc::NLM_F_REQUEST | libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
+    let mut body = vec![u8::try_from(libc::AF_INET6).unwrap_or(0), prefix_bits];
+    // `ifaddrmsg`: family, prefix length, flags, scope (zero is global), device.
+    body.extend_from_slice(&[u8::try_from(libc::IFA_F_NODAD).unwrap_or(0), 0]);
+    body.extend_from_slice(&index.to_ne_bytes());
+    for kind in [libc::IFA_LOCAL, libc::IFA_ADDRESS] {
+        body.extend_from_slice(&20_u16.to_ne_bytes());
+        body.extend_from_slice(&kind.to_ne_bytes());
+        body.extend_from_slice(&address.octets());
+    }
+    let length = u32::try_from(HEADER_BYTES + body.len()).unwrap_or(0);
+    let mut request = length.to_ne_bytes().to_vec();
+    request.extend_from_slice(&libc::RTM_NEWADDR.to_ne_bytes());
+    request.extend_from_slice(&u16::try_from(flags).unwrap_or(0).to_ne_bytes());
+    request.extend_from_slice(&[0; 8]);
+    request.extend_from_slice(&body);
+    // SAFETY: pointer and length describe `request`, which lives during the call.
+    sys::check_size(unsafe { libc::send(socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) })?;
+    let mut answer = [0_u8; 1_024];
+    // The kernel answers a request before the call that sends it returns.
+    // SAFETY: pointer and length describe `answer`, which lives during the call.
+    let length =
+        sys::check_size(unsafe { libc::recv(socket.as_raw_fd(), answer.as_mut_ptr().cast(), answer.len(), 0) })?;
+    // `nlmsgerr`: a negative error number, or zero.
+    match u32_at(answer.get(..length).unwrap_or(&[]), HEADER_BYTES) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(code.to_ne_bytes()).wrapping_neg())),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 

@@ -34,10 +34,9 @@ impl Mesh {
             // Whatever happens, this address has its turn again, later.
             dial.next = now.plus_ms(dial.backoff_ms() + 1_000);
             let Dial { name, underlay, address, .. } = *dial;
-            let there = self
-                .links
-                .iter()
-                .find(|(_, entry)| entry.retires.is_none() && entry.name == name && entry.underlay == underlay && entry.address == address);
+            let there = self.links.iter().find(|(_, entry)| {
+                entry.retires.is_none() && entry.name == name && entry.underlay == underlay && entry.address == address
+            });
             let healthy = there.filter(|(_, entry)| {
                 let silent = entry.down_since.is_some_and(|since| now.since_ns(since) >= REDIAL_DOWN_MS * 1_000_000);
                 !silent && !entry.stale && now.since_ns(entry.opened) < LINK_LIFE_MS * 1_000_000

@@ -290,8 +290,7 @@ impl Mesh {
                 && entry.address == address
                 && entry.opened <= opened
         });
-        let older: Vec<LinkIx> =
-            older.filter(|(_, entry)| entry.retires.is_none()).map(|(older, _)| older).collect();
+        let older: Vec<LinkIx> = older.filter(|(_, entry)| entry.retires.is_none()).map(|(older, _)| older).collect();
         let Some((kept, rest)) = older.split_first() else {
             // What it was to replace is gone: it stands for itself.
             if let Some(entry) = self.links.get_mut(at) {

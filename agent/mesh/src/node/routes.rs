@@ -17,7 +17,11 @@ impl Mesh {
         let Some(name) = self.talks.get(peer).map(|talk| talk.name) else { return };
         let mut paths: Vec<Path> = self.router.paths(&name).to_vec();
         // A link to the peer is a route before gossip has told anybody about it.
-        for (_, entry) in self.links.iter().filter(|(_, entry)| entry.name == name && entry.proved && !entry.renews && entry.retires.is_none()) {
+        for (_, entry) in self
+            .links
+            .iter()
+            .filter(|(_, entry)| entry.name == name && entry.proved && !entry.renews && entry.retires.is_none())
+        {
             if let Some(path) = self.direct(entry).filter(|path| !paths.iter().any(|known| known.id() == path.id())) {
                 paths.insert(0, path);
             }

@@ -153,7 +153,8 @@ fn a_relay_that_is_expelled_while_it_carries_loses_nothing() {
         let before = relayed_by(&world, relay);
         world.run_us(until_us - world.now_us + 500_000);
         assert_eq!(world.oracle.lost(0, 1, start_us, until_us), Vec::<u64>::new(), "seed {seed}");
-        assert!(relayed_by(&world, relay) <= before + 2, "the relay went on");
+        // What was on the wires at that moment: packets, acknowledgements, probes and their answers.
+        assert!(relayed_by(&world, relay) <= before + 8, "the relay went on");
     }
 }
 

@@ -14,7 +14,7 @@ const BOTTOM: f64 = 46.0;
 /// The axis: half a millisecond and a minute, in microseconds.
 const LEAST_US: f64 = 500.0;
 const MOST_US: f64 = 60_000_000.0;
-const TICKS_MS: [u32; 11] = [1, 2, 5, 10, 20, 50, 100, 1_000, 3_000, 10_000, 30_000];
+const TICKS_MS: [u32; 11] = [1, 2, 5, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000];
 
 const INK: &str = "#1f2933";
 const PALE: &str = "#8a96a3";
@@ -60,6 +60,7 @@ pub fn render(document: &Document) -> String {
         let label = if tick >= 1_000 { format!("{} s", tick / 1_000) } else { format!("{tick} ms") };
         words(&mut svg, x, bottom + 20.0, "middle", if strong { INK } else { PALE }, "12", &label);
     }
+    words(&mut svg, WIDTH - 8.0, TOP + 22.0, "end", PALE, "11", "median / longest");
     let mut y = TOP;
     for (class, blocks) in groups {
         words(&mut svg, 16.0, y + 22.0, "start", INK, "14", class.name());

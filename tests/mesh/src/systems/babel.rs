@@ -16,7 +16,8 @@ impl System for Babel {
     }
 
     fn about(&self) -> &'static str {
-        "hello-interval 0.01 s (its default is 4 s), update-interval 0.04 s; plain routes, no encryption"
+        "hello-interval 0.01 s (its default is 4 s), update-interval 0.04 s; plain routes, no encryption; where its \
+         process on a relay is stopped or killed, the relay's kernel goes on forwarding"
     }
 
     fn version(&self) -> Result<String> {

@@ -53,9 +53,10 @@ impl System for Yggdrasil {
             Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)
         };
         let mut running = Running::new(address(A)?, address(B)?, folder);
-        // Those who are called are there first: `b` calls everybody, relays call nobody.
-        let mut order: Vec<usize> = (0..lab.nodes.len()).filter(|node| *node != B).collect();
-        order.push(B);
+        // Those who are called are there first, because a call that fails is made again only after a minute: relays call
+        // nobody, and `b` calls `a` where there are none.
+        let mut order: Vec<usize> = (0..lab.nodes.len()).filter(|node| ![A, B].contains(node)).collect();
+        order.extend([A, B]);
         for node in order {
             let name = format!("yggdrasil-{}", lab.nodes[node].name);
             let file = configurations[node].clone().into_os_string();
@@ -70,7 +71,9 @@ impl System for Yggdrasil {
 fn has_address(lab: &Topology, node: usize, daemon: &mut Daemon) -> Result<()> {
     let namespace = lab.namespace(node).clone();
     daemon.until("its device", || {
-        Ok(namespace.ip("-6 -o address show dev ygg0").is_ok_and(|shown| shown.contains("global")))
+        // A tentative address cannot be bound yet; the device comes when the program makes it.
+        let shown = namespace.ip("-6 -o address show dev ygg0 scope global -tentative");
+        Ok(shown.is_ok_and(|shown| !shown.trim().is_empty()))
     })
 }
 

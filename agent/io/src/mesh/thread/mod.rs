@@ -46,13 +46,20 @@ pub use stats::{IoStatus, StartReport, StopReport, UnderlayReport};
 /// Most source prefixes that are denied at once.
 pub const DENIED_SOURCES_MAX: usize = 1_024;
 
-/// The running data plane of one agent.
+/// The running data plane of one agent. Dropping it ends the data thread without waiting for it.
 #[derive(Debug)]
 pub struct MeshThread {
     handle: MeshHandle,
     report: StartReport,
     stop: Arc<AtomicBool>,
-    data: JoinHandle<Result<StopReport>>,
+    data: Option<JoinHandle<Result<StopReport>>>,
+}
+
+impl Drop for MeshThread {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.handle.wake();
+    }
 }
 
 impl MeshThread {
@@ -104,7 +111,7 @@ impl MeshThread {
     /// Whether the data thread has ended, by a failure, without being asked to.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.data.is_finished()
+        self.data.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Ends the data thread: what waits to be sent is sent, then everything closes. Blocks for as long
@@ -112,9 +119,10 @@ impl MeshThread {
     ///
     /// # Errors
     /// [`MeshIoError::Panicked`] and what else ended the thread before.
-    pub fn stop(self) -> Result<StopReport> {
+    pub fn stop(mut self) -> Result<StopReport> {
         self.stop.store(true, Ordering::Release);
         self.handle.wake();
-        self.data.join().map_err(|panic| MeshIoError::Panicked { thread: "data", reason: jobs::reason(&*panic) })?
+        let data = self.data.take().ok_or(MeshIoError::Stopped)?;
+        data.join().map_err(|panic| MeshIoError::Panicked { thread: "data", reason: jobs::reason(&*panic) })?
     }
 }

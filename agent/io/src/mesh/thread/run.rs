@@ -137,7 +137,7 @@ pub fn start(
         .name("x0-mesh-data".into())
         .spawn(move || data.contained(configured, &priority))
         .map_err(|source| MeshIoError::System { call: "the data thread", source })?;
-    Ok((MeshThread { handle, report, stop, data: thread }, outputs))
+    Ok((MeshThread { handle, report, stop, data: Some(thread) }, outputs))
 }
 
 /// Everything that the data thread owns.

@@ -260,7 +260,7 @@ mod tests {
         let mut unknown = vec![0xaa; 200];
         (unknown[0], unknown[6]) = (0x60, 200);
         assert_eq!(header_bytes(&unknown), 40);
-        assert_eq!(header_bytes(&udp[..10]), 10.min(28));
+        assert_eq!(header_bytes(&udp[..10]), 10);
         assert_eq!((header_bytes(&[]), header_bytes(&[0x10; 30])), (0, 0));
     }
 }

@@ -19,7 +19,6 @@ pub mod vnet;
 use std::{
     fs::OpenOptions,
     io::{self, Read as _, Write as _},
-    net::Ipv6Addr,
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd},
         unix::fs::OpenOptionsExt as _,
@@ -29,7 +28,7 @@ use std::{
 use crate::mesh::{
     config::TunnelConfig,
     error::{MeshIoError, Result},
-    sys,
+    netlink, sys,
 };
 use vnet::{HEADER_BYTES, VnetHeader};
 
@@ -186,22 +185,6 @@ fn configure(name: &str, config: &TunnelConfig, warnings: &mut Vec<String>) -> R
     })?;
     let up = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0);
     sys::interface_request(&plain, libc::SIOCSIFFLAGS, name, |request| request.ifr_ifru.ifru_flags = up)?;
-    add_address(name, config.address, config.prefix_bits)
-}
-
-/// Gives the device an IPv6 address; the kernel makes its prefix a route to the device.
-fn add_address(name: &str, address: Ipv6Addr, prefix_bits: u8) -> Result<()> {
-    let control = sys::socket(libc::AF_INET6, libc::SOCK_DGRAM, 0)
-        .map_err(|source| MeshIoError::System { call: "an IPv6 socket", source })?;
-    let request = libc::in6_ifreq {
-        ifr6_addr: libc::in6_addr { s6_addr: address.octets() },
-        ifr6_prefixlen: prefix_bits.into(),
-        ifr6_ifindex: libc::c_int::try_from(sys::interface_index(name)?).unwrap_or(0),
-    };
-    // SAFETY: the request reads one `in6_ifreq`, which lives during the call.
-    match sys::check(unsafe { libc::ioctl(control.as_raw_fd(), libc::SIOCSIFADDR, &raw const request) }) {
-        Ok(_) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        Err(source) => Err(MeshIoError::System { call: "adding the overlay address", source }),
-    }
+    netlink::add_address(sys::interface_index(name)?, config.address, config.prefix_bits)
+        .map_err(|source| MeshIoError::System { call: "adding the overlay address", source })
 }
