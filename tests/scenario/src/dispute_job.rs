@@ -34,10 +34,10 @@ const LISTING_DEPOSIT_MAX: u128 = 50 * UNIT;
 pub async fn dispute(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
     let Stage { folder, node, rpc, wallet, renter, .. } = stage;
     say("   A third provider's node has a line so thin that at times only two of the four validators get through.");
-    let provider = new_account(wallet, "provider-3", "2000 X0T").await?;
+    let provider = new_account(wallet, "provider-thin", "2000 X0T").await?;
     let door = free_port()?;
-    let files = agent_identity(folder, "agent-3", node, &provider, Some(free_port()?), Some(door))?;
-    wallet.run(&["did", "register-agent", "--proof", &files.proof, "--key", "provider-3"]).await?;
+    let files = agent_identity(folder, "agent-thin", node, &provider, Some(free_port()?), Some(door))?;
+    wallet.run(&["did", "register-agent", "--proof", &files.proof, "--key", "provider-thin"]).await?;
     let agent = Agent::start(Path::new(&files.config)).await?;
     let gateway = Gateway::start(door, agent.listen.clone(), SlotTimes::read(rpc).await?).await?;
     let before = Ledger::read(rpc).await?;
@@ -62,13 +62,13 @@ pub async fn dispute(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
 async fn rent(stage: &Stage<'_>, agent: &Agent) -> Result<u64> {
     let Stage { wallet, renter_agent, .. } = stage;
     let listing = "--price 1_X0T/4 --bandwidth 50000 --sessions 8 --region eu-north --term-min 10 --term-max 3600 \
-                   --bond 100_X0T --key provider-3";
+                   --bond 100_X0T --key provider-thin";
     let listed = run(wallet, &["market", "list", "--node", &agent.node], listing).await?;
     let listing = number(&listed, "listing")?.to_string();
     let terms = "--bandwidth 50000 --sessions 8 --term 24 --deposit 6_X0T --mesh renters-mesh --key renter";
     let rented = run(wallet, &["market", "rent", &listing, "--agent", renter_agent], terms).await?;
     let deal = number(&rented, "deal")?;
-    wallet.run(&["market", "confirm", &deal.to_string(), "--key", "provider-3"]).await?;
+    wallet.run(&["market", "confirm", &deal.to_string(), "--key", "provider-thin"]).await?;
     Ok(deal)
 }
 
