@@ -64,6 +64,9 @@ struct Shared {
     /// Tags of the filter, for the data thread's own look-ups.
     tags: Arc<Mutex<BTreeSet<u32>>>,
     capture: Mutex<Option<mpsc::Sender<Captured>>>,
+    /// Peers that may hold a session with this host and have not been greeted since the start; none without a tunnel.
+    strange: Mutex<BTreeSet<NodeId>>,
+    greeted: Mutex<BTreeSet<NodeId>>,
     notes: Mutex<Notes>,
 }
 
@@ -166,6 +169,7 @@ impl Plane {
         (height, peers): (u64, Vec<Peer>),
     ) -> Result<Self> {
         let (plan, key) = (plan.clone(), key.clone());
+        let strange = if plan.tunnel.is_some() { hosts(&peers) } else { BTreeSet::new() };
         let address = overlay_address(&mesh_id, &node_id(key.public()));
         let opened = tokio::task::spawn_blocking(move || {
             let view = AuthorityView { height, peers };
@@ -177,9 +181,15 @@ impl Plane {
         let handle = thread.handle();
         let report = thread.report().clone();
         let reader = guard.reader();
-        let shared =
-            Arc::new(Shared { guard: Mutex::new(guard), tags, capture: Mutex::new(None), notes: Mutex::default() });
-        let pump = tokio::spawn(pump(outputs, Arc::clone(&shared), handle.clone()));
+        let shared = Arc::new(Shared {
+            guard: Mutex::new(guard),
+            tags,
+            capture: Mutex::new(None),
+            strange: Mutex::new(strange),
+            greeted: Mutex::default(),
+            notes: Mutex::default(),
+        });
+        let pump = tokio::spawn(pump(outputs, Arc::clone(&shared), handle.clone(), address));
         for warning in warnings.iter().cloned().chain(report.warnings()) {
             tracing::warn!(%warning, "mesh");
         }
@@ -192,6 +202,10 @@ impl Plane {
     /// # Errors
     /// [`PlaneError`]; the view before goes on.
     pub async fn set_peers(&self, height: u64, peers: Vec<Peer>) -> Result<()> {
+        if self.report.tunnel.is_some() {
+            let greeted = self.shared.greeted.lock();
+            *self.shared.strange.lock() = hosts(&peers).difference(&greeted).copied().collect();
+        }
         let view = AuthorityView { height, peers };
         Ok(self.handle.with(move |mesh, now, sink| mesh.update_authority(now, view, sink)).await??)
     }
@@ -396,10 +410,18 @@ fn filter(plan: &Plan, underlays: &[UnderlayConfig], ports: &BTreeSet<u16>, warn
 }
 
 /// Takes what the data thread says until it ends.
-async fn pump(mut outputs: Outputs, shared: Arc<Shared>, handle: MeshHandle) {
+async fn pump(mut outputs: Outputs, shared: Arc<Shared>, handle: MeshHandle, own: Ipv6Addr) {
     while let Some(output) = outputs.recv().await {
         match output {
-            Output::Mesh(_, event) => shared.event(&event),
+            Output::Mesh(_, event) => {
+                shared.event(&event);
+                if let Event::LinkUp { peer, .. } = event
+                    && shared.strange.lock().remove(&peer)
+                {
+                    shared.greeted.lock().insert(peer);
+                    greet(&handle, own, peer).await;
+                }
+            }
             Output::Lost(count) => {
                 tracing::warn!(count, "outputs of the data thread came too fast");
                 shared.notes.lock().outputs_lost += count;
@@ -435,6 +457,36 @@ async fn pump(mut outputs: Outputs, shared: Arc<Shared>, handle: MeshHandle) {
         }
     }
     shared.capture.lock().take();
+}
+
+/// Peers that may hold a session with this host.
+fn hosts(peers: &[Peer]) -> BTreeSet<NodeId> {
+    peers.iter().filter(|peer| peer.rights.session).map(|peer| peer.id).collect()
+}
+
+/// Opens a session with a neighbour by an empty packet, once after a start. The neighbour may still hold a session with
+/// this agent's last life: what it sends for that one is lost, and this replaces it in a round trip.
+async fn greet(handle: &MeshHandle, own: Ipv6Addr, peer: NodeId) {
+    // All addresses of a mesh share their first 48 bits; the others are the node's.
+    let mut target = own.octets();
+    target[6..].copy_from_slice(&peer.0[..10]);
+    let target = Ipv6Addr::from(target);
+    let sent = handle.with(move |mesh, now, sink| {
+        mesh.packet(now, &empty_packet(own, target), sink);
+    });
+    if let Err(error) = sent.await {
+        // The first packet of either host opens the session then.
+        tracing::debug!(%error, "a neighbour is not greeted");
+    }
+}
+
+/// An IPv6 packet without content: next header 59 (RFC 8200 section 4.7), which hosts discard.
+fn empty_packet(source: Ipv6Addr, target: Ipv6Addr) -> [u8; 40] {
+    let mut packet = [0; 40];
+    (packet[0], packet[6], packet[7]) = (0x60, 59, 64);
+    packet[8..24].copy_from_slice(&source.octets());
+    packet[24..40].copy_from_slice(&target.octets());
+    packet
 }
 
 impl Shared {
