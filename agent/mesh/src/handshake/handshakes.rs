@@ -114,6 +114,16 @@ impl Handshakes {
         Ok(id)
     }
 
+    /// Tells a session's handshake of ours, if one runs, which routes lead to its peer now. Without any it goes
+    /// on over those that it has.
+    pub fn reroute(&mut self, now: Time, peer: &NodeId, ways: &[Via]) {
+        let running = ways.first().and_then(|via| self.running(peer, via));
+        let fits = ways.len() <= HANDSHAKE_WAYS_MAX && ways.iter().all(|way| way.purpose() == Purpose::EndToEnd);
+        if let Some(id) = running.filter(|_| fits) {
+            self.with_ours(id, |ours| ours.reroute(now, ways));
+        }
+    }
+
     /// Ends a handshake of ours without a word.
     pub fn cancel(&mut self, id: u32) {
         if let Some(ours) = self.ours.remove(&id) {

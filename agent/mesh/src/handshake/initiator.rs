@@ -22,7 +22,6 @@ use x0_mesh_wire::{
     handshake::{Answer, CookieBody, Envelope, HELLO_BYTES, Hello, Opening, SUITE_1},
     limits::{
         COOKIES_PER_HANDSHAKE_MAX, HANDSHAKE_GAP_MS, HANDSHAKE_GIVE_UP_MS, HANDSHAKE_RETRY_MS, HANDSHAKE_RETRY_MS_MAX,
-        PROOF_FRAGMENT_BYTES_MAX,
     },
 };
 use zeroize::Zeroizing;
@@ -139,6 +138,23 @@ impl Initiator {
     /// Whether the peer has answered, so that the way there and back is known to work.
     pub(super) const fn is_answered(&self) -> bool {
         !matches!(self.stage, Stage::Generating | Stage::Greeting(_))
+    }
+
+    /// The routes to the peer are these now: the handshake goes on over them, and what waits for an answer
+    /// is sent at once when one of them is new. A route that was good when the handshake began may carry
+    /// nothing, or lack its first link, long before the handshake would be given up.
+    pub(super) fn reroute(&mut self, now: Time, ways: &[Via]) {
+        let cookie_of = |via: &Via| {
+            let known = self.ways.iter().find(|way| way.via.same_place(via));
+            (known.is_some(), known.map_or([0; COOKIE_BYTES], |way| way.cookie_mac))
+        };
+        let found: Vec<_> = ways.iter().map(|via| (*via, cookie_of(via))).collect();
+        let gained = found.iter().any(|(_, (known, _))| !known);
+        self.ways = found.into_iter().map(|(via, (_, cookie_mac))| Way { via, cookie_mac }).collect();
+        if gained && matches!(self.stage, Stage::Greeting(_) | Stage::Presenting(_)) && !self.held {
+            self.retry_ms = HANDSHAKE_RETRY_MS;
+            self.due = now;
+        }
     }
 
     /// The moment after which the handshake fails.
@@ -301,8 +317,7 @@ impl Initiator {
             signature: proved.signature,
         }
         .write(Role::Initiator);
-        let bytes_max = self.ways.iter().map(|way| way.via.fragment_bytes_max()).min();
-        let outgoing = Outgoing::cut(&message, bytes_max.unwrap_or(PROOF_FRAGMENT_BYTES_MAX));
+        let outgoing = Outgoing::cut(&message, Via::fragment_bytes_max(self.purpose));
         let mac = HopKey::new(*proved.keys.initiator_mac);
         let Proved { keys, kem, x25519, initiator, .. } = proved;
         let sealer = Sealer { mac, next: 0, id: peer_id };

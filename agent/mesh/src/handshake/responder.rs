@@ -17,7 +17,7 @@ use x0_crypto::{
 use x0_mesh_wire::{
     HopKey, Kind,
     handshake::{ANSWER_BYTES, Answer, Envelope, HELLO_BYTES, Hello, Opening, SUITE_1},
-    limits::{CIPHERTEXT_BYTES, HANDSHAKE_WAYS_MAX, PROOF_FRAGMENT_BYTES_MAX, PROOF_RESEND_MS, PROOF_RESENDS_MAX},
+    limits::{CIPHERTEXT_BYTES, HANDSHAKE_WAYS_MAX, PROOF_RESEND_MS, PROOF_RESENDS_MAX},
 };
 use zeroize::Zeroizing;
 
@@ -146,10 +146,13 @@ impl HalfOpen {
         matches!(&self.stage, Stage::Answered(answered) if !answered.incoming.is_empty())
     }
 
+    /// Notes where the initiator was heard. Those heard last stay: its routes may have changed.
     fn remember(&mut self, via: Via) {
-        if !self.ways.iter().any(|way| way.same_place(&via)) && self.ways.len() < HANDSHAKE_WAYS_MAX {
-            self.ways.push(via);
+        self.ways.retain(|way| !way.same_place(&via));
+        if self.ways.len() >= HANDSHAKE_WAYS_MAX {
+            self.ways.remove(0);
         }
+        self.ways.push(via);
     }
 
     /// A copy of the hello came: its answer goes again, to where the copy came from.
@@ -281,9 +284,8 @@ impl HalfOpen {
             signature,
         }
         .write(Role::Responder);
-        let bytes_max = self.ways.iter().map(Via::fragment_bytes_max).min().unwrap_or(PROOF_FRAGMENT_BYTES_MAX);
         let sealer = Sealer { mac: HopKey::new(*keys.responder_mac), next: 0, id: self.peer_id };
-        let outgoing = Outgoing::cut(&message, bytes_max);
+        let outgoing = Outgoing::cut(&message, Via::fragment_bytes_max(self.purpose));
         let proved = Proved { keys, outgoing, sealer, next_flight, resends: 0, resent: now };
         self.stage = Stage::Proved(Box::new(proved));
         self.send_proof(None, out)?;

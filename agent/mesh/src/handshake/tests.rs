@@ -9,9 +9,9 @@ use super::{
 use crate::{Entropy, NodeId, Time};
 use proptest::prelude::*;
 use x0_mesh_wire::{
-    Labels,
-    handshake::Proof,
-    limits::{HANDSHAKE_PEERS_REMEMBERED_MAX, PROOF_FRAGMENT_BYTES_MAX, PROOF_FRAGMENT_BYTES_MIN},
+    HopKey, Kind, Labels,
+    handshake::{Envelope, PROOF_HEAD_BYTES, Proof},
+    limits::{HANDSHAKE_PEERS_REMEMBERED_MAX, PROOF_FRAGMENT_BYTES_MAX, PROOF_FRAGMENT_BYTES_MIN, TAG_BYTES},
 };
 
 struct Counting(u8);
@@ -118,9 +118,10 @@ fn places_are_told_apart_by_everything_but_the_way_back() {
     assert_eq!(socket(0, "[2001:db8::1]:5").quota_group(), socket(0, "[2001:db8::2]:6").quota_group());
     assert_ne!(socket(0, "[2001:db8::1]:5").quota_group(), socket(0, "[2001:db8:0:1::1]:5").quota_group());
     assert_ne!(places[0].quota_group(), places[3].quota_group());
-    let longest = route(1, &[1; 8], &[1; 8]);
-    assert_eq!(longest.fragment_bytes_max(), PROOF_FRAGMENT_BYTES_MIN);
-    assert_eq!(places[0].fragment_bytes_max(), PROOF_FRAGMENT_BYTES_MAX);
+    // A fragment of a proof for sessions is never cut again, whatever route it takes.
+    let body = vec![0; PROOF_HEAD_BYTES + Via::fragment_bytes_max(Purpose::EndToEnd) + TAG_BYTES];
+    let fragment = Envelope::seal(Kind::Proof, 1, &body, &HopKey::new([0; 16]));
+    assert_eq!(route(1, &[1; 8], &[1; 8]).frame(&fragment).unwrap().len(), 1);
 }
 
 #[test]

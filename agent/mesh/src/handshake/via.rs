@@ -34,6 +34,12 @@ pub enum Via {
     },
 }
 
+// A fragment fits, with the longest routes there and back.
+const FRAGMENT_HEAD_BYTES: usize = HEADER_BYTES + PROOF_HEAD_BYTES + TAG_BYTES;
+const ROUTE_BYTES_MAX: usize = 2 * LABELS_MAX * LABEL_BYTES + 4 + END_TO_END_HEAD_BYTES;
+const _: () = assert!(FRAGMENT_HEAD_BYTES + PROOF_FRAGMENT_BYTES_MAX <= DATAGRAM_BYTES_MIN_MTU);
+const _: () = assert!(FRAGMENT_HEAD_BYTES + ROUTE_BYTES_MAX + PROOF_FRAGMENT_BYTES_MIN <= DATAGRAM_BYTES_MIN_MTU);
+
 /// Bytes of the longest place.
 const PLACE_BYTES_MAX: usize = 1 + 4 + LABELS_MAX * LABEL_BYTES;
 
@@ -113,17 +119,13 @@ impl Via {
         self.place() == other.place()
     }
 
-    /// The most payload of a proof fragment that fits the smallest underlay this way.
-    pub(super) fn fragment_bytes_max(&self) -> usize {
-        let overhead = PROOF_HEAD_BYTES + TAG_BYTES + HEADER_BYTES;
-        let room = match self {
-            Self::Socket { .. } => DATAGRAM_BYTES_MIN_MTU - overhead,
-            Self::Route { labels, back, .. } => {
-                let route = labels.wire_bytes() + 4 + END_TO_END_HEAD_BYTES + back.wire_bytes();
-                (DATAGRAM_BYTES_MIN_MTU - overhead).saturating_sub(route)
-            }
-        };
-        room.clamp(PROOF_FRAGMENT_BYTES_MIN, PROOF_FRAGMENT_BYTES_MAX)
+    /// The most payload of a proof fragment that fits the smallest underlay, whatever route it takes: routes
+    /// change while a proof is on its way, and its fragments must fit those that come later too.
+    pub(super) const fn fragment_bytes_max(purpose: Purpose) -> usize {
+        match purpose {
+            Purpose::Link => PROOF_FRAGMENT_BYTES_MAX,
+            Purpose::EndToEnd => PROOF_FRAGMENT_BYTES_MIN,
+        }
     }
 
     /// Frames a datagram for this way: one, or two halves when it does not fit the smallest underlay.

@@ -5,6 +5,8 @@ use super::{
     link_life::may,
     mesh::timer,
     peers::{PeerIx, Peers},
+    slots::Route,
+    talks::Talk,
     transmit::Out,
 };
 use crate::{
@@ -113,19 +115,10 @@ impl Mesh {
         if !wanted || now < talk.connect_at || self.handshakes.is_running(&talk.name, Purpose::EndToEnd) {
             return;
         }
-        let live: Vec<_> = talk.scheduler.live().collect();
-        let routes = live.into_iter().filter_map(|id| talk.slots.slot_of(id)).filter_map(|slot| talk.slots.get(slot));
-        let ways: Vec<Via> = routes
-            .filter_map(|route| {
-                let back = route.back?;
-                Some(Via::Route { link: route.first, labels: route.labels, back })
-            })
-            .take(ROUTES_MAX)
-            .collect();
+        let (name, ways) = (talk.name, ways_of(talk));
         if ways.is_empty() {
             return;
         }
-        let name = talk.name;
         talk.connect_at = now.plus_ms(backoff_ms(talk.failures));
         let mut actions = core::mem::take(&mut self.actions);
         let result = self.handshakes.connect(now, name, &ways, &self.peers, self.entropy.as_mut(), &mut actions);
@@ -133,6 +126,15 @@ impl Mesh {
             self.counters.refused_bound += 1;
         }
         self.act(now, actions, sink);
+    }
+
+    /// The routes of a conversation may have changed: its handshake, if one runs, takes those of now.
+    pub(super) fn reroute_handshake(&mut self, now: Time, peer: PeerIx) {
+        let Some(talk) = self.talks.get(peer) else { return };
+        if self.handshakes.is_running(&talk.name, Purpose::EndToEnd) {
+            self.handshakes.reroute(now, &talk.name, &ways_of(talk));
+            self.timers.set(timer::HANDSHAKES, self.handshakes.deadline());
+        }
     }
 
     fn connect_failed(&mut self, now: Time, name: &NodeId) {
@@ -171,7 +173,8 @@ impl Mesh {
         (talk.failures, talk.heard) = (0, now);
         talk.used = now;
         let first = talk.sessions.sending().is_none();
-        talk.unconfirmed = first && role == Role::Responder;
+        // Another session that the other end began says nothing about the one that this end would send on.
+        talk.unconfirmed = role == Role::Responder && (first || talk.unconfirmed);
         let freed = talk.sessions.install(now, session);
         for index in freed {
             self.handshakes.release(index);
@@ -188,6 +191,16 @@ impl Mesh {
         self.send_waiting(now, peer, sink);
         self.set_talk_timer(peer);
     }
+}
+
+/// The live routes over which a handshake can go, because a way back is known.
+fn ways_of(talk: &Talk) -> Vec<Via> {
+    let routes = talk.scheduler.live().filter_map(|id| talk.slots.slot_of(id)).filter_map(|slot| talk.slots.get(slot));
+    let way = |route: &Route| {
+        let back = route.back?;
+        Some(Via::Route { link: route.first, labels: route.labels, back })
+    };
+    routes.filter_map(way).take(ROUTES_MAX).collect()
 }
 
 fn backoff_ms(failures: u32) -> u64 {

@@ -173,6 +173,7 @@ impl Mesh {
 
     /// The primary changed, or routes went: what may be lost on them is sent again, before anything new.
     pub(super) fn switched(&mut self, now: Time, peer: PeerIx, switch: Option<Switch>, gone: u8, sink: &mut dyn Sink) {
+        self.reroute_handshake(now, peer);
         let Some(talk) = self.talks.get(peer) else { return };
         let left = switch.and_then(|switch| switch.from).and_then(|from| talk.slots.slot_of(PathId(from)));
         let failed = matches!(switch, Some(Switch { reason: SwitchReason::Down | SwitchReason::Suspected, .. }));

@@ -73,7 +73,10 @@ pub(super) struct Talk {
 impl Talk {
     /// When something is due: probes and ticks of the routes, acknowledgements and ratchets.
     pub(super) fn deadline(&self) -> Time {
-        let routes = self.scheduler.deadline();
+        // Probes need a session that can be sent on. A deadline that nothing can meet would keep the data
+        // thread awake, at its real-time priority, and the worker from the jobs that open the session.
+        let ready = self.is_ready();
+        let routes = if ready { self.scheduler.deadline() } else { self.scheduler.deadline_without_probes() };
         self.sessions.deadline().map_or(routes, |due| due.min(routes))
     }
 

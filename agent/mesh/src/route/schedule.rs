@@ -229,15 +229,21 @@ impl Scheduler {
     /// When [`Scheduler::tick`] is due next.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        let next_tick = Time((self.last_tick + 1).saturating_mul(TICK_NS));
         let due = self.candidates.iter().filter_map(|candidate| self.probe_due(candidate));
+        due.fold(self.deadline_without_probes(), Ord::min)
+    }
+
+    /// The same while no probe can be sent, because there is no session yet: one that is due would stay due.
+    #[must_use]
+    pub fn deadline_without_probes(&self) -> Time {
+        let next_tick = Time((self.last_tick + 1).saturating_mul(TICK_NS));
         let judged = self
             .candidates
             .iter()
             .filter(|candidate| candidate.state >= PathState::Probing)
             .filter_map(Candidate::next_judgement)
             .filter(|at| *at > Time(self.last_tick.saturating_mul(TICK_NS)));
-        due.chain(judged).fold(next_tick, Ord::min)
+        judged.fold(next_tick, Ord::min)
     }
 
     /// The routes for a packet of this class. `flow` is a hash of its addresses and ports. Constant time, no allocation.

@@ -4,6 +4,7 @@ mod authority;
 mod faults;
 mod hostile;
 pub mod memory;
+mod opening;
 pub mod oracle;
 pub mod random;
 mod relays;

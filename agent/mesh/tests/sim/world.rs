@@ -106,6 +106,8 @@ pub struct World {
     pub last_frame: Option<Vec<u8>>,
     /// Data frames put on wires, by port.
     pub data_out: BTreeMap<Port, u64>,
+    /// Shortest time that a job takes, and the span above it, microseconds.
+    pub job_us: (u64, u64),
     streams: Vec<Stream>,
     queue: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
@@ -191,6 +193,7 @@ impl World {
             frames: [0; 16],
             last_frame: None,
             data_out: BTreeMap::new(),
+            job_us: (80, 250),
             streams: Vec::new(),
             queue: BinaryHeap::new(),
             order: 0,
@@ -397,7 +400,7 @@ impl World {
             self.oracle.deliver(self.now_us, n, &packet);
         }
         for job in out.jobs {
-            let took_us = 80 + self.random.below(250);
+            let took_us = self.job_us.0 + self.random.below(self.job_us.1);
             let node = &mut self.nodes[n];
             node.worker_free_us = node.worker_free_us.max(self.now_us) + took_us;
             let at_us = node.worker_free_us;
