@@ -38,6 +38,8 @@ struct Peer {
     /// Questions under way: number, question, when it was sent.
     asked: Vec<(u32, Question, u64)>,
     late: VecDeque<u32>,
+    /// When this peer was last asked for more than offers, counted in such questions.
+    last_turn: u64,
     timeouts: u32,
     paused_until_ms: u64,
     offers_asked_ms: Option<u64>,
@@ -83,6 +85,8 @@ pub struct Fetcher {
     /// Peers whose chain does not contain the anchor.
     astray: usize,
     next_id: u32,
+    /// Questions so far for more than offers.
+    turns: u64,
 }
 
 impl Fetcher {
@@ -105,6 +109,7 @@ impl Fetcher {
             false_contents: BTreeSet::new(),
             astray: 0,
             next_id: 1,
+            turns: 0,
         }
     }
 
@@ -295,23 +300,21 @@ impl Fetcher {
 
     fn refused(&mut self, from: PeerKey, question: &Question, refusal: Refusal, now: Now) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        match refusal {
-            Refusal::Busy => peer.paused_until_ms = now.steady_ms.saturating_add(BUSY_PAUSE_MS),
+        if refusal == Refusal::Unknown {
             // The snapshot went while it was being fetched: the peer may offer a newer one.
-            Refusal::Unknown => {
-                match question {
-                    Question::Manifest { content } | Question::Chunk { content, .. } => {
-                        peer.offers.retain(|offer| offer.content != *content);
-                    }
-                    Question::Offers | Question::SetChanges { .. } => peer.offers.clear(),
+            match question {
+                Question::Manifest { content } | Question::Chunk { content, .. } => {
+                    peer.offers.retain(|offer| offer.content != *content);
                 }
-                peer.paused_until_ms = now.steady_ms.saturating_add(BUSY_PAUSE_MS);
-                if let Phase::Following { from: asked, changes_done, .. } = &mut self.phase
-                    && *asked == Some(from)
-                {
-                    (*asked, *changes_done) = (None, false);
-                }
+                Question::Offers | Question::SetChanges { .. } => peer.offers.clear(),
             }
+        }
+        peer.paused_until_ms = now.steady_ms.saturating_add(BUSY_PAUSE_MS);
+        // Another peer is asked meanwhile.
+        if let Phase::Following { from: asked, changes_done, .. } = &mut self.phase
+            && *asked == Some(from)
+        {
+            (*asked, *changes_done) = (None, false);
         }
     }
 
@@ -421,7 +424,9 @@ impl Fetcher {
                 // Silence is no offence: the peer is left alone for a while, and then counts as new.
                 let until = now.steady_ms.saturating_add(SILENT_PAUSE_MS);
                 let late = std::mem::take(&mut peer.late);
-                *peer = Peer { late, paused_until_ms: until, offers_asked_ms: Some(until), ..Peer::default() };
+                let last_turn = peer.last_turn;
+                *peer =
+                    Peer { late, last_turn, paused_until_ms: until, offers_asked_ms: Some(until), ..Peer::default() };
             }
         }
     }
@@ -430,6 +435,10 @@ impl Fetcher {
         let id = self.next_id;
         if let Some(peer) = self.peers.get_mut(&key) {
             self.next_id = self.next_id.wrapping_add(1);
+            if !matches!(question, Question::Offers) {
+                self.turns = self.turns.saturating_add(1);
+                peer.last_turn = self.turns;
+            }
             peer.asked.push((id, question.clone(), now.steady_ms));
             actions.push(Action::Ask { peer: key, id, question });
         }
@@ -491,8 +500,9 @@ impl Fetcher {
         let Phase::Following { target, from, changes_done } = &self.phase else { return };
         let (target, from, changes_done) = (*target, *from, *changes_done);
         let key = from.filter(|key| self.peers.contains_key(key)).or_else(|| {
-            let offering: Vec<_> = self.offering(&target.content).collect();
-            offering.into_iter().find(|key| self.free(key, now))
+            // In turn: peers that are always busy must not keep those behind them from being asked.
+            let free = self.offering(&target.content).filter(|key| self.free(key, now));
+            free.min_by_key(|key| self.peers.get(key).map(|peer| peer.last_turn))
         });
         let Some(key) = key else { return };
         let changes_done = changes_done && from == Some(key);
