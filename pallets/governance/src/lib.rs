@@ -39,6 +39,7 @@
 //!
 //! # Errors
 //! [`Error`] has one variant for each broken rule.
+#![allow(clippy::let_unit_value, reason = "the pallet macro makes such a binding for unsigned validation")]
 #![cfg_attr(
     test,
     allow(
