@@ -57,7 +57,7 @@ impl Input<'_> {
                 label: u32::from(self.byte()),
                 underlay: u32::from(self.byte() % 3),
                 quality: u16::from_be_bytes([self.byte(), 0]),
-                up: self.byte() % 4 > 0,
+                up: !self.byte().is_multiple_of(4),
             })
             .collect()
     }
@@ -88,7 +88,7 @@ impl Fuzzed {
                     assert!(self.tickets.len() <= limit + 256, "too many verifications wait");
                 }
                 Output::Plan(request) => {
-                    if input.byte() % 4 > 0 {
+                    if !input.byte().is_multiple_of(4) {
                         self.router.planned(request.run());
                     }
                 }
@@ -147,7 +147,7 @@ impl Fuzzed {
             }
             4 => {
                 let neighbour = NEIGHBOURS.get(usize::from(input.byte() % 4)).copied().unwrap_or(1);
-                let label = u32::from(neighbour) + u32::from(neighbour > 1) * u32::from(label % 2);
+                let label = u32::from(neighbour) + u32::from(neighbour > 1) * (label % 2);
                 let (quality, state) = (u16::from_be_bytes([input.byte(), 0]), input.state());
                 let link = OwnLink { label, neighbour: name(neighbour), underlay: label % 2, quality, state };
                 self.router.link(self.now, link, &mut out);
