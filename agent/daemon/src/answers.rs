@@ -126,6 +126,7 @@ impl Sources {
                 break;
             }
         }
+        // A plane that is gone by now captures nothing any more.
         let _ = mesh.with_plane(crate::mesh::plane::Plane::end_capture).await;
         Ok(())
     }

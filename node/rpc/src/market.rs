@@ -117,11 +117,15 @@ async fn deals(node: Arc<Node>, mut args: Args) -> RpcResult<Vec<shape::Deal>> {
     .await
 }
 
+/// Whether a deal is this account's, as renter, provider or node.
+pub(crate) fn takes_part(deal: &Deal<AccountId>, account: &AccountId) -> bool {
+    [&deal.renter, &deal.provider, &deal.node].contains(&account)
+}
+
 /// Numbers of the deals of a party that are not over at the head, the latest ones, at most so many.
 pub(crate) async fn live_deals_of(node: &Arc<Node>, account: &AccountId, limit: usize) -> RpcResult<Vec<DealId>> {
     let all = all_deals(node, node.head().hash).await?;
-    let is_of = |deal: &Deal<AccountId>| deal.renter == *account || deal.provider == *account || deal.node == *account;
-    let live = all.iter().rev().filter(|(_, deal)| !deal.state.is_terminal() && is_of(deal));
+    let live = all.iter().rev().filter(|(_, deal)| !deal.state.is_terminal() && takes_part(deal, account));
     Ok(live.take(limit).map(|(id, _)| *id).collect())
 }
 

@@ -12,7 +12,7 @@
 use crate::{
     error::{RpcResult, invalid_params},
     feed::Waiting,
-    market::live_deals_of,
+    market::{live_deals_of, takes_part},
     module::{Module, Registered},
     node::Node,
     params::Args,
@@ -183,11 +183,8 @@ impl Known {
     }
 
     fn concerns(&self, account: &AccountId) -> bool {
-        let parties = || {
-            self.deal
-                .and_then(pallet::Deals::<Runtime>::get)
-                .is_some_and(|deal| deal.renter == *account || deal.provider == *account || deal.node == *account)
-        };
+        let parties =
+            || self.deal.and_then(pallet::Deals::<Runtime>::get).is_some_and(|deal| takes_part(&deal, account));
         let offers = || {
             let listing = self.listing.and_then(pallet::Listings::<Runtime>::get);
             listing.is_some_and(|listing| listing.provider == *account || listing.node == *account)

@@ -38,8 +38,8 @@ struct Peer {
     /// Questions under way: number, question, when it was sent.
     asked: Vec<(u32, Question, u64)>,
     late: VecDeque<u32>,
-    /// When this peer was last asked for more than offers, counted in such questions.
-    last_turn: u64,
+    /// Number of the last question to this peer for more than offers.
+    last_asked: u32,
     timeouts: u32,
     paused_until_ms: u64,
     offers_asked_ms: Option<u64>,
@@ -85,8 +85,6 @@ pub struct Fetcher {
     /// Peers whose chain does not contain the anchor.
     astray: usize,
     next_id: u32,
-    /// Questions so far for more than offers.
-    turns: u64,
 }
 
 impl Fetcher {
@@ -109,7 +107,6 @@ impl Fetcher {
             false_contents: BTreeSet::new(),
             astray: 0,
             next_id: 1,
-            turns: 0,
         }
     }
 
@@ -424,9 +421,9 @@ impl Fetcher {
                 // Silence is no offence: the peer is left alone for a while, and then counts as new.
                 let until = now.steady_ms.saturating_add(SILENT_PAUSE_MS);
                 let late = std::mem::take(&mut peer.late);
-                let last_turn = peer.last_turn;
+                let last_asked = peer.last_asked;
                 *peer =
-                    Peer { late, last_turn, paused_until_ms: until, offers_asked_ms: Some(until), ..Peer::default() };
+                    Peer { late, last_asked, paused_until_ms: until, offers_asked_ms: Some(until), ..Peer::default() };
             }
         }
     }
@@ -436,8 +433,7 @@ impl Fetcher {
         if let Some(peer) = self.peers.get_mut(&key) {
             self.next_id = self.next_id.wrapping_add(1);
             if !matches!(question, Question::Offers) {
-                self.turns = self.turns.saturating_add(1);
-                peer.last_turn = self.turns;
+                peer.last_asked = id;
             }
             peer.asked.push((id, question.clone(), now.steady_ms));
             actions.push(Action::Ask { peer: key, id, question });
@@ -502,7 +498,7 @@ impl Fetcher {
         let key = from.filter(|key| self.peers.contains_key(key)).or_else(|| {
             // In turn: peers that are always busy must not keep those behind them from being asked.
             let free = self.offering(&target.content).filter(|key| self.free(key, now));
-            free.min_by_key(|key| self.peers.get(key).map(|peer| peer.last_turn))
+            free.min_by_key(|key| self.peers.get(key).map(|peer| peer.last_asked))
         });
         let Some(key) = key else { return };
         let changes_done = changes_done && from == Some(key);

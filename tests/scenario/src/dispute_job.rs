@@ -6,8 +6,8 @@ use crate::{
     Agent, Wallet,
     gateway::{Gateway, SlotTimes},
     ledger::{Ledger, units},
-    main_job::{Narrator, agent_identity, deal_of, free_port, meter_of, new_account, number},
-    market_job::{NEW_FEE_PPM, Stage},
+    main_job::{Narrator, agent_identity, free_port, meter_of, new_account, number, wait_for_deal},
+    market_job::{Paid, Stage, check_paid},
     rpc::Rpc,
 };
 use anyhow::{Context, Result, ensure};
@@ -49,11 +49,11 @@ pub async fn dispute(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
     gateway.limit(usize::MAX);
     say(&format!("   {CONFLICT_RUN} slots in a row half of the validators saw it up, and half down."));
 
-    let deal = wait_for_deal(rpc, id, |deal| deal.state == "Disputed" || deal.terminal).await?;
+    let deal = wait_for_deal(rpc, id, STEP_TIME_MAX, |deal| deal.state == "Disputed" || deal.terminal).await?;
     let (state, reason) = (&deal.state, &deal.reason);
     ensure!(state == "Disputed", "a record in doubt disputes itself, and the deal is {state} ({reason:?})");
     say(&format!("   Deal {id} served its term, and its record disputes itself: the rest of the deposit waits."));
-    let deal = wait_for_deal(rpc, id, |deal| deal.terminal).await?;
+    let deal = wait_for_deal(rpc, id, STEP_TIME_MAX, |deal| deal.terminal).await?;
     check(rpc, &before, &deal, (&provider, renter), say).await?;
     agent.kill().await
 }
@@ -96,18 +96,6 @@ async fn wait_for_meter(rpc: &Rpc, id: u64, what: &str, wanted: impl Fn(&DealMet
     }
 }
 
-async fn wait_for_deal(rpc: &Rpc, id: u64, wanted: impl Fn(&Deal) -> bool) -> Result<Deal> {
-    let deadline = Instant::now() + STEP_TIME_MAX;
-    loop {
-        let deal = deal_of(rpc, id).await?;
-        if wanted(&deal) {
-            return Ok(deal);
-        }
-        ensure!(Instant::now() < deadline, "the deal did not get on: {deal:?}");
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// The oracle: nobody spoke, so the record stands. Good slots are paid, contradictions are not, nobody is punished.
 async fn check(
     rpc: &Rpc,
@@ -116,26 +104,18 @@ async fn check(
     (provider, renter): (&AccountId, &AccountId),
     say: Narrator<'_>,
 ) -> Result<()> {
-    let outcome = deal.outcome.context("a paid deal has an outcome")?;
-    let good = u128::from(outcome.good_slots.0);
+    ensure!(deal.deposit.0 == DEPOSIT, "the deposit is another: {deal:?}");
+    let Paid { good, gross, fee, refund, after } = check_paid(rpc, before, deal, SLOTS_PER_UNIT, renter).await?;
     let contradicted = u128::try_from(CONFLICT_RUN)?;
     ensure!(good > 0 && good + contradicted <= u128::from(TERM_SLOTS), "{good} of {TERM_SLOTS} slots were good");
-    let gross = good * UNIT / SLOTS_PER_UNIT;
-    let fee = gross * NEW_FEE_PPM / 1_000_000;
-    let found = (outcome.gross.0, outcome.fee.0, outcome.to_provider.0, outcome.refund.0, outcome.slash.0);
-    let expected = (gross, fee, gross - fee, DEPOSIT - gross, 0);
-    ensure!(found == expected, "the outcome is {expected:?}, and the chain says {found:?}");
+    let outcome = deal.outcome.context("a paid deal has an outcome")?;
     ensure!(outcome.bond_back.0 == deal.bond.0, "the whole bond comes back: {outcome:?}");
-    let after = Ledger::read(rpc).await?;
-    after.check_issuance()?;
-    ensure!(before.issuance == after.issuance, "issuance changed");
-    ensure!(after.of(renter).held <= before.of(renter).held, "nothing is held of the renter for this deal any more");
     say(&format!(
         "   Nobody ruled until the deadline, so the record stands: {good} good slots, {} to the provider, {} fee, {} back \
          to the renter, no slash.",
         units(gross - fee),
         units(fee),
-        units(outcome.refund.0)
+        units(refund)
     ));
     ensure!(after.of(provider).held <= before.of(provider).held + LISTING_DEPOSIT_MAX, "the bond is no longer held");
     Ok(())

@@ -200,15 +200,7 @@ async fn fail(cast: Cast, before: &Ledger, say: Narrator<'_>) -> Result<(Cluster
     let names = names(&cast);
     let Cast { cluster, rpc, wallet: _wallet, agent, provider, renter, deal: id, .. } = cast;
     agent.kill().await?;
-    let deadline = Instant::now() + STEP_TIME_MAX;
-    let deal = loop {
-        let deal = deal_of(&rpc, id).await?;
-        if deal.terminal {
-            break deal;
-        }
-        ensure!(Instant::now() < deadline, "the deal did not end: {deal:?}");
-        sleep(Duration::from_millis(250)).await;
-    };
+    let deal = wait_for_deal(&rpc, id, STEP_TIME_MAX, |deal| deal.terminal).await?;
     ensure!(deal.state == "Failed", "ended as {} ({:?})", deal.state, deal.reason);
     let outcome = deal.outcome.context("a paid deal has an outcome")?;
     let start = deal.start_slot.context("the deal had started")?.0;
@@ -403,6 +395,24 @@ async fn payout_block(rpc: &Rpc, from: u32, deal: u64) -> Result<u32> {
 pub(crate) async fn deal_of(rpc: &Rpc, deal: u64) -> Result<Deal> {
     let found: Option<Deal> = rpc.call("market_deal", &[deal.to_string().into()]).await?;
     found.with_context(|| format!("deal {deal}"))
+}
+
+/// Waits until a deal is as wanted.
+pub(crate) async fn wait_for_deal(
+    rpc: &Rpc,
+    id: u64,
+    within: Duration,
+    wanted: impl Fn(&Deal) -> bool,
+) -> Result<Deal> {
+    let deadline = Instant::now() + within;
+    loop {
+        let deal = deal_of(rpc, id).await?;
+        if wanted(&deal) {
+            return Ok(deal);
+        }
+        ensure!(Instant::now() < deadline, "the deal did not get on: {deal:?}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 pub(crate) async fn meter_of(rpc: &Rpc, deal: u64) -> Result<DealMeter> {

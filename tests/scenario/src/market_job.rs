@@ -5,7 +5,7 @@
 use crate::{
     Agent, Wallet,
     ledger::{Ledger, units},
-    main_job::{Narrator, agent_identity, deal_of, free_port, new_account, number, treasury},
+    main_job::{Narrator, agent_identity, free_port, new_account, number, treasury, wait_for_deal},
     process::Node,
     rpc::Rpc,
 };
@@ -191,36 +191,34 @@ pub async fn auction(stage: &Stage<'_>, say: Narrator<'_>) -> Result<()> {
     let open: Vec<Request> = rpc.call("market_requests", &[]).await?;
     ensure!(open.is_empty(), "the loser's deposit is free at once: {open:?}");
     wallet.run(&["market", "confirm", &request, "--key", "provider-2"]).await?;
-    let deal = completed(rpc, request.parse()?).await?;
+    let deal = wait_for_deal(rpc, request.parse()?, STEP_TIME_MAX, |deal| deal.terminal).await?;
+    ensure!(deal.state == "Completed", "ended as {} ({:?})", deal.state, deal.reason);
     check_completed(rpc, &before, &deal, (&second, renter), say).await?;
     agent.kill().await
 }
 
-async fn completed(rpc: &Rpc, id: u64) -> Result<Deal> {
-    let deadline = Instant::now() + STEP_TIME_MAX;
-    loop {
-        let deal = deal_of(rpc, id).await?;
-        if deal.terminal {
-            ensure!(deal.state == "Completed", "ended as {} ({:?})", deal.state, deal.reason);
-            return Ok(deal);
-        }
-        ensure!(Instant::now() < deadline, "the deal did not end: {deal:?}");
-        sleep(Duration::from_millis(250)).await;
-    }
+/// What a deal paid.
+pub(crate) struct Paid {
+    pub(crate) good: u128,
+    pub(crate) gross: u128,
+    pub(crate) fee: u128,
+    pub(crate) refund: u128,
+    /// The ledger after it.
+    pub(crate) after: Ledger,
 }
 
-/// The oracle: the deal paid its good slots at the bid's price, less the fee that the owners decided on.
-async fn check_completed(
+/// The oracle of a deal without a slash: it paid its good slots at its price (1 X0T for so many), less the fee that the
+/// owners decided on, the rest came back, and issuance is what it was.
+pub(crate) async fn check_paid(
     rpc: &Rpc,
     before: &Ledger,
     deal: &Deal,
-    (provider, renter): (&AccountId, &AccountId),
-    say: Narrator<'_>,
-) -> Result<()> {
+    slots_per_unit: u128,
+    renter: &AccountId,
+) -> Result<Paid> {
     let outcome = deal.outcome.context("a paid deal has an outcome")?;
     let good = u128::from(outcome.good_slots.0);
-    ensure!(good <= u128::from(TERM_SLOTS) && good > 0, "{good} of {TERM_SLOTS} slots were good");
-    let gross = good * UNIT / SLOTS_PER_UNIT;
+    let gross = good * UNIT / slots_per_unit;
     let fee = gross * NEW_FEE_PPM / 1_000_000;
     let found = (outcome.gross.0, outcome.fee.0, outcome.to_provider.0, outcome.refund.0, outcome.slash.0);
     let expected = (gross, fee, gross - fee, deal.deposit.0 - gross, 0);
@@ -228,17 +226,30 @@ async fn check_completed(
     let after = Ledger::read(rpc).await?;
     after.check_issuance()?;
     ensure!(before.issuance == after.issuance, "issuance changed");
+    ensure!(after.of(renter).held <= before.of(renter).held, "nothing is held of the renter for this deal any more");
+    Ok(Paid { good, gross, fee, refund: outcome.refund.0, after })
+}
+
+/// The auctioned deal served its term at the bid's price.
+async fn check_completed(
+    rpc: &Rpc,
+    before: &Ledger,
+    deal: &Deal,
+    (provider, renter): (&AccountId, &AccountId),
+    say: Narrator<'_>,
+) -> Result<()> {
+    let Paid { good, gross, fee, refund, after } = check_paid(rpc, before, deal, SLOTS_PER_UNIT, renter).await?;
+    ensure!(good <= u128::from(TERM_SLOTS) && good > 0, "{good} of {TERM_SLOTS} slots were good");
     // The treasury has no other income meanwhile; both parties also pay fees of transactions.
     let earned = after.of(&treasury()).total() - before.of(&treasury()).total();
     ensure!(earned >= fee, "the treasury got {earned}, at least the fee {fee}");
     ensure!(after.of(provider).held <= before.of(provider).held, "nothing is held of the provider any more");
-    ensure!(after.of(renter).held <= before.of(renter).held, "nothing is held of the renter for this deal any more");
     say(&format!(
         "   Deal {} served its term: {good} good slots, {} to the provider, {} fee (5 %), {} back to the renter.",
         deal.id.0,
         units(gross - fee),
         units(fee),
-        units(outcome.refund.0)
+        units(refund)
     ));
     Ok(())
 }
